@@ -1,0 +1,148 @@
+package raster
+
+import (
+	"image"
+	_ "image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// pillow is a picture in testdata that Pillow wrote, read by the standard library.
+func pillow(t testing.TB, path ...string) image.Image {
+	t.Helper()
+	f, err := os.Open(filepath.Join(append([]string{"testdata"}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, _, err := image.Decode(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func read(t testing.TB, path ...string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(append([]string{"testdata"}, path...)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// goldens are the files of a folder of testdata that have a wanted result.
+func goldens(t testing.TB, folder string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join("testdata", folder, "*.want.png"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no goldens in %s: %v", folder, err)
+	}
+	for i, f := range found {
+		found[i] = strings.TrimSuffix(filepath.Base(f), ".want.png")
+	}
+	return found
+}
+
+// difference is the largest and the mean difference in 8-bit levels.
+func difference(t testing.TB, m *Image, want image.Image) (largest, mean float64) {
+	t.Helper()
+	if size := want.Bounds().Size(); m.W != size.X || m.H != size.Y {
+		t.Fatalf("found %d x %d pixels, want %v", m.W, m.H, size)
+	}
+	for y := range m.H {
+		for x := range m.W {
+			r, g, b, _ := want.At(x, y).RGBA()
+			for i, v := range []uint32{r >> 8, g >> 8, b >> 8} {
+				d := math.Abs(float64(m.Pix[3*(y*m.W+x)+i]) - float64(v))
+				largest, mean = max(largest, d), mean+d
+			}
+		}
+	}
+	return largest, mean / float64(len(m.Pix))
+}
+
+func TestDecodedPixelsEqualPillows(t *testing.T) {
+	for _, name := range goldens(t, "decode") {
+		t.Run(name, func(t *testing.T) {
+			m, err := Decode(read(t, "decode", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			largest, mean := difference(t, m, pillow(t, "decode", name+".want.png"))
+			// Go's inverse DCT rounds otherwise than libjpeg's, by a level here and there;
+			// every other step is exact.
+			largestWanted, meanWanted := 0.0, 0.0
+			if strings.HasSuffix(name, ".jpg") {
+				largestWanted, meanWanted = 4, 0.1
+			}
+			if largest > largestWanted || mean > meanWanted {
+				t.Errorf("off by %.0f levels, %.3f on average; want at most %.0f and %.1f", largest, mean, largestWanted, meanWanted)
+			}
+			t.Logf("off by %.0f levels, %.3f on average", largest, mean)
+		})
+	}
+}
+
+func TestMapsKeepAllTheirBits(t *testing.T) {
+	for _, name := range goldens(t, "map") {
+		t.Run(name, func(t *testing.T) {
+			p, err := DecodeMap(read(t, "map", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := pillow(t, "map", name+".want.png").(*image.Gray16)
+			if p.W != want.Rect.Dx() || p.H != want.Rect.Dy() {
+				t.Fatalf("found %d x %d pixels, want %v", p.W, p.H, want.Rect.Size())
+			}
+			for i, v := range p.Pix {
+				if w := float64(want.Gray16At(i%p.W, i/p.W).Y) / 65535; math.Abs(float64(v)-w) > 1e-7 {
+					t.Fatalf("value %d is %v, want %v", i, v, w)
+				}
+			}
+		})
+	}
+}
+
+func TestSizeIsTheDisplayedSize(t *testing.T) {
+	for _, name := range goldens(t, "decode") {
+		w, h, err := Size(read(t, "decode", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := pillow(t, "decode", name+".want.png").Bounds().Size(); w != want.X || h != want.Y {
+			t.Errorf("%s: found %d x %d, want %v", name, w, h, want)
+		}
+	}
+}
+
+func TestResizeIsPillowsAntialiasedBilinear(t *testing.T) {
+	source, err := Decode(read(t, "resize", "source.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted, _ := filepath.Glob("testdata/resize/*x*.png")
+	for _, file := range wanted {
+		want := pillow(t, "resize", filepath.Base(file))
+		w, h := want.Bounds().Dx(), want.Bounds().Dy()
+		dst := make([]float32, 3*w*h)
+		Resize(dst, h, w, source)
+		largest := 0.0
+		for y := range h {
+			for x := range w {
+				r, g, b, _ := want.At(x, y).RGBA()
+				for c, v := range []uint32{r, g, b} {
+					largest = max(largest, math.Abs(float64(dst[(c*h+y)*w+x])*255-float64(v>>8)))
+				}
+			}
+		}
+		// Pillow rounds after each of its two passes: at most half a level each.
+		if largest > 1 {
+			t.Errorf("%d x %d: off by %.3f levels, want at most 1", w, h, largest)
+		}
+		t.Logf("%d x %d: off by %.3f levels", w, h, largest)
+	}
+}
