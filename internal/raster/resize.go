@@ -23,11 +23,15 @@ type taps struct {
 	width        int
 	first, count []int
 	weight       []float32
-	fixed        []int32 // weight in units of 1/fixedOne
+	fixed        []uint64 // weight in units of 1/fixedOne; they add up to fixedOne
 }
 
-// fixedOne is the 1 of fixed-point weights: 255 times it still fits 31 bits.
-const fixedOne = 1 << 22
+// fixedOne is the 1 of fixed-point weights. A sum of bytes so weighted stays
+// below 1<<lane, so that three channels share one 64-bit accumulator.
+const (
+	fixedOne = 1 << 13
+	lane     = 21
+)
 
 // filter is how an output position that covers step input pixels around centre
 // weighs them: from and to bound the pixels, weight is the share of one.
@@ -89,13 +93,25 @@ func (t *taps) set(f filter, s span, n, out int) {
 		t.first[i], t.count[i] = low, high-low
 		sum := 0.0
 		for j := low; j < high; j++ {
-			sum += f.weight(j, centre, step)
+			weight := f.weight(j, centre, step)
+			t.weight[i*t.width+j-low] = float32(weight)
+			sum += weight
 		}
-		for j := low; j < high; j++ {
-			share := f.weight(j, centre, step) / sum
-			t.weight[i*t.width+j-low] = float32(share)
-			t.fixed[i*t.width+j-low] = int32(math.Round(share * fixedOne))
-		}
+		t.normalise(i, sum)
+	}
+}
+
+// normalise divides the weights of output i by their sum. The fixed ones are the
+// steps of the rounded running sum, so that they add up to one exactly.
+func (t *taps) normalise(i int, sum float64) {
+	weights := t.weight[i*t.width:][:t.count[i]]
+	fixed := t.fixed[i*t.width:][:t.count[i]]
+	running, rounded := 0.0, uint64(0)
+	for k, weight := range weights {
+		running += float64(weight)
+		weights[k] = float32(float64(weight) / sum)
+		next := uint64(running/sum*fixedOne + 0.5)
+		fixed[k], rounded = next-rounded, next
 	}
 }
 
@@ -131,6 +147,7 @@ type resampler struct {
 	cols, rows taps // over the source's x and y
 	low, high  int  // the source's rows that are needed
 	tmp, line  []float32
+	packed     []uint64 // one row of the source
 }
 
 // Resizing is called for every image of every step: buffers outlive the call.
@@ -146,31 +163,34 @@ func (r *resampler) plan(f filter, x, y span, width, height, columns, rows, chan
 	r.line = resized(r.line, columns)
 }
 
-// imageRows is the first pass over interleaved bytes, in integers: that spares a
-// conversion for every tap.
+// imageRows is the first pass over interleaved bytes, all three channels of a
+// pixel in one multiplication.
 func (r *resampler) imageRows(src *Image) {
 	n := len(r.cols.first)
-	const scale = 1.0 / (255 * fixedOne)
+	r.packed = resized(r.packed, src.W)
 	for y := r.low; y < r.high; y++ {
-		row := src.Pix[3*y*src.W:][:3*src.W]
+		pack(r.packed, src.Pix[3*y*src.W:][:3*src.W])
 		out := r.tmp[(y-r.low)*3*n:][:3*n]
 		red, green, blue := out[:n], out[n:2*n], out[2*n:3*n]
 		for i, first := range r.cols.first {
-			count := r.cols.count[i]
-			p := row[3*first:][:3*count]
-			var a, b, c int
-			for _, weight := range r.cols.fixed[i*r.cols.width:][:count] {
-				if len(p) < 3 {
-					break
-				}
-				w := int(weight)
-				a += w * int(p[0])
-				b += w * int(p[1])
-				c += w * int(p[2])
-				p = p[3:]
+			weights := r.cols.fixed[i*r.cols.width:][:r.cols.count[i]]
+			var sum uint64
+			for k, v := range r.packed[first:][:len(weights)] {
+				sum += weights[k] * v
 			}
-			red[i], green[i], blue[i] = float32(a)*scale, float32(b)*scale, float32(c)*scale
+			const mask, scale = 1<<lane - 1, 1.0 / (255 * fixedOne)
+			red[i] = float32(int64(sum&mask)) * scale
+			green[i] = float32(int64(sum>>lane&mask)) * scale
+			blue[i] = float32(int64(sum>>(2*lane))) * scale
 		}
+	}
+}
+
+// pack puts the three bytes of each pixel into the lanes of one number.
+func pack(dst []uint64, pix []uint8) {
+	for i := range dst {
+		p := pix[3*i : 3*i+3 : 3*i+3]
+		dst[i] = uint64(p[0]) | uint64(p[1])<<lane | uint64(p[2])<<(2*lane)
 	}
 }
 
