@@ -1,0 +1,233 @@
+// Package config is the project's configuration: its types, defaults,
+// validation and JSON schema.
+//
+// The struct tags of [Config] are the one description of the YAML file. The
+// decoder, the validation and the schema are derived from them:
+//
+//	json     name of the key
+//	doc      one line for the schema
+//	enum     allowed words, separated by commas (of a list: of its items)
+//	keys     allowed keys of a mapping
+//	min max  inclusive bounds (of a list: of its items)
+//	above    exclusive lower bound
+//	below    exclusive upper bound
+//	pattern  regular expression of a string, explained by the tag want
+package config
+
+import "path/filepath"
+
+// Config is everything that decides what a run computes and where it leaves
+// it. Paths are relative to the working directory, those inside Data to
+// Data.Root.
+type Config struct {
+	Name       string     `json:"name" doc:"name of the run; the file's name if not given" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" want:"letters, digits, '.', '_' and '-'"`
+	Seed       int64      `json:"seed" min:"0" doc:"base of all random numbers; run i of an arm uses the i-th stream of it"`
+	Out        string     `json:"out" doc:"folder for the results; runs/<name> if not given"`
+	Store      string     `json:"store" doc:"folder for intermediate artefacts, may be shared by runs; <out>/.store if not given"`
+	Device     string     `json:"device" pattern:"^(auto|cpu|cuda(:[0-9]+)?)$" want:"auto, cpu, cuda or cuda:<number>" doc:"auto, cpu, cuda or cuda:<number>"`
+	Precision  string     `json:"precision" enum:"auto,f32,bf16" doc:"arithmetic of the networks; bf16 needs hardware that has it"`
+	Workers    int        `json:"workers" min:"0" doc:"cores that this process may use, 0 = all"`
+	Jobs       int        `json:"jobs" min:"0" doc:"training runs side by side within the cores, 0 = as many as fit"`
+	Data       Data       `json:"data" doc:"the images, their labels and the human maps"`
+	Predictor  Predictor  `json:"predictor" doc:"network that maps an image to a saliency map"`
+	Annotate   Annotate   `json:"annotate" doc:"how samples without a map get one"`
+	Classifier Classifier `json:"classifier" doc:"network that is trained in every arm"`
+	Train      Train      `json:"train" doc:"how the classifiers are trained"`
+	Evaluate   Evaluate   `json:"evaluate" doc:"what the result tables are about"`
+	Export     []Export   `json:"export" doc:"formats in which the annotated data set is written besides data/"`
+	Report     Report     `json:"report" doc:"the HTML report"`
+}
+
+// Data says where the samples are.
+type Data struct {
+	Root        string    `json:"root" doc:"folder that the other paths are in, or embed:<name> for a built-in data set"`
+	Annotated   Annotated `json:"annotated" doc:"the set with human maps"`
+	Unannotated []Source  `json:"unannotated" doc:"further sets, without maps"`
+	Classes     []string  `json:"classes" doc:"class names in the order of their indices"`
+	Split       Split     `json:"split" doc:"for rows that come without a split"`
+	MaxBad      float64   `json:"max_bad" min:"0" max:"1" doc:"largest share of unusable rows before the run stops"`
+}
+
+// Annotated is the set with human maps: a folder of images, a CSV file with
+// the columns file,label[,split,group] and a folder of maps that have the
+// images' base names.
+type Annotated struct {
+	Format    string `json:"format" enum:"folder" doc:"folder = images, a CSV file and maps"`
+	Images    string `json:"images" doc:"folder of the images"`
+	Labels    string `json:"labels" doc:"CSV file with the columns file,label[,split,group]"`
+	Maps      string `json:"maps" doc:"folder of the maps, named like the images"`
+	HumanMaps int    `json:"human_maps" min:"0" doc:"maps of the train and val splits that may be used, 0 = all; the others are kept as reference"`
+}
+
+// Source is one set without maps.
+type Source struct {
+	Format  string            `json:"format" enum:"parquet,arrow,huggingface" doc:"parquet, arrow (IPC file or stream) or huggingface (a save_to_disk folder)"`
+	Path    string            `json:"path" doc:"file, folder or pattern such as big/*.parquet"`
+	Columns map[string]string `json:"columns,omitempty" keys:"id,image,label,split,group" doc:"names of the set's columns where they differ from id, image, label, split, group"`
+}
+
+// Split are the shares of rows that come without a split of their own; what
+// is left trains.
+type Split struct {
+	Val  float64 `json:"val" min:"0" below:"1" doc:"share of the validation split"`
+	Test float64 `json:"test" min:"0" below:"1" doc:"share of the test split"`
+	By   string  `json:"by" enum:"group,sample" doc:"group = all rows of a group fall in one split"`
+}
+
+// Predictor is the saliency predictor and its training.
+type Predictor struct {
+	Network   string    `json:"network" enum:"unet" doc:"architecture"`
+	Widths    []int     `json:"widths" min:"1" doc:"channels of every level, from fine to coarse"`
+	Stem      Stem      `json:"stem" doc:"first convolution; its channels are the first width"`
+	Size      int       `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
+	Loss      string    `json:"loss" enum:"mse,bce,kl,cc" doc:"distance between predicted and human map"`
+	Steps     int       `json:"steps" min:"1" doc:"optimiser steps"`
+	Batch     int       `json:"batch" min:"1" doc:"samples a step"`
+	Select    string    `json:"select" enum:"cc,loss,last" doc:"which checkpoint is kept: best validation cc or loss, or the last"`
+	Folds     int       `json:"folds" min:"2" doc:"parts of the annotated images for out-of-fold predictions"`
+	Optimizer Optimizer `json:"optimizer" doc:"how the weights are changed"`
+	Augment   Augment   `json:"augment" doc:"random changes of image and map together"`
+}
+
+// Stem is the convolution that a U-Net begins with.
+type Stem struct {
+	Kernel int `json:"kernel" min:"1" doc:"side of the kernel, odd"`
+	Stride int `json:"stride" min:"1" max:"4" doc:"step between windows; the map is upsampled by it at the end"`
+}
+
+// Annotate says how samples without a map get one.
+type Annotate struct {
+	Annotator string `json:"annotator" enum:"predictor" doc:"who draws the maps"`
+	Batch     int    `json:"batch" min:"1" doc:"images a forward pass"`
+	Mirror    bool   `json:"mirror" doc:"average the maps of the image and of its mirror image"`
+}
+
+// Classifier is the network that every arm trains. Conv, Widths, Blocks and
+// Strides describe a residual network of one's own (network: custom).
+type Classifier struct {
+	Network    string         `json:"network" enum:"resnet18,resnet-small,custom" doc:"architecture"`
+	Stem       ClassifierStem `json:"stem,omitzero" doc:"custom: what comes before the residual blocks"`
+	Widths     []int          `json:"widths,omitempty" min:"1" doc:"custom: channels of every stage"`
+	Blocks     []int          `json:"blocks,omitempty" min:"1" doc:"custom: residual blocks of every stage"`
+	Strides    []int          `json:"strides,omitempty" min:"1" max:"4" doc:"custom: stride of every stage's first block"`
+	Size       int            `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
+	Pretrained string         `json:"pretrained" doc:"safetensors file to start from, none if empty"`
+	CAM        CAM            `json:"cam" doc:"class activation map"`
+}
+
+// ClassifierStem is the first convolution of a custom classifier, with the
+// max-pooling after it.
+type ClassifierStem struct {
+	Width  int `json:"width" min:"1" doc:"channels"`
+	Kernel int `json:"kernel" min:"1" doc:"side of the kernel, odd"`
+	Stride int `json:"stride" min:"1" max:"4" doc:"step between windows"`
+	Pool   int `json:"pool" min:"0" max:"3" doc:"window of the max-pooling of stride 2 after it: 2 or 3, 0 = none"`
+}
+
+// CAM chooses the class activation map that guidance compares.
+type CAM struct {
+	Class    string `json:"class" enum:"true,predicted" doc:"whose row of the last layer weighs the features"`
+	Features string `json:"features" enum:"pool_input" doc:"pool_input = the tensor that the average pooling sees"`
+}
+
+// Train is the training of the classifiers.
+type Train struct {
+	Arms      []string  `json:"arms" enum:"none,human,predicted,combined,full,human_small,none_small,shuffled,mean,inverted" doc:"ways of training to compare"`
+	Seeds     int       `json:"seeds" min:"1" doc:"paired runs an arm"`
+	Alpha     float64   `json:"alpha" min:"0" max:"1" doc:"weight of the cross-entropy against guidance, 1 = no guidance"`
+	Guidance  string    `json:"guidance" enum:"mse,bce,kl,cc" doc:"distance between class activation map and saliency map"`
+	Epochs    int       `json:"epochs" min:"1" doc:"passes through the training samples"`
+	Batch     int       `json:"batch" min:"1" doc:"samples a step"`
+	Select    string    `json:"select" enum:"auc,accuracy,loss,last" doc:"which epoch is kept, by the validation split; ties go to the later"`
+	Optimizer Optimizer `json:"optimizer" doc:"how the weights are changed"`
+	Augment   Augment   `json:"augment" doc:"random changes of image and map together"`
+}
+
+// Optimizer is an optimiser of torch.optim with its learning-rate schedule.
+type Optimizer struct {
+	Name        string  `json:"name" enum:"sgd,adam,adamw" doc:"update rule, as in torch.optim"`
+	LR          float64 `json:"lr" above:"0" doc:"learning rate, of one-cycle and cosine the highest"`
+	Momentum    float64 `json:"momentum" min:"0" below:"1" doc:"sgd: share of the last step that is kept"`
+	Nesterov    bool    `json:"nesterov" doc:"sgd: Nesterov's momentum"`
+	WeightDecay float64 `json:"weight_decay" min:"0" doc:"L2 penalty; adamw: decoupled"`
+	Schedule    string  `json:"schedule" enum:"constant,step,cosine,one-cycle" doc:"course of the learning rate"`
+	Warmup      float64 `json:"warmup" min:"0" below:"1" doc:"share of the steps in which the learning rate rises"`
+	StepEpochs  int     `json:"step_epochs" min:"0" doc:"step: epochs between two decays"`
+	Gamma       float64 `json:"gamma" min:"0" max:"1" doc:"step: factor of a decay"`
+}
+
+// Augment are the random changes of a training sample. The zero value is
+// none.
+type Augment struct {
+	Flip       bool    `json:"flip" doc:"mirror left and right"`
+	Transpose  bool    `json:"transpose" doc:"swap rows and columns"`
+	Zoom       float64 `json:"zoom" min:"0" below:"1" doc:"largest relative change of size, up or down"`
+	Shift      float64 `json:"shift" min:"0" below:"1" doc:"largest shift, as a share of the side"`
+	Color      float64 `json:"color" min:"0" max:"1" doc:"largest relative change of one colour"`
+	Brightness float64 `json:"brightness" min:"0" max:"1" doc:"largest relative change of brightness"`
+}
+
+// Evaluate chooses what the result tables are about.
+type Evaluate struct {
+	Split string `json:"split" enum:"val,test" doc:"split of the printed table"`
+}
+
+// Export is one format in which the annotated data set is written.
+type Export struct {
+	To string `json:"to" enum:"hf-parquet,imagefolder" doc:"format"`
+}
+
+// Report is the HTML report.
+type Report struct {
+	Examples int `json:"examples" min:"0" max:"1000" doc:"images shown with their maps"`
+}
+
+// DefaultConfig is what a file that says nothing gets: the recipe of the
+// project's study on small image sets (docs/method), without a data set.
+func DefaultConfig() *Config {
+	adamw := Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1}
+	return &Config{
+		Seed:      1,
+		Device:    "auto",
+		Precision: "auto",
+		Data: Data{
+			Root:        ".",
+			Annotated:   Annotated{Format: "folder", Images: "images", Labels: "labels.csv", Maps: "maps"},
+			Unannotated: []Source{},
+			Classes:     []string{},
+			Split:       Split{Val: 0.15, Test: 0.2, By: "group"},
+			MaxBad:      0.01,
+		},
+		Predictor: Predictor{
+			Network: "unet", Widths: []int{16, 32, 64, 96}, Stem: Stem{Kernel: 5, Stride: 2}, Size: 96,
+			Loss: "bce", Steps: 400, Batch: 16, Select: "cc", Folds: 5, Optimizer: adamw,
+			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
+		},
+		Annotate:   Annotate{Annotator: "predictor", Batch: 32, Mirror: true},
+		Classifier: Classifier{Network: "resnet-small", Size: 96, CAM: CAM{Class: "true", Features: "pool_input"}},
+		Train: Train{
+			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, Guidance: "mse",
+			Epochs: 20, Batch: 16, Select: "auc", Optimizer: adamw,
+			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
+		},
+		Evaluate: Evaluate{Split: "test"},
+		Export:   []Export{{To: "hf-parquet"}},
+		Report:   Report{Examples: 24},
+	}
+}
+
+// OutDir is the folder for the results.
+func (c *Config) OutDir() string {
+	if c.Out != "" {
+		return c.Out
+	}
+	return filepath.Join("runs", c.Name)
+}
+
+// StoreDir is the folder for intermediate artefacts.
+func (c *Config) StoreDir() string {
+	if c.Store != "" {
+		return c.Store
+	}
+	return filepath.Join(c.OutDir(), ".store")
+}
