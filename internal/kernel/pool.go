@@ -1,0 +1,153 @@
+package kernel
+
+import "github.com/surrogaze/surrogaze/internal/op"
+
+// MaxPool is the maximum of every window, blocked; padding never wins and NaN
+// does.
+func MaxPool(e *Env, g op.Pool, y, x []float32) []Phase {
+	v, p := vectors(e.ISA), newPooling(g)
+	return p.forward(func(w place) {
+		v.windowMax(y[w.out:w.outEnd], x[w.in:], w.rows, w.cols, p.stride, p.step)
+	})
+}
+
+// MaxPoolBackward is the gradient of [MaxPool] with its operand x and its result
+// y: the first position of a window, in row order, whose value is not below the
+// maximum takes dy.
+func MaxPoolBackward(e *Env, g op.Pool, dx, dy, x, y []float32) []Phase {
+	v, p := vectors(e.ISA), newPooling(g)
+	return p.backward(dx, func(w place) {
+		v.windowPick(dx[w.in:], dy[w.out:w.outEnd], x[w.in:], y[w.out:w.outEnd], w.rows, w.cols, p.stride, p.step)
+	})
+}
+
+// AvgPool is the mean of every window, blocked: of its whole area with CountPad,
+// of the part inside the image without.
+func AvgPool(e *Env, g op.Pool, y, x []float32) []Phase {
+	v, p := vectors(e.ISA), newPooling(g)
+	return p.forward(func(w place) {
+		v.windowSum(y[w.out:w.outEnd], x[w.in:], p.share(w), w.rows, w.cols, p.stride, p.step)
+	})
+}
+
+// AvgPoolBackward is the gradient of [AvgPool].
+func AvgPoolBackward(e *Env, g op.Pool, dx, dy []float32) []Phase {
+	v, p := vectors(e.ISA), newPooling(g)
+	return p.backward(dx, func(w place) {
+		v.windowAdd(dx[w.in:], dy[w.out:w.outEnd], p.share(w), w.rows, w.cols, p.stride, p.step)
+	})
+}
+
+// pooling walks through the windows of a pooling.
+type pooling struct {
+	op.Pool
+	out          op.Shape
+	planes       int // channel blocks of all images
+	stride, step int // float32 between image rows and between windows
+	// Outputs of a row from inner to innerEnd have windows inside the image from
+	// left to right.
+	inner, innerEnd int
+}
+
+func newPooling(g op.Pool) *pooling {
+	p := &pooling{Pool: g, out: g.OutShape(), planes: Blocks(g.In.C) * g.In.N, stride: g.In.W * Block, step: g.Stride * Block}
+	p.inner = min((g.Pad+g.Stride-1)/g.Stride, p.out.W)
+	if g.In.W+g.Pad >= g.Kernel {
+		p.innerEnd = min((g.In.W+g.Pad-g.Kernel)/g.Stride+1, p.out.W)
+	}
+	p.innerEnd = max(p.inner, p.innerEnd)
+	return p
+}
+
+// place is a stretch of outputs in a row whose windows have the same size.
+type place struct {
+	out, outEnd int // float32 of the result
+	in          int // float32 of the image where the first window begins
+	rows, cols  int
+}
+
+// share is what one position of a window counts in its mean.
+func (p *pooling) share(w place) float32 {
+	if p.CountPad {
+		return 1 / float32(p.Kernel*p.Kernel)
+	}
+	return 1 / float32(w.rows*w.cols)
+}
+
+func (p *pooling) forward(visit func(place)) []Phase {
+	return []Phase{ranges(p.planes*p.out.H, p.Kernel*p.out.W*Block, func(from, to, _ int) {
+		for row := from; row < to; row++ {
+			p.row(row, visit)
+		}
+	})}
+}
+
+// backward visits the windows of a plane in one task, because they overlap.
+func (p *pooling) backward(dx []float32, visit func(place)) []Phase {
+	plane := p.In.H * p.In.W * Block
+	return []Phase{ranges(p.planes, plane, func(from, to, _ int) {
+		clear(dx[from*plane : to*plane])
+		for row := from * p.out.H; row < to*p.out.H; row++ {
+			p.row(row, visit)
+		}
+	})}
+}
+
+// row visits the windows of one row of outputs.
+func (p *pooling) row(row int, visit func(place)) {
+	top := row%p.out.H*p.Stride - p.Pad
+	h, end := max(0, top), min(p.In.H, top+p.Kernel)
+	w := place{rows: end - h}
+	run := func(j, count int) {
+		left := j*p.Stride - p.Pad
+		c := max(0, left)
+		w.cols = min(p.In.W, left+p.Kernel) - c
+		w.out = (row*p.out.W + j) * Block
+		w.outEnd = w.out + count*Block
+		w.in = ((row/p.out.H*p.In.H+h)*p.In.W + c) * Block
+		visit(w)
+	}
+	for j := range p.inner {
+		run(j, 1)
+	}
+	if p.inner < p.innerEnd {
+		run(p.inner, p.innerEnd-p.inner)
+	}
+	for j := p.innerEnd; j < p.out.W; j++ {
+		run(j, 1)
+	}
+}
+
+// GlobalAvgPool is the mean of every channel of every image: x (N, C, H, W)
+// blocked, y (N, C) planar.
+func GlobalAvgPool(e *Env, s op.Shape, y, x []float32) []Phase {
+	v, plane := vectors(e.ISA), s.H*s.W
+	sums := make([]float64, Blocks(s.C)*s.N*Block)
+	return []Phase{ranges(Blocks(s.C)*s.N, plane*Block, func(from, to, _ int) {
+		clear(sums[from*Block : to*Block])
+		for i := from; i < to; i++ {
+			sum := sums[i*Block:][:Block]
+			v.sum(sum, x[i*plane*Block:(i+1)*plane*Block])
+			n, channel := i%s.N, i/s.N*Block
+			for l := range min(Block, s.C-channel) {
+				y[n*s.C+channel+l] = float32(sum[l] / float64(plane))
+			}
+		}
+	})}
+}
+
+// GlobalAvgPoolBackward is the gradient of [GlobalAvgPool]: dx blocked, dy (N, C)
+// planar.
+func GlobalAvgPoolBackward(e *Env, s op.Shape, dx, dy []float32) []Phase {
+	v, plane := vectors(e.ISA), s.H*s.W
+	means := Alloc(Blocks(s.C) * s.N * Block)
+	return []Phase{ranges(Blocks(s.C)*s.N, plane*Block, func(from, to, _ int) {
+		for i := from; i < to; i++ {
+			n, channel, mean := i%s.N, i/s.N*Block, means[i*Block:][:Block]
+			for l := range min(Block, s.C-channel) {
+				mean[l] = dy[n*s.C+channel+l] / float32(plane)
+			}
+			v.fill(dx[i*plane*Block:(i+1)*plane*Block], mean)
+		}
+	})}
+}

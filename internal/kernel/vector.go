@@ -1,0 +1,108 @@
+package kernel
+
+// vector is an instruction set's inner loops over blocked data. Slices hold
+// whole pixels of Block lanes unless it is said otherwise; the first slice's
+// length says how far a loop runs. Destinations may be sources, in full.
+//
+// Sums are float32 within stretches of sumStretch pixels, in two accumulators a
+// lane, and float64 beyond. Their error is at most 32*2^-24 = 2e-6 of the sum of
+// the terms' absolute values, typically below 2e-7.
+type vector struct {
+	relu         func(y, x []float32)
+	reluBackward func(dx, dy, y []float32)
+	add          func(y, a, b []float32)
+	scale        func(y, x []float32, factor float32)
+	axpy         func(y, x []float32, factor float32)              // y += factor*x
+	blend        func(y, a, b []float32, factorA, factorB float32) // factorA*a + factorB*b
+	fill         func(y, value []float32)                          // value in every pixel
+
+	sum         func(acc []float64, x []float32)          // acc (Block) += x
+	outer       func(y, value, factors []float32)         // pixel i is factors[i]*value
+	weightedSum func(acc []float64, x, factors []float32) // acc (Block) += factors[i] * pixel i of x
+	dots        func(acc []float64, x, weights []float32) // acc[i] += pixel i of x times weights (Block)
+
+	// params are those of normParams.
+	normalise   func(y, x, params []float32) // (x-mean)*scale + offset
+	normReLU    func(y, x, params []float32)
+	normAdd     func(y, x, residual, params []float32)
+	normAddReLU func(y, x, residual, params []float32)
+
+	// acc (2, Block) gets the sums of x-shift and its square, or those of dy and
+	// dy*(x-mean), with y only where y > 0; kept gets what dy was then.
+	moments      func(acc []float64, x, shift []float32)
+	gradSums     func(acc []float64, dy, x, mean []float32)
+	gradSumsMask func(acc []float64, dy, x, y, mean []float32)
+	gradSumsKeep func(acc []float64, kept, dy, x, y, mean []float32)
+
+	// params are those of gradParams; dy counts only where y > 0.
+	gradApply     func(dx, dy, x, params []float32) // a*dy + b*(x-mean) + c
+	gradApplyMask func(dx, dy, x, y, params []float32)
+	scaleLanes    func(dx, dy, factors []float32) // factors (Block)
+	scaleMask     func(dx, dy, y, factors []float32)
+
+	// A window has rows and columns of the image; stride is from one image row to
+	// the next and step from one output's window to the next, in float32.
+	windowMax  func(y, x []float32, rows, cols, stride, step int)
+	windowSum  func(y, x []float32, factor float32, rows, cols, stride, step int) // factor times the sum
+	windowPick func(dx, dy, x, y []float32, rows, cols, stride, step int)         // dx += dy at the first x not below y; dy leads
+	windowAdd  func(dx, dy []float32, factor float32, rows, cols, stride, step int)
+
+	// taps sums len(offsets)/pixels weighted pixels of x into each pixel of y.
+	taps func(y, x []float32, offsets []int32, weights []float32)
+
+	sgd  func(param, grad, velocity, factors []float32)
+	adam func(param, grad, first, second, factors []float32)
+}
+
+// sumStretch is the number of pixels summed in float32 at a time.
+const sumStretch = 64
+
+// Parameters of normalise and gradApply: vectors of Block lanes in a row.
+const (
+	normParams = 3 * Block // mean, scale, offset
+	gradParams = 4 * Block // mean, a, b, c
+)
+
+// Factors of sgd.
+const (
+	sgdDecay    = iota // of the parameter, added to the gradient
+	sgdMomentum        // of the old velocity
+	sgdGradient        // the gradient's share in the update
+	sgdVelocity        // the new velocity's share in the update
+	sgdRate
+	sgdFactors
+)
+
+// Factors of adam.
+const (
+	adamDecay  = iota // of the parameter, added to the gradient
+	adamShrink        // of the parameter itself
+	adamKeep1         // of the old first moment
+	adamNew1          // of the gradient
+	adamKeep2         // of the old second moment
+	adamNew2          // of the gradient's square
+	adamRoot          // of the second moment's root
+	adamEps
+	adamRate
+	adamFactors
+)
+
+// vectors is the table of an instruction set.
+func vectors(isa ISA) *vector {
+	if v, ok := assembly[isa]; ok {
+		return v
+	}
+	return &generic
+}
+
+// taskLen is the number of float32 of one operand that make a task worth its
+// dispatch: 64 KiB.
+const taskLen = 1 << 14
+
+// ranges splits items that cost size float32 each into tasks of about taskLen.
+func ranges(items, size int, run func(from, to, worker int)) Phase {
+	per := max(1, taskLen/max(1, size))
+	return Phase{Tasks: (items + per - 1) / per, Run: func(task, worker int) {
+		run(task*per, min((task+1)*per, items), worker)
+	}}
+}
