@@ -1,0 +1,6 @@
+//go:build !noasm
+
+package kernel
+
+// vectorised reports that this build has assembly.
+const vectorised = true

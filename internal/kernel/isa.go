@@ -1,0 +1,58 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+// ISA is an instruction set that kernels are written for.
+type ISA uint8
+
+// The instruction sets, each including those before it.
+const (
+	Generic ISA = iota // plain Go
+	AVX2               // AVX2 and FMA
+	AVX512             // AVX-512 F, BW, DQ and VL
+)
+
+var isaNames = [...]string{"generic", "avx2", "avx512"}
+
+func (i ISA) String() string { return isaNames[i] }
+
+// Detect is the best instruction set that this machine, its operating system
+// and this build offer. SURROGAZE_ISA (generic, avx2 or avx512) can lower it.
+func Detect() ISA {
+	best := Generic
+	switch {
+	case !vectorised:
+	case cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL:
+		best = AVX512
+	case cpu.X86.HasAVX2 && cpu.X86.HasFMA:
+		best = AVX2
+	}
+	if limit, err := ParseISA(os.Getenv("SURROGAZE_ISA")); err == nil {
+		best = min(best, limit)
+	}
+	return best
+}
+
+// ParseISA finds an instruction set by its name.
+func ParseISA(name string) (ISA, error) {
+	for i, s := range isaNames {
+		if s == name {
+			return ISA(i), nil
+		}
+	}
+	return Generic, fmt.Errorf("instruction set %q: want one of %q", name, isaNames)
+}
+
+// Alloc makes a zeroed slice that begins at a cache line.
+func Alloc(n int) []float32 {
+	const line = 64
+	s := make([]float32, n+line/4)
+	skip := (line - int(uintptr(unsafe.Pointer(&s[0]))%line)) % line / 4
+	return s[skip : skip+n : skip+n]
+}

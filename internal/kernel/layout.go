@@ -1,0 +1,39 @@
+package kernel
+
+import "github.com/surrogaze/surrogaze/internal/op"
+
+// ToBlocked copies a planar tensor into the blocked layout.
+func ToBlocked(_ *Env, s op.Shape, dst, src []float32) []Phase {
+	size := s.H * s.W
+	return []Phase{{Tasks: Blocks(s.C) * s.N, Run: func(task, _ int) {
+		block, n := task/s.N, task%s.N
+		to := dst[task*size*Block : (task+1)*size*Block]
+		for lane := range Block {
+			c := block*Block + lane
+			if c >= s.C {
+				for p := range size {
+					to[p*Block+lane] = 0
+				}
+				continue
+			}
+			for p, v := range src[(n*s.C+c)*size : (n*s.C+c+1)*size] {
+				to[p*Block+lane] = v
+			}
+		}
+	}}}
+}
+
+// ToPlanar copies a blocked tensor into the planar layout.
+func ToPlanar(_ *Env, s op.Shape, dst, src []float32) []Phase {
+	size := s.H * s.W
+	return []Phase{{Tasks: Blocks(s.C) * s.N, Run: func(task, _ int) {
+		block, n := task/s.N, task%s.N
+		from := src[task*size*Block : (task+1)*size*Block]
+		for lane := range min(Block, s.C-block*Block) {
+			to := dst[(n*s.C+block*Block+lane)*size:][:size]
+			for p := range to {
+				to[p] = from[p*Block+lane]
+			}
+		}
+	}}}
+}
