@@ -1,5 +1,3 @@
-//go:build noasm || !amd64
-
 package kernel
 
 // assembly is empty: every instruction set runs the Go loops.

@@ -1,0 +1,186 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Publish gives the draft its name. What was written is made durable first:
+// every file, then the manifest, then the folder; then the folder is renamed
+// and its parent made durable. After a crash at any moment there is either the
+// draft, which Draft finds, or the whole artefact.
+//
+// The manifest's recipe must be the one that the draft's key is of; key, files
+// and, unless given, the time are filled in. The draft stays open if Publish
+// returns an error before the renaming.
+func (d *Draft) Publish(m Manifest) (*Artefact, error) {
+	a, err := d.publish(m)
+	if err != nil {
+		return nil, fmt.Errorf("publish %s: %w", name(d.kind, d.key), err)
+	}
+	return a, nil
+}
+
+func (d *Draft) publish(m Manifest) (*Artefact, error) {
+	if d.lock == nil {
+		return nil, errors.New("the draft is closed")
+	}
+	key, err := m.Recipe.Key()
+	if err != nil {
+		return nil, err
+	}
+	if m.Kind != d.kind || key != d.key {
+		return nil, fmt.Errorf("the manifest is of %s", name(m.Kind, key))
+	}
+	if m.Files, err = d.store.settle(d.Dir); err != nil {
+		return nil, err
+	}
+	m.Key = key
+	if m.Created.IsZero() {
+		m.Created = time.Now().UTC().Truncate(time.Second)
+	}
+	text, err := m.encode()
+	if err != nil {
+		return nil, err
+	}
+	disk := d.store.disk
+	if err := writeFile(disk, filepath.Join(d.Dir, manifestName), text); err != nil {
+		return nil, err
+	}
+	if err := disk.RemoveAll(filepath.Join(d.Dir, writerName)); err != nil {
+		return nil, err
+	}
+	if err := disk.SyncDir(d.Dir); err != nil {
+		return nil, err
+	}
+	target := strings.TrimSuffix(d.Dir, draftSuffix)
+	if err := disk.Rename(d.Dir, target); err != nil {
+		return nil, err
+	}
+	return &Artefact{Dir: target, Manifest: m}, errors.Join(disk.SyncDir(filepath.Dir(target)), d.Close())
+}
+
+// settle makes every file and folder below dir durable, and lists the files
+// that belong to the artefact.
+func (s *Store) settle(dir string) ([]ManifestFile, error) {
+	files, folders := []ManifestFile{}, []string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir():
+			folders = append(folders, path)
+			return nil
+		case !e.Type().IsRegular():
+			return fmt.Errorf("%q: want files and folders only, found %s", path, e.Type())
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil || rel == writerName || rel == manifestName {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		files = append(files, ManifestFile{Path: filepath.ToSlash(rel), Size: info.Size()})
+		return s.disk.Sync(path)
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(folders) // what is within comes first
+	for _, f := range folders {
+		if err := s.disk.SyncDir(f); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// AtomicWrite replaces the file with what write gives. After a crash there is
+// the old content or the new, never a part; a leftover temporary file begins
+// with a dot and is overwritten by the next AtomicWrite to the same path.
+func AtomicWrite(path string, write func(io.Writer) error) error {
+	return atomicWrite(osStoreDisk{}, path, write)
+}
+
+// AtomicWriteFile is AtomicWrite of bytes.
+func AtomicWriteFile(path string, data []byte) error { return writeFile(osStoreDisk{}, path, data) }
+
+func writeFile(d disk, path string, data []byte) error {
+	return atomicWrite(d, path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+func atomicWrite(d disk, path string, write func(io.Writer) error) error {
+	temporary := temporaryName(path)
+	if err := writeDurably(d, temporary, write); err != nil {
+		return errors.Join(fmt.Errorf("write %q: %w", path, err), d.RemoveAll(temporary))
+	}
+	if err := d.Rename(temporary, path); err != nil {
+		return errors.Join(fmt.Errorf("write %q: %w", path, err), d.RemoveAll(temporary))
+	}
+	if err := d.SyncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("write %q: %w", path, err)
+	}
+	return nil
+}
+
+func writeDurably(d disk, path string, write func(io.Writer) error) error {
+	f, err := d.Create(path)
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+const temporarySuffix = ".tmp"
+
+// temporaryName depends on the path alone, so that leftovers do not pile up.
+func temporaryName(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+temporarySuffix)
+}
+
+func isTemporary(name string) bool {
+	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, temporarySuffix)
+}
+
+// storeDisk is what a store needs of the file system beyond the writers of
+// data sets.
+type storeDisk interface {
+	disk
+	// Sync makes the content of a file durable.
+	Sync(path string) error
+	// Lock takes the one lock of a folder until it is closed or the process
+	// ends. The error is errLocked where another has it, and fs.ErrNotExist
+	// where the folder lost its name meanwhile.
+	Lock(dir string) (io.Closer, error)
+}
+
+// osStoreDisk is the real file system.
+type osStoreDisk struct{ osDisk }
+
+func (osStoreDisk) Sync(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func (osStoreDisk) Lock(dir string) (io.Closer, error) { return lockFolder(dir) }
+
+var errLocked = errors.New("locked")
