@@ -1,0 +1,403 @@
+package nn
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+
+	"github.com/surrogaze/surrogaze/internal/op"
+)
+
+// A conformance case is a small network around one operator. Three independent
+// computations must agree: the compiled program, gorgonia's tape machine over
+// the references, and float64 finite differences of the references.
+type conformanceCase struct {
+	name  string
+	mode  Mode
+	build func(g *Graph)
+}
+
+// lossOf ends a network in a scalar that every value of y moves differently.
+func lossOf(g *Graph, y Node) {
+	s := y.Shape()
+	g.Output("y", y)
+	p := g.Conv("probe", y, Conv{Out: 1, Kernel: min(3, s.H, s.W) | 1, Pad: 1})
+	target := g.Input("target", p.Shape())
+	weight := g.Input("weight", op.Shape{N: s.N, C: 1, H: 1, W: 1})
+	g.Loss(Term{g.MapLoss(op.MSE, false, p, target), weight})
+}
+
+// image is an input with a convolution behind it, so that gradients flow
+// through the operator under test into parameters.
+func image(g *Graph, channels, h, w int) Node {
+	x := g.Input("image", op.Shape{N: 2, C: 3, H: h, W: w})
+	return g.Conv("stem", x, Conv{Out: channels, Kernel: 3, Pad: 1, Bias: true})
+}
+
+func perImage(g *Graph, name string) Node {
+	return g.Input(name, op.Shape{N: 2, C: 1, H: 1, W: 1})
+}
+
+func conformanceCases() []conformanceCase {
+	train := func(name string, build func(g *Graph)) conformanceCase {
+		return conformanceCase{name, Train, build}
+	}
+	around := func(name string, channels, size int, layer func(g *Graph, x Node) Node) conformanceCase {
+		return train(name, func(g *Graph) { lossOf(g, layer(g, image(g, channels, size, size+1))) })
+	}
+	cases := []conformanceCase{
+		around("convolution with 17 to 33 channels", 17, 6, func(g *Graph, x Node) Node {
+			return g.Conv("conv", x, Conv{Out: 33, Kernel: 3, Pad: 1, Bias: true})
+		}),
+		around("convolution of stride 2", 16, 7, func(g *Graph, x Node) Node {
+			return g.Conv("conv", x, Conv{Out: 16, Kernel: 3, Stride: 2, Pad: 1})
+		}),
+		around("dilated convolution", 5, 8, func(g *Graph, x Node) Node {
+			return g.Conv("conv", x, Conv{Out: 6, Kernel: 3, Dilation: 2, Pad: 2})
+		}),
+		around("grouped convolution", 6, 5, func(g *Graph, x Node) Node {
+			return g.Conv("conv", x, Conv{Out: 9, Kernel: 3, Pad: 1, Groups: 3})
+		}),
+		around("rectangular convolution", 8, 5, func(g *Graph, x Node) Node {
+			return g.Conv("conv", x, Conv{Out: 8, Kernel: 1, KernelW: 5, PadW: 2, Rectangular: true})
+		}),
+		around("convolution and ReLU", 8, 5, func(g *Graph, x Node) Node { return g.ReLU(x) }),
+		around("batch norm", 18, 4, func(g *Graph, x Node) Node { return g.BatchNorm("bn", x) }),
+		around("batch norm and ReLU", 18, 4, func(g *Graph, x Node) Node { return g.ReLU(g.BatchNorm("bn", x)) }),
+		around("residual block", 16, 4, func(g *Graph, x Node) Node {
+			y := g.ReLU(g.BatchNorm("bn1", g.Conv("conv1", x, Conv{Out: 16, Kernel: 3, Pad: 1})))
+			y = g.BatchNorm("bn2", g.Conv("conv2", y, Conv{Out: 16, Kernel: 3, Pad: 1}))
+			return g.ReLU(g.Add(y, x))
+		}),
+		around("residual block with two normalised branches", 16, 4, func(g *Graph, x Node) Node {
+			y := g.BatchNorm("bn2", g.Conv("conv2", x, Conv{Out: 20, Kernel: 3, Pad: 1}))
+			z := g.BatchNorm("bn3", g.Conv("conv3", x, Conv{Out: 20, Kernel: 1}))
+			return g.ReLU(g.Add(y, z))
+		}),
+		around("value with three readers", 4, 4, func(g *Graph, x Node) Node {
+			return g.Add(g.Add(x, g.ReLU(x)), g.Conv("conv", x, Conv{Out: 4, Kernel: 1}))
+		}),
+		around("max pool", 17, 7, func(g *Graph, x Node) Node { return g.MaxPool(x, 3, 2, 1) }),
+		around("average pool", 5, 6, func(g *Graph, x Node) Node { return g.AvgPool(x, 3, 2, 1) }),
+		around("global average pool", 20, 5, func(g *Graph, x Node) Node { return g.GlobalAvgPool(x) }),
+		around("upsample", 17, 3, func(g *Graph, x Node) Node { return g.Upsample(x, 2) }),
+		around("concatenation at block borders", 16, 4, func(g *Graph, x Node) Node {
+			return g.Concat(g.ReLU(x), g.Conv("conv", x, Conv{Out: 5, Kernel: 1}))
+		}),
+		around("concatenation inside blocks", 5, 4, func(g *Graph, x Node) Node {
+			return g.Concat(g.ReLU(x), g.Conv("conv", x, Conv{Out: 17, Kernel: 1}), x)
+		}),
+		around("concatenation of a concatenation", 16, 4, func(g *Graph, x Node) Node {
+			y := g.Concat(x, g.ReLU(x))
+			return g.Concat(y, g.Conv("conv", y, Conv{Out: 3, Kernel: 3, Pad: 1}))
+		}),
+		around("concatenation of one value twice", 16, 4, func(g *Graph, x Node) Node { return g.Concat(x, x) }),
+		around("sigmoid", 3, 4, func(g *Graph, x Node) Node { return g.Sigmoid(x) }),
+		train("linear and cross entropy", func(g *Graph) {
+			logits := g.Linear("fc", g.GlobalAvgPool(image(g, 19, 4, 4)), 3)
+			g.Output("y", logits)
+			g.Loss(Term{g.SoftmaxCrossEntropy(logits, perImage(g, "labels")), perImage(g, "weight")})
+		}),
+		train("CYBORG loss", func(g *Graph) {
+			f := image(g, 19, 4, 5)
+			logits, w := g.Classifier("fc", g.GlobalAvgPool(f), 3)
+			labels := perImage(g, "labels")
+			cam := g.CAM(f, w, labels)
+			g.Output("y", cam)
+			g.Loss(Term{g.SoftmaxCrossEntropy(logits, labels), perImage(g, "weight")},
+				Term{g.MapLoss(op.MSE, false, cam, g.Input("target", cam.Shape())), perImage(g, "guided")})
+		}),
+		train("CAM of the predicted class", func(g *Graph) {
+			f := image(g, 4, 4, 5)
+			logits, w := g.Classifier("fc", g.GlobalAvgPool(f), 3)
+			cam := g.CAM(f, w, g.ArgMax(logits))
+			g.Output("y", cam)
+			g.Loss(Term{g.MapLoss(op.MSE, false, cam, g.Input("target", cam.Shape())), perImage(g, "weight")})
+		}),
+		{"frozen batch norm after a convolution", Eval, func(g *Graph) {
+			g.Output("y", g.BatchNorm("bn", image(g, 18, 4, 4)))
+		}},
+		{"folded batch norm with residual and ReLU", Eval, func(g *Graph) {
+			x := image(g, 18, 4, 4)
+			y := g.BatchNorm("bn", g.Conv("conv", x, Conv{Out: 18, Kernel: 3, Pad: 1}))
+			g.Output("y", g.ReLU(g.Add(x, y)))
+		}},
+		{"dropout in evaluation", Eval, func(g *Graph) {
+			g.Output("y", g.Dropout(image(g, 3, 2, 2), 0.5))
+		}},
+	}
+	for _, kind := range []op.MapLossKind{op.MSE, op.BCE, op.KL, op.CC} {
+		for _, logits := range []bool{false, true} {
+			cases = append(cases, train(fmt.Sprintf("map loss %v, logits %v", kind, logits), func(g *Graph) {
+				p := image(g, 1, 4, 5)
+				if !logits {
+					p = g.Sigmoid(p)
+				}
+				g.Output("y", p)
+				g.Loss(Term{g.MapLoss(kind, logits, p, g.Input("target", p.Shape())), perImage(g, "weight")})
+			}))
+		}
+	}
+	return cases
+}
+
+// build makes a case's graph with parameters and inputs that are the same every
+// time: weights far from symmetric, running statistics far from the identity.
+func (c conformanceCase) graph(t *testing.T) (*Graph, map[string][]float32) {
+	t.Helper()
+	params := NewParams(7)
+	g := NewGraph(c.mode, params)
+	c.build(g)
+	if err := g.Err(); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, p := range params.All() {
+		for i := range p.Data {
+			p.Data[i] += 0.3 * rng.Float32()
+		}
+	}
+	inputs := map[string][]float32{}
+	for _, in := range g.inputs {
+		x := make([]float32, in.shape.Len())
+		for i := range x {
+			x[i] = rng.Float32()
+			if in.name == "labels" {
+				x[i] = float32(rng.IntN(3))
+			}
+		}
+		inputs[in.name] = x
+	}
+	return g, inputs
+}
+
+// run compiles and runs a case over an arena that was full of NaN.
+func (c conformanceCase) run(t *testing.T, workers int) (*Program, *Params) {
+	t.Helper()
+	g, inputs := c.graph(t)
+	p, err := Compile(g, Options{Workers: workers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.arena {
+		p.arena[i] = float32(math.NaN())
+	}
+	for name, x := range inputs {
+		copy(p.Input(name), x)
+	}
+	p.Run()
+	return p, g.params
+}
+
+func TestProgramsAgreeWithTheTapeMachine(t *testing.T) {
+	for _, c := range conformanceCases() {
+		t.Run(c.name, func(t *testing.T) {
+			p, params := c.run(t, 2)
+			y, loss, grads := c.tape(t)
+			compare(t, "output", p.Output("y"), y)
+			if c.mode == Eval {
+				return
+			}
+			compare(t, "loss", []float32{p.Loss()}, []float32{loss})
+			for _, x := range params.All() {
+				if x.Trainable {
+					compareAt(t, "gradient of "+x.Name, p.Gradient(x.Name), grads[x.Name], smallGradient(p))
+				}
+			}
+		})
+	}
+}
+
+// tape runs a case on gorgonia's tape machine.
+func (c conformanceCase) tape(t *testing.T) (y []float32, loss float32, grads map[string][]float32) {
+	t.Helper()
+	g, inputs := c.graph(t)
+	for _, p := range g.used {
+		let(t, p.node, p.Data)
+	}
+	for _, in := range g.inputs {
+		let(t, in.node, inputs[in.name])
+	}
+	var outputs gorgonia.Value
+	gorgonia.Read(g.outputs[0].node, &outputs)
+	moving, nodes, err := g.differentiate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make([]gorgonia.Value, len(moving))
+	var lossValue gorgonia.Value
+	if g.loss != nil {
+		for _, n := range g.expr.AllNodes() {
+			if n.Name() == seedName {
+				if err := gorgonia.Let(n, float32(1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		gorgonia.Read(g.loss, &lossValue)
+		for i, n := range nodes {
+			gorgonia.Read(n, &values[i])
+		}
+	}
+	vm := gorgonia.NewTapeMachine(g.expr)
+	defer vm.Close()
+	if err := vm.RunAll(); err != nil {
+		t.Fatal(err)
+	}
+	grads = map[string][]float32{}
+	for i, p := range moving {
+		grads[p.Name] = values[i].Data().([]float32)
+	}
+	if lossValue != nil {
+		loss = lossValue.Data().(float32)
+	}
+	return outputs.Data().([]float32), loss, grads
+}
+
+func let(t *testing.T, n *gorgonia.Node, data []float32) {
+	t.Helper()
+	s := leafShape(n)
+	v := tensor.New(tensor.WithShape(s.N, s.C, s.H, s.W), tensor.WithBacking(slices.Clone(data)))
+	if err := gorgonia.Let(n, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tolerance is relative to the largest magnitude of the tensor: float32 sums of
+// a few thousand terms stay an order of magnitude below it.
+const tolerance = 2e-5
+
+// smallGradient is the magnitude below which a gradient counts as the remainder
+// of terms that cancel, as that of a bias in front of a batch norm: a share of
+// the network's largest.
+func smallGradient(p *Program) float64 {
+	largest := 0.0
+	for _, grad := range p.list.gradients {
+		for _, v := range grad.data {
+			largest = max(largest, math.Abs(float64(v)))
+		}
+	}
+	return largest / 20
+}
+
+func compare(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	compareAt(t, what, got, want, 1e-6)
+}
+
+// compareAt takes tensors smaller than scale for as large as scale.
+func compareAt(t *testing.T, what string, got, want []float32, scale float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for _, w := range want {
+		scale = max(scale, math.Abs(float64(w)))
+	}
+	for i := range got {
+		if d := math.Abs(float64(got[i]) - float64(want[i])); !(d <= tolerance*scale) {
+			t.Fatalf("%s[%d] = %v, want %v (largest magnitude %.3g)", what, i, got[i], want[i], scale)
+		}
+	}
+}
+
+func TestGradientsAgreeWithFiniteDifferences(t *testing.T) {
+	for _, c := range conformanceCases() {
+		if c.mode == Eval {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			p, _ := c.run(t, 1)
+			g, inputs := c.graph(t)
+			leaves := map[*gorgonia.Node][]float64{}
+			for _, in := range g.inputs {
+				leaves[in.node] = convert[float64](inputs[in.name])
+			}
+			for _, q := range g.used {
+				leaves[q.node] = convert[float64](q.Data)
+			}
+			rng := rand.New(rand.NewPCG(3, 4))
+			for _, q := range g.used {
+				if !q.Trainable {
+					continue
+				}
+				grad := p.Gradient(q.Name)
+				if grad == nil {
+					continue
+				}
+				scale := smallGradient(p)
+				for _, v := range grad {
+					scale = max(scale, math.Abs(float64(v)))
+				}
+				for range 5 {
+					i := rng.IntN(len(grad))
+					if d := g.slope(t, leaves, q.node, i); !(math.Abs(d-float64(grad[i])) <= tolerance*scale) {
+						t.Errorf("gradient of %s[%d] = %v, want %v", q.Name, i, grad[i], d)
+					}
+				}
+			}
+		})
+	}
+}
+
+// slope is the central difference of the loss along one element of a leaf.
+func (g *Graph) slope(t *testing.T, leaves map[*gorgonia.Node][]float64, n *gorgonia.Node, i int) float64 {
+	t.Helper()
+	const h = 1e-6
+	at := func(shift float64) float64 {
+		moved := maps.Clone(leaves)
+		moved[n] = slices.Clone(leaves[n])
+		moved[n][i] += shift
+		return g.evaluate(t, moved)[g.loss][0]
+	}
+	return (at(h) - at(-h)) / (2 * h)
+}
+
+// evaluate interprets the forward expression with the float64 references.
+func (g *Graph) evaluate(t *testing.T, leaves map[*gorgonia.Node][]float64) map[*gorgonia.Node][]float64 {
+	t.Helper()
+	sorted, err := gorgonia.Sort(g.expr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[*gorgonia.Node][]float64{}
+	for n, v := range leaves {
+		values[n] = slices.Clone(v) // batch norm moves its running statistics
+	}
+	for _, n := range slices.Backward(sorted) {
+		e, ok := n.Op().(*expression)
+		if !ok {
+			continue
+		}
+		var src [][]float64
+		for it := g.expr.From(n.ID()); it.Next(); {
+			src = append(src, values[it.Node().(*gorgonia.Node)])
+		}
+		values[n] = make([]float64, e.out().Len())
+		e.reference(values[n], src)
+	}
+	return values
+}
+
+func TestResultsDoNotDependOnTheNumberOfWorkers(t *testing.T) {
+	for _, c := range conformanceCases() {
+		t.Run(c.name, func(t *testing.T) {
+			one, params := c.run(t, 1)
+			three, _ := c.run(t, 3)
+			if !slices.Equal(one.Output("y"), three.Output("y")) {
+				t.Error("outputs differ in bits")
+			}
+			for _, x := range params.All() {
+				if !slices.Equal(one.Gradient(x.Name), three.Gradient(x.Name)) {
+					t.Errorf("gradients of %s differ in bits", x.Name)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,170 @@
+package nn
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/surrogaze/surrogaze/internal/op"
+	"github.com/surrogaze/surrogaze/internal/weights"
+)
+
+// Param is a named tensor of a network: a weight that training moves, or a
+// buffer such as a batch norm's running mean. Data is contiguous in the order
+// of Shape, which is torchvision's: (Out, In, KernelH, KernelW) for a
+// convolution, (Out, In) for a linear layer, (C) for a vector.
+type Param struct {
+	Name      string
+	Shape     []int
+	Data      []float32
+	Trainable bool
+}
+
+// Params holds the parameters of one network. Graphs of the same network
+// (training, evaluation, other batch sizes) share one Params and therefore
+// their weights. A parameter is made and initialised when a graph first
+// declares it; its values depend on the seed and its name alone, so that
+// networks with equal layers start equal whatever is built around them.
+// It is not safe for concurrent use.
+type Params struct {
+	seed   uint64
+	list   []*Param
+	byName map[string]*Param
+}
+
+// NewParams makes an empty set whose parameters will be initialised from seed.
+func NewParams(seed uint64) *Params {
+	return &Params{seed: seed, byName: map[string]*Param{}}
+}
+
+// All lists the parameters in the order of their declaration. The caller may
+// change their values but not the list.
+func (p *Params) All() []*Param { return p.list }
+
+// Get finds a parameter by name, or nil.
+func (p *Params) Get(name string) *Param { return p.byName[name] }
+
+// Clone copies every value.
+func (p *Params) Clone() *Params {
+	c := NewParams(p.seed)
+	for _, x := range p.list {
+		y := *x
+		y.Shape = slices.Clone(x.Shape)
+		y.Data = slices.Clone(x.Data)
+		c.add(&y)
+	}
+	return c
+}
+
+// CopyFrom overwrites every value with that of the parameter of the same name
+// in src. Both must hold the same names and shapes.
+func (p *Params) CopyFrom(src *Params) error {
+	for _, x := range p.list {
+		y := src.byName[x.Name]
+		if y == nil {
+			return fmt.Errorf("parameter %q: missing in the source", x.Name)
+		}
+		if !slices.Equal(x.Shape, y.Shape) {
+			return fmt.Errorf("parameter %q: shape %v, want %v", x.Name, y.Shape, x.Shape)
+		}
+		copy(x.Data, y.Data)
+	}
+	return nil
+}
+
+// Tensors lists the parameters for a weights file. The data is shared.
+func (p *Params) Tensors() []weights.Tensor {
+	ts := make([]weights.Tensor, len(p.list))
+	for i, x := range p.list {
+		ts[i] = weights.Tensor{Name: x.Name, DType: "F32", Shape: x.Shape, Data: x.Data}
+	}
+	return ts
+}
+
+// Load overwrites every parameter with the tensor of its name. Missing,
+// unexpected or differently shaped tensors are an error and change nothing.
+func (p *Params) Load(tensors []weights.Tensor) error {
+	byName := make(map[string]weights.Tensor, len(tensors))
+	for _, t := range tensors {
+		if p.byName[t.Name] == nil {
+			return fmt.Errorf("tensor %q: the network has no such parameter", t.Name)
+		}
+		byName[t.Name] = t
+	}
+	for _, x := range p.list {
+		t, ok := byName[x.Name]
+		if !ok {
+			return fmt.Errorf("parameter %q: missing in the file", x.Name)
+		}
+		if !slices.Equal(t.Shape, x.Shape) {
+			return fmt.Errorf("parameter %q: shape %v, want %v", x.Name, t.Shape, x.Shape)
+		}
+		if len(t.Data) != len(x.Data) {
+			return fmt.Errorf("parameter %q: type %s, want F32", x.Name, t.DType)
+		}
+	}
+	for _, x := range p.list {
+		copy(x.Data, byName[x.Name].Data)
+	}
+	return nil
+}
+
+func (p *Params) add(x *Param) {
+	p.list = append(p.list, x)
+	p.byName[x.Name] = x
+}
+
+// declare returns the parameter of a name, made by init at first.
+func (p *Params) declare(name string, shape []int, trainable bool, init initializer) (*Param, error) {
+	if x := p.byName[name]; x != nil {
+		if !slices.Equal(x.Shape, shape) {
+			return nil, fmt.Errorf("parameter %q: shape %v is already taken by shape %v", name, shape, x.Shape)
+		}
+		return x, nil
+	}
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	x := &Param{Name: name, Shape: shape, Data: make([]float32, n), Trainable: trainable}
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	init(x.Data, rand.New(rand.NewPCG(p.seed, h.Sum64())))
+	p.add(x)
+	return x, nil
+}
+
+// initializer fills a new parameter.
+type initializer func(data []float32, rng *rand.Rand)
+
+func constant(v float32) initializer {
+	return func(data []float32, _ *rand.Rand) {
+		for i := range data {
+			data[i] = v
+		}
+	}
+}
+
+// heNormal draws convolution weights from N(0, 2/fan) with the fan counted
+// over the outputs, as torchvision's ResNet does (He et al. 2015,
+// arXiv 1502.01852).
+func heNormal(g op.Conv) initializer {
+	sd := math.Sqrt(2 / float64(g.Out/g.Groups*g.KernelH*g.KernelW))
+	return func(data []float32, rng *rand.Rand) {
+		for i := range data {
+			data[i] = float32(sd * rng.NormFloat64())
+		}
+	}
+}
+
+// fanInUniform draws from U(-1/sqrt(fan), 1/sqrt(fan)), torch.nn.Linear's default.
+func fanInUniform(fan int) initializer {
+	bound := 1 / math.Sqrt(float64(fan))
+	return func(data []float32, rng *rand.Rand) {
+		for i := range data {
+			data[i] = float32(bound * (2*rng.Float64() - 1))
+		}
+	}
+}
