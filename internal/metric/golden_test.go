@@ -1,0 +1,131 @@
+package metric
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"strconv"
+	"testing"
+)
+
+// number is a value of goldens.json, where null stands for NaN.
+type number float64
+
+func (n *number) UnmarshalJSON(text []byte) (err error) {
+	if string(text) == "null" {
+		*n = number(math.NaN())
+		return nil
+	}
+	v, err := strconv.ParseFloat(string(text), 64)
+	*n = number(v)
+	return err
+}
+
+// goldens is testdata/goldens.json, written by testdata/gen.py.
+type goldens struct {
+	Maps []struct {
+		A, B                             []float32
+		Threshold, CC, SIM, KL, MSE, AUC number
+	}
+	Binary []struct {
+		Scores               []float64
+		Positive             []bool
+		FPR, TPR, Thresholds []float64
+		AUC, EER             number
+		At10                 number `json:"tpr_at_0.1"`
+		At30                 number `json:"tpr_at_0.3"`
+		APCER, BPCER, ACER   number
+	}
+	Several []struct {
+		Scores        [][]float64
+		Labels        []int
+		AUC, Accuracy number
+	}
+	Pairs []struct {
+		A, B                  []float64
+		Mean, SD, Spearman    number
+		Difference, Low, High number
+	}
+}
+
+func readGoldens(t *testing.T) goldens {
+	t.Helper()
+	text, err := os.ReadFile("testdata/goldens.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g goldens
+	if err := json.Unmarshal(text, &g); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// check compares a measure with the golden, which has twelve digits.
+func check(t *testing.T, i int, name string, got float64, want number) {
+	t.Helper()
+	w := float64(want)
+	if math.IsNaN(got) && math.IsNaN(w) || math.Abs(got-w) <= 1e-9*math.Max(1, math.Abs(w)) {
+		return
+	}
+	t.Errorf("case %d: %s: found %v, want %v", i, name, got, w)
+}
+
+func TestMapMeasuresEqualPysaliencys(t *testing.T) {
+	for i, g := range readGoldens(t).Maps {
+		check(t, i, "CC", CC(g.A, g.B), g.CC)
+		check(t, i, "SIM", SIM(g.A, g.B), g.SIM)
+		check(t, i, "KL", KL(g.A, g.B), g.KL)
+		check(t, i, "MSE", MSE(g.A, g.B), g.MSE)
+		check(t, i, "MapAUC", MapAUC(g.A, g.B, float64(g.Threshold)), g.AUC)
+	}
+}
+
+func TestTwoClassMeasuresEqualScikitLearns(t *testing.T) {
+	for i, g := range readGoldens(t).Binary {
+		check(t, i, "AUC", AUC(g.Scores, g.Positive), g.AUC)
+		check(t, i, "EER", EER(g.Scores, g.Positive), g.EER)
+		check(t, i, "TPR at FPR 0.1", TPRAtFPR(g.Scores, g.Positive, 0.1), g.At10)
+		check(t, i, "TPR at FPR 0.3", TPRAtFPR(g.Scores, g.Positive, 0.3), g.At30)
+		pad := PADAt(g.Scores, g.Positive, 0.5)
+		check(t, i, "APCER", pad.APCER, g.APCER)
+		check(t, i, "BPCER", pad.BPCER, g.BPCER)
+		check(t, i, "ACER", pad.ACER, g.ACER)
+	}
+}
+
+func TestROCEqualsScikitLearns(t *testing.T) {
+	for i, g := range readGoldens(t).Binary {
+		points := ROC(g.Scores, g.Positive)
+		if len(points) != len(g.FPR) || points[0] != (ROCPoint{0, 0, math.Inf(1)}) {
+			t.Errorf("case %d: found %v, want %d points from (0, 0) at +Inf", i, points, len(g.FPR))
+			continue
+		}
+		for k, p := range points {
+			check(t, i, "FPR", p.FPR, number(g.FPR[k]))
+			check(t, i, "TPR", p.TPR, number(g.TPR[k]))
+			if k > 0 {
+				check(t, i, "threshold", p.Threshold, number(g.Thresholds[k-1]))
+			}
+		}
+	}
+}
+
+func TestMeasuresOfSeveralClassesEqualScikitLearns(t *testing.T) {
+	for i, g := range readGoldens(t).Several {
+		check(t, i, "MacroAUC", MacroAUC(g.Scores, g.Labels), g.AUC)
+		check(t, i, "Accuracy", Accuracy(g.Scores, g.Labels), g.Accuracy)
+	}
+}
+
+func TestStatisticsEqualSciPys(t *testing.T) {
+	for i, g := range readGoldens(t).Pairs {
+		check(t, i, "Mean", Mean(g.A), g.Mean)
+		check(t, i, "SD", SD(g.A), g.SD)
+		check(t, i, "Spearman", Spearman(g.A, g.B), g.Spearman)
+		d := PairedDifference(g.A, g.B)
+		check(t, i, "difference", d.Mean, g.Difference)
+		check(t, i, "lower end", d.Low, g.Low)
+		check(t, i, "upper end", d.High, g.High)
+	}
+}

@@ -1,0 +1,255 @@
+package metric
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// labelled draws scores with ties and a class for each; both classes occur.
+func labelled(t *rapid.T) (scores []float64, positive []bool) {
+	n := rapid.IntRange(2, 40).Draw(t, "n")
+	for range n {
+		scores = append(scores, float64(rapid.IntRange(-8, 8).Draw(t, "score")))
+		positive = append(positive, rapid.Bool().Draw(t, "positive"))
+	}
+	positive[0], positive[1] = true, false
+	return scores, positive
+}
+
+// anyMap draws values in [0, 1], of which not all are equal.
+func anyMap(t *rapid.T, n int, label string) []float32 {
+	m := rapid.SliceOfN(rapid.Float32Range(0, 1), n, n).Draw(t, label)
+	m[0], m[1] = 0, 1
+	return m
+}
+
+func each(values []float64, f func(float64) float64) []float64 {
+	changed := slices.Clone(values)
+	for i, v := range values {
+		changed[i] = f(v)
+	}
+	return changed
+}
+
+func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Max(1, math.Abs(b)) }
+
+func TestAUCIsTheShareOfPairsInOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		scores, positive := labelled(t)
+		var inOrder, pairs float64
+		for i, p := range positive {
+			for j, q := range positive {
+				if !p || q {
+					continue
+				}
+				pairs++
+				switch {
+				case scores[i] > scores[j]:
+					inOrder++
+				case scores[i] == scores[j]:
+					inOrder += 0.5
+				}
+			}
+		}
+		if got, want := AUC(scores, positive), inOrder/pairs; !near(got, want) {
+			t.Fatalf("found %v, want %v", got, want)
+		}
+	})
+}
+
+func TestRankMeasuresDoNotChangeUnderRisingFunctions(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		scores, positive := labelled(t)
+		risen := each(scores, func(v float64) float64 { return math.Exp(v/2) - 3 })
+		truth := make([]float64, len(positive))
+		for i, label := range labelsOf(positive) {
+			truth[i] = float64(label)
+		}
+		for name, measure := range map[string]func([]float64) float64{
+			"AUC":           func(s []float64) float64 { return AUC(s, positive) },
+			"EER":           func(s []float64) float64 { return EER(s, positive) },
+			"TPR at FPR":    func(s []float64) float64 { return TPRAtFPR(s, positive, 0.2) },
+			"Spearman":      func(s []float64) float64 { return Spearman(s, truth) },
+			"class 1's AUC": func(s []float64) float64 { return MacroAUC(twoColumns(s), labelsOf(positive)) },
+		} {
+			if before, after := measure(scores), measure(risen); !near(before, after) && !math.IsNaN(before) {
+				t.Fatalf("%s: found %v, want %v", name, after, before)
+			}
+		}
+	})
+}
+
+func twoColumns(scores []float64) [][]float64 {
+	rows := make([][]float64, len(scores))
+	for i, s := range scores {
+		rows[i] = []float64{-s, s}
+	}
+	return rows
+}
+
+func labelsOf(positive []bool) []int {
+	labels := make([]int, len(positive))
+	for i, p := range positive {
+		if p {
+			labels[i] = 1
+		}
+	}
+	return labels
+}
+
+func TestReversedScoresReverseAUC(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		scores, positive := labelled(t)
+		reversed := each(scores, func(v float64) float64 { return 1 - v })
+		if got, want := AUC(reversed, positive), 1-AUC(scores, positive); !near(got, want) {
+			t.Fatalf("found %v, want %v", got, want)
+		}
+		if got, want := EER(reversed, positive), 1-EER(scores, positive); !near(got, want) {
+			t.Fatalf("EER: found %v, want %v", got, want)
+		}
+	})
+}
+
+func TestClassesThatDoNotOccurDoNotCount(t *testing.T) {
+	scores := [][]float64{{3, 0, 1}, {2, 5, 1}, {1, 2, 0}, {0, 4, 2}}
+	// By hand: class 0 against the rest 3/4, class 1 4/4; class 2 is absent.
+	if got := MacroAUC(scores, []int{0, 1, 0, 1}); got != 0.875 {
+		t.Errorf("found %v, want 0.875", got)
+	}
+}
+
+func TestTheCurveRisesFromCornerToCorner(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		points := ROC(labelled(t))
+		if first, last := points[0], points[len(points)-1]; first.FPR != 0 || first.TPR != 0 || last.FPR != 1 || last.TPR != 1 {
+			t.Fatalf("found ends %v and %v", first, last)
+		}
+		for i, p := range points[1:] {
+			if q := points[i]; p.FPR < q.FPR || p.TPR < q.TPR || p.Threshold >= q.Threshold {
+				t.Fatalf("found %v behind %v", p, q)
+			}
+		}
+	})
+}
+
+func TestPointsOfTheCurveAreTheErrorsAtTheirThresholds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		scores, positive := labelled(t)
+		for _, p := range ROC(scores, positive) {
+			got := PADAt(scores, positive, p.Threshold)
+			if !near(got.BPCER, p.FPR) || !near(got.APCER, 1-p.TPR) {
+				t.Fatalf("found %+v, want those of %+v", got, p)
+			}
+		}
+	})
+}
+
+func TestMapMeasuresKeepTheirBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(2, 30).Draw(t, "n")
+		a, b := anyMap(t, n, "a"), anyMap(t, n, "b")
+		for _, m := range []struct {
+			name           string
+			got, low, high float64
+		}{
+			{"CC", CC(a, b), -1, 1},
+			{"SIM", SIM(a, b), 0, 1 + 1e-9},
+			{"KL", KL(a, b), -1e-9, -math.Log(epsilon) + 1e-9},
+			{"MSE", MSE(a, b), 0, 1},
+			{"MapAUC", MapAUC(a, b, 0.5), 0, 1},
+		} {
+			if !(m.got >= m.low && m.got <= m.high) {
+				t.Fatalf("%s: found %v, want it in [%v, %v]", m.name, m.got, m.low, m.high)
+			}
+		}
+	})
+}
+
+func TestMapsAgreeWithThemselves(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := anyMap(t, rapid.IntRange(2, 30).Draw(t, "n"), "a")
+		if !near(CC(a, a), 1) || !near(SIM(a, a), 1) || math.Abs(KL(a, a)) > 1e-9 || MSE(a, a) != 0 || MapAUC(a, a, 0.5) != 1 {
+			t.Fatalf("found CC %v, SIM %v, KL %v, MSE %v, MapAUC %v", CC(a, a), SIM(a, a), KL(a, a), MSE(a, a), MapAUC(a, a, 0.5))
+		}
+	})
+}
+
+func TestAgreementOfShapesDoesNotDependOnScale(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(2, 30).Draw(t, "n")
+		a, b := anyMap(t, n, "a"), anyMap(t, n, "b")
+		half := slices.Clone(a)
+		for i := range half {
+			half[i] /= 2
+		}
+		for name, measure := range map[string]func(a, b []float32) float64{"CC": CC, "SIM": SIM} {
+			if got, want := measure(half, b), measure(a, b); math.Abs(got-want) > 1e-6 {
+				t.Fatalf("%s: found %v, want %v", name, got, want)
+			}
+			if got, want := measure(b, a), measure(a, b); !near(got, want) {
+				t.Fatalf("%s is not symmetric: found %v, want %v", name, got, want)
+			}
+		}
+	})
+}
+
+func TestWhatIsUndefinedIsNaN(t *testing.T) {
+	nan := math.NaN()
+	one, two := []float64{1}, []float64{1, 2}
+	for name, got := range map[string]float64{
+		"CC of no pixels":                 CC(nil, nil),
+		"CC of a constant map":            CC([]float32{0, 1, 2}, []float32{0.1, 0.1, 0.1}),
+		"CC of NaN":                       CC([]float32{0, float32(nan)}, []float32{0, 1}),
+		"SIM of no pixels":                SIM(nil, nil),
+		"KL of no pixels":                 KL(nil, nil),
+		"KL of NaN":                       KL([]float32{0, float32(nan)}, []float32{0, 1}),
+		"MSE of no pixels":                MSE(nil, nil),
+		"MapAUC of a map without a mark":  MapAUC([]float32{0, 1}, []float32{0.4, 0.4}, 0.5),
+		"AUC of one class":                AUC(two, []bool{true, true}),
+		"AUC of NaN":                      AUC([]float64{nan, 1}, []bool{true, false}),
+		"MacroAUC of one class":           MacroAUC([][]float64{{1, 2, 3}, {4, 5, 6}}, []int{1, 1}),
+		"MacroAUC of one class of two":    MacroAUC([][]float64{{1, 2}, {4, 5}}, []int{0, 0}),
+		"MacroAUC of no samples":          MacroAUC(nil, nil),
+		"EER of one class":                EER(two, []bool{false, false}),
+		"TPRAtFPR of one class":           TPRAtFPR(two, []bool{false, false}, 0.1),
+		"Accuracy of no samples":          Accuracy(nil, nil),
+		"APCER without attacks":           PADAt(two, []bool{false, false}, 1).APCER,
+		"BPCER without bona fide samples": PADAt(two, []bool{true, true}, 1).BPCER,
+		"Mean of nothing":                 Mean(nil),
+		"SD of one value":                 SD(one),
+		"Spearman of a constant":          Spearman(two, []float64{3, 3}),
+		"Spearman of NaN":                 Spearman(two, []float64{nan, 3}),
+		"interval of one pair":            PairedDifference(one, one).Low,
+		"difference of no pairs":          PairedDifference(nil, nil).Mean,
+	} {
+		if !math.IsNaN(got) {
+			t.Errorf("%s: found %v, want NaN", name, got)
+		}
+	}
+}
+
+func TestConstantMapsOfAnyValueAreConstant(t *testing.T) {
+	// In a running sum, most values and lengths leave a rounding error of the mean.
+	rapid.Check(t, func(t *rapid.T) {
+		flat := slices.Repeat([]float32{rapid.Float32Range(0, 1).Draw(t, "value")}, rapid.IntRange(2, 3000).Draw(t, "n"))
+		ramp := make([]float32, len(flat))
+		for i := range ramp {
+			ramp[i] = float32(i)
+		}
+		if got := CC(flat, ramp); !math.IsNaN(got) {
+			t.Fatalf("found CC %v, want NaN", got)
+		}
+	})
+}
+
+func TestOperandsOfDifferentLengthsPanic(t *testing.T) {
+	defer func() {
+		if got, want := recover(), "metric: operands of 2 and 1 values, want as many of both"; got != want {
+			t.Errorf("found %v, want %q", got, want)
+		}
+	}()
+	CC([]float32{1, 2}, []float32{1})
+}
