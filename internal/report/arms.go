@@ -1,0 +1,52 @@
+package report
+
+// armInfo is what the page knows of an arm beyond its runs.
+type armInfo struct {
+	name, meaning string
+	line          lineKind
+	control       bool // shows what maps without information do
+}
+
+// known are the arms in the order of their colours in style.css.
+var known = []armInfo{
+	{"none", "no maps: ordinary training by cross-entropy", solid, false},
+	{"human", "the human maps that the configuration allows, nothing elsewhere", solid, false},
+	{"predicted", "predicted maps everywhere; those of annotated images are out of fold, by a predictor that had not seen them", solid, false},
+	{"combined", "human maps where there are any, predicted maps elsewhere", solid, false},
+	{"full", "every human map that exists, nothing elsewhere: the ceiling", solid, false},
+	{"human_small", "only the annotated images, with their human maps", dotted, false},
+	{"none_small", "only the annotated images, without maps", dotted, false},
+	{"shuffled", "control: the maps of combined, dealt out to other images", dashed, true},
+	{"mean", "control: the mean of the maps of combined for every image", dashed, true},
+	{"inverted", "one minus the maps of combined; it localises too, so it is no negative control", dashed, true},
+}
+
+// spare is the number of colours for arms that are not known.
+const spare = 2
+
+// armOf is the index of an arm's colour and what is known of it; nth counts
+// the arms that are not known.
+func armOf(name string, nth int) (colour int, info armInfo) {
+	for i, a := range known {
+		if a.name == name {
+			return i, a
+		}
+	}
+	return len(known) + nth%spare, armInfo{name: name, line: solid}
+}
+
+// measures are the words of the tables.
+var measures = []Fact{
+	{"AUC", "area under the ROC curve: the probability that a random image of the positive class (the second of two) scores above one of the other; the mean over the classes against the rest where there are more. 0.5 is chance, 1 perfect"},
+	{"± and [ ]", "standard deviation over the runs of an arm; 95 % interval of the mean difference between runs of the same seed (Student's t)"},
+	{"EER", "equal error rate: where false positives and false negatives are equally frequent"},
+	{"TPR at FPR 1 %", "share of the positives found at a threshold that lets through at most one in a hundred of the negatives"},
+	{"CAM", "class activation map: the classifier's last feature maps weighted by one class's row of its linear layer, the regions that speak for the class"},
+	{"CC", "Pearson's correlation of two maps, in [−1, 1]; 1 is agreement"},
+	{"SIM", "mass that two maps share when each sums to 1, in [0, 1]; 1 is agreement"},
+	{"KL", "divergence of the predicted from the human map in nats; 0 is agreement"},
+	{"MSE", "mean squared difference of two maps in [0, 1]"},
+	{"map AUC", "how well a map's values tell what a human marked; 0.5 is chance, 1 perfect"},
+	{"mean map, centre", "what costs nothing and a predictor must beat: the mean of the training maps for every image, and a Gaussian in the middle"},
+	{"estimated quality", "the CC that a predicted map is expected to have with what a human would have drawn"},
+}

@@ -1,0 +1,218 @@
+package report
+
+import (
+	"bytes"
+	_ "embed" // the page's template and style
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+	"strings"
+)
+
+//go:embed page.html
+var pageHTML string
+
+//go:embed style.css
+var style string
+
+var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
+	"three": three, "signed": signed, "count": count, "counted": counted, "meanSD": meanSD, "bounds": bounds, "took": took,
+	"style": func() template.CSS { return template.CSS(style) },
+}).Parse(pageHTML))
+
+// page is what the template shows.
+type page struct {
+	*Report
+	Verdict  string
+	Warnings []string
+	Arms     []arm
+	Results  []figure
+	ROC      []figure
+	Curves   []figure
+	Fit      []figure
+	Quality  []figure
+	Tallies  []tally
+	Sources  []string
+	Examples []example
+	Glossary []Fact // arms
+	Measures []Fact
+}
+
+// arm is a row of the results table and an entry of the legends.
+type arm struct {
+	Name, Meaning  string
+	Colour         int
+	Line           string // class of the legend's stroke
+	Subject        bool
+	Runs           []Run
+	AUC, Accuracy  string
+	EER, TDR, CAM  string
+	Difference     string
+	DifferenceWith string
+}
+
+// figure is a plot and what it shows.
+type figure struct {
+	Title, Caption string
+	SVG            template.HTML
+}
+
+// tally is a row of the table of samples, its numbers in the order of the
+// page's Sources.
+type tally struct {
+	Split, Class string
+	N            []int
+	Total        int
+}
+
+// Write writes the report as an HTML file. A picture that is neither PNG nor JPEG
+// is an error.
+func Write(w io.Writer, r *Report) error {
+	p, err := newPage(r)
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	var b bytes.Buffer
+	if err := tmpl.Execute(&b, p); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	if _, err := b.WriteTo(w); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+func newPage(r *Report) (*page, error) {
+	arms := summarise(r.Runs)
+	p := &page{Report: r, Verdict: verdict(arms, r.Split), Warnings: warnings(r, arms), Measures: measures}
+	main := subject(arms)
+	for i := range arms {
+		p.Arms = append(p.Arms, newArm(&arms[i], &arms[i] == main))
+	}
+	for _, a := range arms {
+		if a.meaning != "" {
+			p.Glossary = append(p.Glossary, Fact{a.name, a.meaning})
+		}
+	}
+	p.Tallies, p.Sources = tallies(r)
+	p.draw(arms)
+	shown := columnsOf(r.Examples, arms)
+	for _, e := range r.Examples {
+		x, err := newExample(e, shown)
+		if err != nil {
+			return nil, err
+		}
+		p.Examples = append(p.Examples, x)
+	}
+	return p, nil
+}
+
+func newArm(s *summary, main bool) arm {
+	a := arm{
+		Name: s.name, Meaning: s.meaning, Colour: s.colour, Line: s.line.String(), Subject: main, Runs: s.runs,
+		AUC: meanSD(s.auc), Accuracy: meanSD(s.accuracy), EER: meanSD(s.eer), TDR: meanSD(s.tdr), CAM: meanSD(s.cam),
+		Difference: dash,
+	}
+	if s.pairs > 0 {
+		a.Difference = signed(s.difference.Mean)
+	}
+	if s.pairs > 1 {
+		a.DifferenceWith = bounds(s.difference)
+	}
+	return a
+}
+
+// draw makes the plots that there is data for.
+func (p *page) draw(arms []summary) {
+	if subject(arms) != nil {
+		p.Results = append(p.Results, figure{"Every run", "Each dot is a run, from the first seed at the top of a row to the last; the bar is the mean.", runsChart(arms, p.Split)})
+	}
+	if slices.ContainsFunc(arms, func(s summary) bool { return s.pairs > 0 }) {
+		p.Results = append(p.Results, figure{"Difference to none", "Runs are paired by seed: the same images, initial weights and order. An interval that leaves out 0 is more than chance.", differenceChart(arms)})
+	}
+	if hasROC(arms) {
+		p.ROC = []figure{
+			{"ROC", "Mean over the runs of each arm; the dotted diagonal is chance.", rocChart(arms, false)},
+			{"ROC, log scale", "The same with the false positive rate in decades, where an attack detector is set to work.", rocChart(arms, true)},
+		}
+	}
+	p.Curves = histories(arms)
+	if p.Predictor != nil {
+		p.drawPredictor()
+	}
+	if p.Data.Quality != (Histogram{}) {
+		p.Quality = []figure{{"Estimated quality of predicted maps", "Correlation (CC) with what a human would have drawn, as estimated for each predicted map.", histogramChart(p.Data.Quality)}}
+	}
+}
+
+func histories(arms []summary) []figure {
+	if !slices.ContainsFunc(arms, func(s summary) bool {
+		return slices.ContainsFunc(s.runs, func(r Run) bool { return len(r.History) > 0 })
+	}) {
+		return nil
+	}
+	return []figure{
+		{"Training loss", "What is minimised: with guidance it has a second term, so compare heights within an arm only.", historyChart(arms, "training loss", func(e Epoch) float64 { return e.TrainLoss })},
+		{"Validation loss", "Cross-entropy alone, comparable across arms.", historyChart(arms, "validation loss", func(e Epoch) float64 { return e.ValLoss })},
+		{"Validation AUC", "By which the epoch is chosen, unless the configuration says otherwise.", historyChart(arms, "validation AUC", func(e Epoch) float64 { return e.ValAUC })},
+	}
+}
+
+func (p *page) drawPredictor() {
+	if len(p.Predictor.History) > 0 {
+		loss, agreement := fitCharts(p.Predictor)
+		p.Fit = append(p.Fit,
+			figure{"Loss of the fit", "Blue: training; orange: validation. The dashed line marks the checkpoint kept.", loss},
+			figure{"Agreement during the fit", "CC with the validation maps.", agreement})
+	}
+	if estimated, found := qualityPairs(p.Predictor.Checks); len(found) > 0 {
+		caption := fmt.Sprintf("Each dot is a held-out image; rank correlation %s over %s. On the dotted line the estimate is exact.",
+			number(spearman(estimated, found), 2), counted(len(found), "image"))
+		p.Fit = append(p.Fit, figure{"Estimated against true quality", caption, qualityChart(estimated, found)})
+	}
+}
+
+// tallies adds up the counts by split and class; sources are the columns.
+func tallies(r *Report) ([]tally, []string) {
+	sources := []string{"human", "predictor", "reference", ""}
+	type group struct{ split, class string }
+	at := map[group]int{}
+	var found []tally
+	for _, c := range r.Data.Counts {
+		if !slices.Contains(sources, c.Source) {
+			sources = append(sources, c.Source)
+		}
+	}
+	for _, c := range r.Data.Counts {
+		g := group{c.Split, c.Class}
+		i, ok := at[g]
+		if !ok {
+			i = len(found)
+			at[g] = i
+			found = append(found, tally{Split: c.Split, Class: c.Class, N: make([]int, len(sources))})
+		}
+		found[i].N[slices.Index(sources, c.Source)] += c.N
+		found[i].Total += c.N
+	}
+	slices.SortStableFunc(found, func(a, b tally) int {
+		if d := rank(splits, a.Split) - rank(splits, b.Split); d != 0 {
+			return d
+		}
+		if d := strings.Compare(a.Split, b.Split); d != 0 {
+			return d
+		}
+		return rank(append(slices.Clone(r.Classes), ""), a.Class) - rank(append(slices.Clone(r.Classes), ""), b.Class)
+	})
+	return found, sources
+}
+
+var splits = []string{"train", "val", "test"}
+
+// rank is the place of a name in an order; names that are not in it come last.
+func rank(order []string, name string) int {
+	if i := slices.Index(order, name); i >= 0 {
+		return i
+	}
+	return len(order)
+}

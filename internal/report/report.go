@@ -1,0 +1,179 @@
+// Package report writes what a run found as one HTML file.
+//
+// The file needs nothing beside itself: its style, its plots (SVG) and its
+// images (data URIs) are in it, there is no script, and it loads nothing. Equal
+// reports give equal bytes.
+package report
+
+import (
+	"time"
+
+	"github.com/surrogaze/surrogaze/internal/metric"
+)
+
+// Report is what a run found. Any part may be missing: the page then says so in
+// a sentence. A number that is unknown is NaN and shown as a dash.
+//
+// Strings are plain text: names of classes, ids and the like may hold anything.
+type Report struct {
+	Name    string   // of the run
+	Split   string   // the split that Runs were evaluated on: test or val
+	Classes []string // names in the order of their indices
+	Images  int      // evaluated, labelled images of Split
+	Mapped  int      // of them, those with a human map, which Run.CAM is about
+
+	// Runs are all training runs. Arms are shown in the order in which they come
+	// first; runs of two arms are paired where Run.Index is the same.
+	Runs []Run
+
+	Predictor *Predictor // nil if none was fitted
+	Data      Data
+	Examples  []Example
+	Making    Making
+
+	// Warnings are shown beside those that follow from the numbers.
+	Warnings []string
+}
+
+// Run is one training run of an arm.
+type Run struct {
+	Arm   string
+	Index int // from 0; pairs the run with the other arms' of the same index
+	// AUC and Accuracy are of Report.Split, in [0, 1]; EER likewise.
+	AUC, Accuracy, EER float64
+	// CAM is the mean correlation (CC) of the class activation maps with human
+	// maps over Report.Mapped images.
+	CAM float64
+	// ROC has false-positive rates in rising order; nil if there is none: one
+	// class, or more than two.
+	ROC []metric.ROCPoint
+	// History is the course of the training, one item an epoch.
+	History []Epoch
+	// Best is the epoch that was kept, counted from 1; 0 if it is not known.
+	Best int
+}
+
+// Epoch is one epoch of a training run.
+type Epoch struct {
+	TrainLoss float64 // what was minimised: with guidance, where there are maps
+	ValLoss   float64 // cross-entropy alone
+	ValAUC    float64
+}
+
+// Predictor is the saliency predictor and how good it is.
+type Predictor struct {
+	Train, Validation int     // human maps fitted on, and those that chose the checkpoint
+	History           []Point // validations in order
+	Best              int     // the Point.Step that was kept
+	Checks            []Check // against human maps that it had not seen
+}
+
+// Point is a validation during the predictor's fit.
+type Point struct {
+	Step      int     // optimiser steps done
+	TrainLoss float64 // mean since the last point
+	Loss      float64 // of the validation maps
+	CC        float64 // likewise
+}
+
+// Check compares maps with human maps held out.
+type Check struct {
+	// HeldOut says in a few words how: "out of fold, 4 folds by group", "reference
+	// maps of the test split".
+	HeldOut                    string
+	N                          int // human maps
+	Predictor, MeanMap, Centre Scores
+	// BeatsMean reports whether the predictor's CC exceeds the mean map's by more
+	// than chance.
+	BeatsMean bool
+	Images    []ImageScore // one an image, for the scatter plot; may be nil
+}
+
+// Scores are means over the images of a check.
+type Scores struct{ CC, SIM, KL, MSE, AUC float64 }
+
+// ImageScore is how well an image's predicted map was, and was thought to be.
+type ImageScore struct {
+	CC      float64 // with the human map
+	Quality float64 // the CC that was estimated without it; NaN if it was not
+}
+
+// Data is the annotated data set.
+type Data struct {
+	Counts   []Count
+	Excluded []Excluded
+	Quality  Histogram // estimated CC of the predicted maps
+}
+
+// Count is a number of samples. Counts of equal split, class and source are added.
+type Count struct {
+	Split  string
+	Class  string // "" = unlabelled
+	Source string // of the map: human, predictor, reference (human, kept from training), or "" = none
+	N      int
+}
+
+// Excluded are rows that take no part, by reason.
+type Excluded struct {
+	Reason string
+	N      int
+}
+
+// Bins is the number of bins of a Histogram.
+const Bins = 40
+
+// Histogram counts values in equal bins over [-1, 1].
+type Histogram [Bins]int
+
+// Add counts a value; one beyond the ends falls in the last bin there, NaN in
+// none.
+func (h *Histogram) Add(v float64) {
+	if v != v {
+		return
+	}
+	h[min(max(int((v+1)/2*Bins), 0), Bins-1)]++
+}
+
+// Example is one image with its maps. The pictures are encoded PNG or JPEG files
+// of any size, overlays already laid over the image; nil where there is none.
+type Example struct {
+	ID, Label string
+	Split     string
+	Image     []byte
+	Human     []byte
+	Predicted []byte
+	CC        float64 // of the predicted with the human map
+	Quality   float64 // estimated CC of the predicted map
+	CAMs      []CAM   // in the order of the arms
+}
+
+// CAM is what one arm's classifier sees in an image.
+type CAM struct {
+	Arm     string
+	Picture []byte
+	Class   string  // that it predicts
+	Score   float64 // softmax of that class
+	Right   bool    // whether that is the label
+	CC      float64 // of the CAM with the human map
+}
+
+// Making is how the run was made.
+type Making struct {
+	Command string // to repeat it
+	Config  string // YAML
+	Facts   []Fact // versions, hardware, precision, seeds, in the order shown
+	Stages  []Stage
+}
+
+// Fact is a line of a table.
+type Fact struct{ Name, Value string }
+
+// Stage is one stage of the pipeline.
+type Stage struct {
+	Name string
+	Key  string // names what it left behind
+	Took time.Duration
+	// Reused reports that the stage had been done before; Took then is 0 or how
+	// long that took.
+	Reused bool
+}

@@ -1,0 +1,108 @@
+package report
+
+import "github.com/surrogaze/surrogaze/internal/metric"
+
+// summary is what the runs of one arm come to.
+type summary struct {
+	armInfo
+	colour                  int
+	runs                    []Run
+	auc, accuracy, eer, tdr stat
+	cam                     stat
+	difference              metric.Interval // of the AUC to the arm none, over pairs of runs
+	pairs                   int
+}
+
+// stat is the mean of the finite values of n runs and their spread.
+type stat struct {
+	mean, sd float64
+	n        int
+}
+
+func statOf(runs []Run, value func(Run) float64) stat {
+	var values []float64
+	for _, r := range runs {
+		if v := value(r); finite(v) {
+			values = append(values, v)
+		}
+	}
+	return stat{metric.Mean(values), metric.SD(values), len(values)}
+}
+
+func auc(r Run) float64 { return r.AUC }
+
+// tdrLimit is the false positive rate at which the table gives the true positive
+// rate.
+const tdrLimit = 0.01
+
+// tprAt is the highest true positive rate at a false positive rate of at most
+// fpr.
+func tprAt(roc []metric.ROCPoint, fpr float64) float64 {
+	found := nan
+	for _, p := range roc {
+		if p.FPR > fpr {
+			break
+		}
+		found = p.TPR
+	}
+	return found
+}
+
+// summarise gathers the runs by arm, in the order in which the arms come first.
+func summarise(runs []Run) []summary {
+	var arms []summary
+	at := map[string]int{}
+	unknown := 0
+	for _, r := range runs {
+		i, ok := at[r.Arm]
+		if !ok {
+			i = len(arms)
+			at[r.Arm] = i
+			colour, info := armOf(r.Arm, unknown)
+			if colour >= len(known) {
+				unknown++
+			}
+			arms = append(arms, summary{armInfo: info, colour: colour})
+		}
+		arms[i].runs = append(arms[i].runs, r)
+	}
+	none := find(arms, "none")
+	for i := range arms {
+		arms[i].measure(none)
+	}
+	return arms
+}
+
+func (s *summary) measure(none *summary) {
+	s.auc = statOf(s.runs, auc)
+	s.accuracy = statOf(s.runs, func(r Run) float64 { return r.Accuracy })
+	s.eer = statOf(s.runs, func(r Run) float64 { return r.EER })
+	s.tdr = statOf(s.runs, func(r Run) float64 { return tprAt(r.ROC, tdrLimit) })
+	s.cam = statOf(s.runs, func(r Run) float64 { return r.CAM })
+	s.difference, s.pairs = paired(s, none)
+}
+
+// paired is the difference of the AUC of a to that of b over runs of the same
+// index. Without b, or of b to itself, there is none.
+func paired(a, b *summary) (metric.Interval, int) {
+	var left, right []float64
+	if b != nil && a.name != b.name {
+		for _, r := range a.runs {
+			for _, s := range b.runs {
+				if r.Index == s.Index && finite(r.AUC) && finite(s.AUC) {
+					left, right = append(left, r.AUC), append(right, s.AUC)
+				}
+			}
+		}
+	}
+	return metric.PairedDifference(left, right), len(left)
+}
+
+func find(arms []summary, name string) *summary {
+	for i := range arms {
+		if arms[i].name == name {
+			return &arms[i]
+		}
+	}
+	return nil
+}
