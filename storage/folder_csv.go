@@ -1,0 +1,169 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// labelRow is one line of a Folder's CSV file.
+type labelRow struct {
+	line               int // counted from 1
+	file, split, group string
+	label              int64
+	text               string // the label as written
+}
+
+// columns of a Folder's CSV file; -1 for one that is not there.
+type csvColumns struct{ file, label, split, group int }
+
+// readLabels reads a Folder's CSV file. The class names returned are those given,
+// or if there are none, those found.
+func readLabels(text []byte, classes []string) ([]labelRow, []string, error) {
+	if err := (Schema{Classes: classes}).validate(); err != nil {
+		return nil, nil, err
+	}
+	rows, err := readCSV(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(classes) == 0 {
+		classes = classesOf(rows)
+	}
+	for i := range rows {
+		if rows[i].label, err = parseLabel(rows[i].text, classes); err != nil {
+			return nil, nil, fmt.Errorf("line %d: %q: %w", rows[i].line, rows[i].file, err)
+		}
+	}
+	return rows, classes, checkClasses(rows, classes)
+}
+
+func readCSV(text []byte) ([]labelRow, error) {
+	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))))
+	r.ReuseRecord = true
+	header, err := r.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, errors.New("the file is empty, want a header with the columns file, label")
+	}
+	if err != nil {
+		return nil, err
+	}
+	columns, err := findColumns(header)
+	if err != nil {
+		return nil, err
+	}
+	var rows []labelRow
+	lines := map[string]int{} // of each file
+	for {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		line, _ := r.FieldPos(0)
+		row, err := columns.row(record, line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", line, err)
+		}
+		if first, twice := lines[path.Clean(row.file)]; twice {
+			return nil, fmt.Errorf("line %d: file %q is listed in line %d already", line, row.file, first)
+		}
+		lines[path.Clean(row.file)] = line
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 {
+		return nil, errors.New("no lines below the header, want one an image")
+	}
+	return rows, nil
+}
+
+func findColumns(header []string) (csvColumns, error) {
+	at := map[string]int{}
+	var names []string
+	for i, h := range header {
+		name := strings.TrimSpace(h)
+		if _, twice := at[name]; twice {
+			return csvColumns{}, fmt.Errorf("line 1: column %q is there twice", name)
+		}
+		at[name] = i
+		names = append(names, name)
+	}
+	find := func(name string) int {
+		if i, ok := at[name]; ok {
+			return i
+		}
+		return -1
+	}
+	c := csvColumns{file: find("file"), label: find("label"), split: find("split"), group: find("group")}
+	for _, name := range []string{"file", "label"} {
+		if find(name) < 0 {
+			return c, fmt.Errorf("line 1: no column %q among %q, want a header with the columns file, label and perhaps split, group, separated by commas%s",
+				name, names, didYouMean(name, names))
+		}
+	}
+	return c, nil
+}
+
+func (c csvColumns) row(record []string, line int) (labelRow, error) {
+	field := func(i int) string {
+		if i < 0 {
+			return ""
+		}
+		return strings.Clone(strings.TrimSpace(record[i]))
+	}
+	row := labelRow{line: line, file: field(c.file), text: field(c.label), split: splitWord(field(c.split)), group: field(c.group)}
+	switch {
+	case row.file == "":
+		return row, errors.New("no file name")
+	case !filepath.IsLocal(filepath.FromSlash(row.file)):
+		return row, fmt.Errorf("file %q, want a path inside the folder of the images", row.file)
+	case !utf8.ValidString(row.file + row.split + row.group):
+		return row, fmt.Errorf("file %q: the line is not UTF-8", row.file)
+	}
+	if err := checkSplit(row.split); err != nil {
+		return row, fmt.Errorf("file %q: %w", row.file, err)
+	}
+	return row, nil
+}
+
+// classesOf are the labels found, sorted, or nil if all are whole numbers.
+func classesOf(rows []labelRow) []string {
+	var words []string
+	numbers := true
+	for _, r := range rows {
+		if r.text == "" {
+			continue
+		}
+		_, err := strconv.ParseInt(r.text, 10, 64)
+		numbers = numbers && err == nil
+		words = append(words, r.text)
+	}
+	if numbers {
+		return nil
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
+func checkClasses(rows []labelRow, classes []string) error {
+	seen := make([]bool, len(classes))
+	for _, r := range rows {
+		if len(classes) > 0 && r.label != NoLabel {
+			seen[r.label] = true
+		}
+	}
+	if i := slices.Index(seen, false); i >= 0 {
+		return fmt.Errorf("class %q has no image, want at least one of each of %q", classes[i], classes)
+	}
+	return nil
+}
