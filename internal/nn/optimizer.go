@@ -2,10 +2,8 @@ package nn
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/surrogaze/surrogaze/internal/kernel"
-	"github.com/surrogaze/surrogaze/internal/weights"
 )
 
 // Optimizer says how gradients move the parameters, as torch.optim's of the
@@ -27,27 +25,27 @@ func (o Optimizer) Validate() error {
 		return fmt.Errorf("optimizer %q: want sgd, adam or adamw", o.Name)
 	case !(o.LR > 0):
 		return fmt.Errorf("optimizer %s: learning rate %v, want above 0", o.Name, o.LR)
-	case o.WeightDecay < 0:
+	case !(o.WeightDecay >= 0):
 		return fmt.Errorf("optimizer %s: weight decay %v, want at least 0", o.Name, o.WeightDecay)
-	case o.Momentum < 0 || o.Momentum >= 1:
+	case !share(o.Momentum):
 		return fmt.Errorf("optimizer %s: momentum %v, want at least 0 and below 1", o.Name, o.Momentum)
+	case !share(o.Beta1) || !share(o.Beta2):
+		return fmt.Errorf("optimizer %s: betas %v and %v, want at least 0 and below 1", o.Name, o.Beta1, o.Beta2)
+	case !(o.Eps >= 0):
+		return fmt.Errorf("optimizer %s: eps %v, want at least 0", o.Name, o.Eps)
 	case o.Nesterov && o.Momentum == 0:
 		return fmt.Errorf("optimizer %s: Nesterov wants a momentum", o.Name)
 	}
 	return nil
 }
 
-// moment is a tensor of the optimiser's state beside a parameter.
-type moment struct {
-	name  string // the parameter's, behind the moment's prefix
-	shape []int
-	data  []float32
-}
+// share reports whether x is in [0, 1).
+func share(x float64) bool { return x >= 0 && x < 1 }
 
 // updates is the optimiser's step over all parameters of a program.
 type updates struct {
 	phases  []kernel.Phase
-	moments []moment
+	moments *Params // named as their parameters, behind a prefix
 	sgd     kernel.SGD
 	adam    kernel.Adam
 }
@@ -57,7 +55,8 @@ const momentPrefix = "optimizer."
 
 func newUpdates(p *Program, o Optimizer) *updates {
 	u := &updates{
-		sgd: kernel.SGD{Momentum: float32(o.Momentum), WeightDecay: float32(o.WeightDecay), Nesterov: o.Nesterov},
+		moments: NewParams(0),
+		sgd:     kernel.SGD{Momentum: float32(o.Momentum), WeightDecay: float32(o.WeightDecay), Nesterov: o.Nesterov},
 		adam: kernel.Adam{Beta1: orDefault(o.Beta1, 0.9), Beta2: orDefault(o.Beta2, 0.999), Eps: orDefault(o.Eps, 1e-8),
 			WeightDecay: o.WeightDecay, Decoupled: o.Name == "adamw"},
 	}
@@ -85,9 +84,9 @@ func orDefault(v, def float64) float64 {
 }
 
 func (u *updates) moment(kind string, p *Param) []float32 {
-	m := moment{momentPrefix + kind + "." + p.Name, p.Shape, kernel.Alloc(len(p.Data))}
-	u.moments = append(u.moments, m)
-	return m.data
+	m := &Param{Name: momentPrefix + kind + "." + p.Name, Shape: p.Shape, Data: kernel.Alloc(len(p.Data))}
+	u.moments.add(m)
+	return m.Data
 }
 
 // set prepares the step that is the count-th, from 1, at a learning rate.
@@ -95,38 +94,4 @@ func (u *updates) set(count int, rate float64) {
 	u.sgd.LR = float32(rate)
 	u.sgd.First = count == 1
 	u.adam.LR, u.adam.Step = rate, count
-}
-
-func (u *updates) tensors() []weights.Tensor {
-	ts := make([]weights.Tensor, len(u.moments))
-	for i, m := range u.moments {
-		ts[i] = weights.Tensor{Name: m.name, DType: "F32", Shape: m.shape, Data: m.data}
-	}
-	return ts
-}
-
-// restore takes the moments out of a checkpoint's tensors and returns the rest.
-func (u *updates) restore(tensors []weights.Tensor) ([]weights.Tensor, error) {
-	found := map[string]weights.Tensor{}
-	var rest []weights.Tensor
-	for _, t := range tensors {
-		if strings.HasPrefix(t.Name, momentPrefix) {
-			found[t.Name] = t
-		} else {
-			rest = append(rest, t)
-		}
-	}
-	if len(found) != len(u.moments) {
-		return nil, fmt.Errorf("%d tensors of the optimiser's state, want %d", len(found), len(u.moments))
-	}
-	for _, m := range u.moments {
-		t, ok := found[m.name]
-		if !ok || len(t.Data) != len(m.data) {
-			return nil, fmt.Errorf("tensor %q: want it with shape %v", m.name, m.shape)
-		}
-	}
-	for _, m := range u.moments {
-		copy(m.data, found[m.name].Data)
-	}
-	return rest, nil
 }

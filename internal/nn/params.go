@@ -78,7 +78,7 @@ func (p *Params) CopyFrom(src *Params) error {
 func (p *Params) Tensors() []weights.Tensor {
 	ts := make([]weights.Tensor, len(p.list))
 	for i, x := range p.list {
-		ts[i] = weights.Tensor{Name: x.Name, DType: "F32", Shape: x.Shape, Data: x.Data}
+		ts[i] = weights.Float32(x.Name, x.Shape, x.Data)
 	}
 	return ts
 }
@@ -86,29 +86,44 @@ func (p *Params) Tensors() []weights.Tensor {
 // Load overwrites every parameter with the tensor of its name. Missing,
 // unexpected or differently shaped tensors are an error and change nothing.
 func (p *Params) Load(tensors []weights.Tensor) error {
+	data, err := p.match(tensors)
+	if err != nil {
+		return err
+	}
+	p.assign(data)
+	return nil
+}
+
+// match finds the new values of every parameter, in order.
+func (p *Params) match(tensors []weights.Tensor) ([][]float32, error) {
 	byName := make(map[string]weights.Tensor, len(tensors))
 	for _, t := range tensors {
 		if p.byName[t.Name] == nil {
-			return fmt.Errorf("tensor %q: the network has no such parameter", t.Name)
+			return nil, fmt.Errorf("tensor %q: want no tensor of this name", t.Name)
 		}
 		byName[t.Name] = t
 	}
-	for _, x := range p.list {
+	data := make([][]float32, len(p.list))
+	for i, x := range p.list {
 		t, ok := byName[x.Name]
 		if !ok {
-			return fmt.Errorf("parameter %q: missing in the file", x.Name)
+			return nil, fmt.Errorf("tensor %q: missing", x.Name)
 		}
 		if !slices.Equal(t.Shape, x.Shape) {
-			return fmt.Errorf("parameter %q: shape %v, want %v", x.Name, t.Shape, x.Shape)
+			return nil, fmt.Errorf("tensor %q: shape %v, want %v", x.Name, t.Shape, x.Shape)
 		}
 		if len(t.Data) != len(x.Data) {
-			return fmt.Errorf("parameter %q: type %s, want F32", x.Name, t.DType)
+			return nil, fmt.Errorf("tensor %q: type %s, want F32", x.Name, t.DType)
 		}
+		data[i] = t.Data
 	}
-	for _, x := range p.list {
-		copy(x.Data, byName[x.Name].Data)
+	return data, nil
+}
+
+func (p *Params) assign(data [][]float32) {
+	for i, x := range p.list {
+		copy(x.Data, data[i])
 	}
-	return nil
 }
 
 func (p *Params) add(x *Param) {

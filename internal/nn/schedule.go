@@ -23,13 +23,13 @@ func (s Schedule) Validate() error {
 	switch s.Kind {
 	case "", "constant", "cosine", "one-cycle":
 	case "step":
-		if s.Every < 1 || s.Gamma <= 0 {
+		if s.Every < 1 || !(s.Gamma > 0) {
 			return fmt.Errorf("schedule step: every %d steps times %v, want at least 1 and a factor above 0", s.Every, s.Gamma)
 		}
 	default:
 		return fmt.Errorf("schedule %q: want constant, step, cosine or one-cycle", s.Kind)
 	}
-	if s.Warmup < 0 || s.Warmup >= 1 {
+	if !share(s.Warmup) {
 		return fmt.Errorf("schedule %s: warm-up %v, want at least 0 and below 1", s.Kind, s.Warmup)
 	}
 	return nil
@@ -55,19 +55,19 @@ func (s Schedule) Factor(step, total int) float64 {
 }
 
 // oneCycle is torch.optim.lr_scheduler.OneCycleLR with cosine annealing and its
-// defaults: from 1/25 of the rate up to it, then down to 1/25e4.
+// defaults: from 1/25 of the rate up to it, then down to 1/25e4. Where the rise is
+// shorter than a step the run begins on the way down.
 func oneCycle(step, total int, warmup float64) float64 {
 	const start, end = 1.0 / 25, 1.0 / 25e4
 	peak := warmup*float64(total) - 1
 	last := float64(total - 1)
 	t := float64(step)
-	if t <= peak {
+	if t <= peak && peak > 0 {
 		return anneal(start, 1, t/peak)
 	}
-	peak = max(peak, 0)
-	return anneal(1, end, (t-peak)/max(last-peak, 1))
+	return anneal(1, end, (t-peak)/(last-peak))
 }
 
 func anneal(from, to, share float64) float64 {
-	return to + (from-to)/2*(1+math.Cos(math.Pi*min(share, 1)))
+	return to + (from-to)/2*(1+math.Cos(math.Pi*share))
 }

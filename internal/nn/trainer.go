@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"math"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -58,12 +60,20 @@ type Trainer struct {
 	updates  *updates
 	exec     *executor
 	step     int
+	// statistics are the parameters that a forward pass moves.
+	statistics []statistic
+}
+
+// statistic is a batch norm's running statistic and what it was before a step.
+type statistic struct {
+	*Param
+	before []float32
 }
 
 // NewTrainer compiles a training graph and adds the optimiser's step to it.
 func NewTrainer(g *Graph, training Training) (*Trainer, error) {
-	if g.loss == nil && g.err == nil {
-		return nil, errors.New("trainer: the graph has no loss")
+	if g.err == nil && (g.loss == nil || g.mode != Train) {
+		return nil, errors.New("trainer: want a graph for training that has a loss")
 	}
 	if err := errors.Join(training.Optimizer.Validate(), training.Schedule.Validate()); err != nil {
 		return nil, fmt.Errorf("trainer: %w", err)
@@ -78,6 +88,11 @@ func NewTrainer(g *Graph, training Training) (*Trainer, error) {
 	t := &Trainer{program: p, params: g.params, training: training}
 	t.updates = newUpdates(p, training.Optimizer)
 	t.exec = &executor{sections: sections(t.updates.phases), workers: p.env.Workers}
+	for _, x := range g.params.All() {
+		if !x.Trainable {
+			t.statistics = append(t.statistics, statistic{x, make([]float32, len(x.Data))})
+		}
+	}
 	return t, nil
 }
 
@@ -100,41 +115,39 @@ func (t *Trainer) Steps(ctx context.Context, source Source) iter.Seq2[Step, erro
 		group, ctx := errgroup.WithContext(ctx)
 		empty, full := t.buffers(), make(chan Batch, prefetched)
 		group.Go(func() error { return t.prefetch(ctx, source, empty, full) })
-		stop := func(s Step, err error) {
+		finish := func() error {
 			cancel()
-			if werr := group.Wait(); werr != nil && !errors.Is(werr, context.Canceled) {
-				err = werr
-			}
-			if err != nil {
-				yield(s, err)
-			}
+			return group.Wait()
 		}
+		defer func() { _ = finish() }()
 		for t.step < t.training.Steps {
-			var b Batch
-			select {
-			case b = <-full:
-			case <-ctx.Done():
-				stop(Step{Index: t.step}, ctx.Err())
-				return
-			}
-			if err := ctx.Err(); err != nil {
-				stop(Step{Index: t.step}, err)
-				return
-			}
-			t.load(b)
-			empty <- b
-			s, err := t.take()
+			s, err := t.next(ctx, empty, full)
 			if err != nil {
-				stop(s, err)
+				if failed := finish(); failed != nil && !errors.Is(failed, context.Canceled) {
+					err = failed
+				}
+				yield(s, err)
 				return
 			}
 			if !yield(s, nil) {
-				cancel()
-				_ = group.Wait() // the caller has left: nobody to tell
 				return
 			}
 		}
-		stop(Step{}, nil)
+	}
+}
+
+// next takes a step on the next batch.
+func (t *Trainer) next(ctx context.Context, empty chan<- Batch, full <-chan Batch) (Step, error) {
+	if err := ctx.Err(); err != nil {
+		return Step{Index: t.step}, err
+	}
+	select {
+	case b := <-full:
+		t.load(b)
+		empty <- b
+		return t.take()
+	case <-ctx.Done():
+		return Step{Index: t.step}, ctx.Err()
 	}
 }
 
@@ -178,10 +191,16 @@ func (t *Trainer) load(b Batch) {
 // take computes one step and moves the parameters.
 func (t *Trainer) take() (Step, error) {
 	rate := t.training.Optimizer.LR * t.training.Schedule.Factor(t.step, t.training.Steps)
+	for _, s := range t.statistics {
+		copy(s.before, s.Data)
+	}
 	t.program.SetStep(t.training.Seed, t.step)
 	t.program.Run()
 	s := Step{Index: t.step, Loss: t.program.Loss(), Rate: rate}
 	if l := float64(s.Loss); math.IsNaN(l) || math.IsInf(l, 0) {
+		for _, s := range t.statistics {
+			copy(s.Data, s.before)
+		}
 		return s, &DivergedError{s.Index, s.Loss}
 	}
 	t.step++
@@ -193,31 +212,42 @@ func (t *Trainer) take() (Step, error) {
 const stepKey = "step"
 
 // Save writes a checkpoint: parameters, the optimiser's state and the step,
-// with the caller's own metadata.
+// with the caller's own metadata, of which the key "step" is the trainer's.
 func (t *Trainer) Save(w io.Writer, meta map[string]string) error {
-	all := map[string]string{stepKey: strconv.Itoa(t.step)}
-	for k, v := range meta {
-		all[k] = v
-	}
-	if err := weights.Write(w, all, append(t.params.Tensors(), t.updates.tensors()...)); err != nil {
+	all := map[string]string{}
+	maps.Copy(all, meta)
+	all[stepKey] = strconv.Itoa(t.step)
+	if err := weights.Write(w, all, append(t.params.Tensors(), t.updates.moments.Tensors()...)); err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
 	}
 	return nil
 }
 
-// Restore continues from a checkpoint's tensors and metadata.
+// Restore continues from a checkpoint's tensors and metadata. An error changes
+// nothing.
 func (t *Trainer) Restore(meta map[string]string, tensors []weights.Tensor) error {
 	step, err := strconv.Atoi(meta[stepKey])
 	if err != nil || step < 0 || step > t.training.Steps {
 		return fmt.Errorf("checkpoint: step %q, want one in [0, %d]", meta[stepKey], t.training.Steps)
 	}
-	rest, err := t.updates.restore(tensors)
+	var params, moments []weights.Tensor
+	for _, x := range tensors {
+		if strings.HasPrefix(x.Name, momentPrefix) {
+			moments = append(moments, x)
+		} else {
+			params = append(params, x)
+		}
+	}
+	values, err := t.params.match(params)
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	if err := t.params.Load(rest); err != nil {
+	momentValues, err := t.updates.moments.match(moments)
+	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
+	t.params.assign(values)
+	t.updates.moments.assign(momentValues)
 	t.step = step
 	return nil
 }
