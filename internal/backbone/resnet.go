@@ -54,6 +54,20 @@ func (r ResNet) Validate() error {
 	return nil
 }
 
+// Grid is the side of the features of a square image with so many pixels a side;
+// below 1 the image is too small.
+func (r ResNet) Grid(size int) int {
+	side := func(in, kernel, stride, pad int) int { return (in+2*pad-kernel)/stride + 1 }
+	size = side(size, r.Stem.Kernel, r.Stem.Stride, r.Stem.Kernel/2)
+	if r.Stem.Pool > 0 {
+		size = side(size, r.Stem.Pool, 2, r.Stem.Pool/3)
+	}
+	for _, stride := range r.Strides {
+		size = side(size, 3, stride, 1)
+	}
+	return size
+}
+
 // Build adds the network for images x (N, 3, H, W).
 func (r ResNet) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
 	y := convNormReLU(g, "conv1", "bn1", x, nn.Conv{Out: r.Stem.Width, Kernel: r.Stem.Kernel, Stride: r.Stem.Stride, Pad: r.Stem.Kernel / 2})

@@ -363,3 +363,21 @@ func (f *File) covers(e entry) error {
 	}
 	return nil
 }
+
+// ReadFile reads the whole file at path: its metadata, and its tensors by name as
+// float32.
+func ReadFile(path string) (meta map[string]string, tensors []Tensor, err error) {
+	f, err := Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	for _, info := range f.Tensors() {
+		data, err := f.Float32(info.Name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read %q: %w", path, err)
+		}
+		tensors = append(tensors, Float32(info.Name, info.Shape, data))
+	}
+	return f.Metadata(), tensors, nil
+}

@@ -1,0 +1,198 @@
+package cyborg
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// Arm is one way of training, to be compared with others.
+type Arm string
+
+// The arms. A human map is a sample's map that a person drew and training may
+// use.
+const (
+	None       Arm = "none"        // no maps
+	Human      Arm = "human"       // the human maps
+	Predicted  Arm = "predicted"   // predicted maps: out of fold where there is a human one
+	Combined   Arm = "combined"    // the human map where there is one, else the predicted
+	Full       Arm = "full"        // every human map there is, with those kept as reference
+	HumanSmall Arm = "human_small" // only the samples with a human map
+	NoneSmall  Arm = "none_small"  // the same samples, without their maps
+	Shuffled   Arm = "shuffled"    // the combined maps, permuted among the samples
+	Mean       Arm = "mean"        // the mean of the combined maps, for every sample
+	Inverted   Arm = "inverted"    // 1 - the combined map
+)
+
+// Arms are all arms.
+func Arms() []Arm {
+	return []Arm{None, Human, Predicted, Combined, Full, HumanSmall, NoneSmall, Shuffled, Mean, Inverted}
+}
+
+// ParseArm finds an arm by its name.
+func ParseArm(name string) (Arm, error) {
+	if a := Arm(name); slices.Contains(Arms(), a) {
+		return a, nil
+	}
+	return "", fmt.Errorf("arm %q: want one of %q", name, Arms())
+}
+
+// Splits that training uses.
+const (
+	trainSplit      = "train"
+	validationSplit = "val"
+)
+
+// guide is where a map is: a column of a row.
+type guide struct {
+	column column
+	row    int
+}
+
+// column is what of a row is decoded.
+type column uint8
+
+const (
+	noMap column = iota
+	saliency
+	predicted
+	reference
+	meanMap // of no row: the mean over the training samples
+	picture // the image
+)
+
+// plan says which rows an arm trains on and which maps guide it.
+type plan struct {
+	arm    Arm
+	rows   []storage.Row
+	groups []storage.RowGroup // those with rows of the split train
+	n      int                // training samples
+	mapped int                // those with a map
+	donors []int              // of shuffled: for every row the one whose map it gets, or -1
+	guided bool               // whether maps are used at all
+}
+
+// newPlan makes the plan of an arm. seed moves the maps of shuffled.
+func newPlan(arm Arm, set *storage.Dataset, seed uint64) *plan {
+	p := &plan{arm: arm, rows: set.Rows(), guided: arm != None && arm != NoneSmall}
+	for _, g := range set.Groups() {
+		if slices.ContainsFunc(p.rows[g.Start:g.Start+g.Len], func(r storage.Row) bool { return r.Split == trainSplit }) {
+			p.groups = append(p.groups, g)
+		}
+	}
+	if arm == Shuffled {
+		p.donors = p.shuffle(seed)
+	}
+	for row := range p.rows {
+		if !p.keep(row) {
+			continue
+		}
+		p.n++
+		if p.guide(row).column != noMap {
+			p.mapped++
+		}
+	}
+	return p
+}
+
+// keep reports whether the arm trains on a row.
+func (p *plan) keep(row int) bool {
+	r := &p.rows[row]
+	if r.Split != trainSplit || r.Label == storage.NoLabel {
+		return false
+	}
+	return p.arm != HumanSmall && p.arm != NoneSmall || r.SaliencySource == storage.SourceHuman
+}
+
+// guide is the map of a training row.
+func (p *plan) guide(row int) guide {
+	r := &p.rows[row]
+	own := func(there bool, c column) guide {
+		if !there {
+			return guide{}
+		}
+		return guide{c, row}
+	}
+	human := hasHuman(r)
+	switch p.arm {
+	case Human, HumanSmall:
+		return own(human, saliency)
+	case Predicted:
+		if r.SaliencySource == storage.SourceHuman {
+			return own(r.HasPredicted, predicted)
+		}
+		return own(r.HasMap, saliency)
+	case Combined, Inverted:
+		return own(r.HasMap, saliency)
+	case Full:
+		if human {
+			return guide{saliency, row}
+		}
+		return own(r.HasReference, reference)
+	case Shuffled:
+		if p.donors[row] >= 0 {
+			return guide{saliency, p.donors[row]}
+		}
+	case Mean:
+		return guide{column: meanMap}
+	}
+	return guide{}
+}
+
+// hasHuman reports whether a row has a human map that training may use.
+func hasHuman(r *storage.Row) bool { return r.HasMap && r.SaliencySource == storage.SourceHuman }
+
+// shuffle permutes the maps among the training rows that have one, in one cycle,
+// so that no image keeps its own. Maps move within a row group, so that reading
+// an image and its map touches one; groups with fewer than two maps join their
+// neighbour.
+func (p *plan) shuffle(seed uint64) []int {
+	donors := slices.Repeat([]int{-1}, len(p.rows))
+	var parts [][]int
+	for _, g := range p.groups {
+		if n := len(parts); n == 0 || len(parts[n-1]) > 1 {
+			parts = append(parts, nil)
+		}
+		part := &parts[len(parts)-1]
+		for row := g.Start; row < g.Start+g.Len; row++ {
+			if p.keep(row) && p.rows[row].HasMap {
+				*part = append(*part, row)
+			}
+		}
+	}
+	if n := len(parts); n > 1 && len(parts[n-1]) < 2 {
+		parts[n-2] = append(parts[n-2], parts[n-1]...)
+		parts = parts[:n-1]
+	}
+	rng := rand.New(rand.NewPCG(seed, streamShuffle))
+	for _, part := range parts {
+		from := slices.Clone(part)
+		for i := len(from) - 1; i > 0; i-- { // Sattolo's algorithm
+			j := rng.IntN(i)
+			from[i], from[j] = from[j], from[i]
+		}
+		for i, row := range part {
+			donors[row] = from[i]
+		}
+	}
+	return donors
+}
+
+// random is the generator that draws the view of a row in an epoch of a run.
+func random(runSeed uint64, epoch, row int) *rand.Rand {
+	return rand.New(rand.NewPCG(runSeed, uint64(epoch)<<40|uint64(row)))
+}
+
+// runSeed is the seed of a run, the same in every arm.
+func runSeed(seed uint64, run int) uint64 {
+	return rand.NewPCG(seed, streamRun+uint64(run)).Uint64()
+}
+
+// Streams of random numbers of Config.Seed. Those of a run's seed are epochs and
+// rows.
+const (
+	streamShuffle = 0
+	streamRun     = 1
+)

@@ -1,0 +1,183 @@
+package cyborg
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/surrogaze/surrogaze/internal/backbone"
+	"github.com/surrogaze/surrogaze/internal/nn"
+	"github.com/surrogaze/surrogaze/internal/op"
+	"github.com/surrogaze/surrogaze/internal/raster"
+)
+
+// Config decides what a training computes. Of the fields without a JSON name,
+// Pretrained does too, by the content of its file, which a model names by its
+// hash; the others decide only where and how fast.
+type Config struct {
+	// Network is "resnet18", "resnet-small", or "custom": a residual network of
+	// Stem, Widths, Blocks and Strides, which the others do not look at.
+	Network string `json:"network"`
+	Stem    Stem   `json:"stem"`
+	Widths  []int  `json:"widths"`  // channels of each stage
+	Blocks  []int  `json:"blocks"`  // residual blocks of each stage
+	Strides []int  `json:"strides"` // stride of each stage's first block
+	Size    int    `json:"size"`    // side of the square input in pixels
+	// CAMClass is whose activation map is compared: that of the "true" class or of
+	// the "predicted" one.
+	CAMClass string  `json:"cam_class"`
+	Alpha    float64 `json:"alpha"`    // weight of the cross-entropy; 1 is training without maps
+	Guidance string  `json:"guidance"` // distance of CAM and map: "mse", "bce", "kl" or "cc"
+	Epochs   int     `json:"epochs"`   // passes through the training samples
+	Batch    int     `json:"batch"`
+	// Select is the epoch that is kept, by the samples of the split val: of the
+	// highest "auc" or "accuracy", of the lowest "loss" (the cross-entropy alone),
+	// or the "last". Ties go to the later.
+	Select    string    `json:"select"`
+	Optimizer Optimizer `json:"optimizer"`
+	Augment   Augment   `json:"augment"`
+	Seed      uint64    `json:"seed"`
+
+	// Pretrained is a safetensors file of the network to start from; "" is none. A
+	// last layer of another number of classes is left out.
+	Pretrained string `json:"-"`
+	// CheckpointEvery is the number of steps that a killed training may lose; 0 is
+	// 50.
+	CheckpointEvery int `json:"-"`
+	// Workers is the number of cores that may be used, at least 1.
+	Workers   int    `json:"-"`
+	Device    string `json:"-"` // "auto", "cpu" or "cuda[:n]"
+	Precision string `json:"-"` // "auto", "f32" or "bf16"
+}
+
+// Stem is the first convolution of a custom network and the max pooling after it.
+type Stem struct {
+	Kernel int `json:"kernel"` // odd
+	Stride int `json:"stride"`
+	Width  int `json:"width"`
+	Pool   int `json:"pool"` // window of the pooling of stride 2: 2 or 3, 0 for none
+}
+
+// Optimizer is an optimiser of torch.optim and the course of its learning rate.
+type Optimizer struct {
+	Name        string  `json:"name"` // "sgd", "adam" or "adamw"
+	LR          float64 `json:"lr"`   // highest learning rate
+	WeightDecay float64 `json:"weight_decay"`
+	Momentum    float64 `json:"momentum"` // of sgd
+	Nesterov    bool    `json:"nesterov"` // of sgd
+	Schedule    string  `json:"schedule"` // "constant", "step", "cosine" or "one-cycle"
+	Warmup      float64 `json:"warmup"`   // share of the steps in which the rate rises
+	// StepEpochs and Gamma make "step" multiply the rate by Gamma each StepEpochs
+	// epochs.
+	StepEpochs int     `json:"step_epochs"`
+	Gamma      float64 `json:"gamma"`
+}
+
+// Augment is how far training may change an image and its map together. The zero
+// value changes nothing.
+type Augment struct {
+	Flip       bool    `json:"flip"`       // mirror left to right, half of the time
+	Transpose  bool    `json:"transpose"`  // swap the axes, half of the time
+	Zoom       float64 `json:"zoom"`       // the window's side is 1-Zoom to 1+Zoom/4 of the image's
+	Shift      float64 `json:"shift"`      // of the window, as a share of the image's side
+	Color      float64 `json:"color"`      // relative change of each colour
+	Brightness float64 `json:"brightness"` // relative change of all colours
+}
+
+// DefaultConfig is the recipe that worked from scratch on a few hundred images in
+// the project's study of small image sets.
+func DefaultConfig() Config {
+	return Config{
+		Network: "resnet-small", Size: 96, CAMClass: "true",
+		Alpha: 0.1, Guidance: "mse", Epochs: 20, Batch: 16, Select: "auc",
+		Optimizer: Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1},
+		Augment:   Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
+		Seed:      1, Workers: 1,
+	}
+}
+
+// Validate returns all problems of the configuration.
+func (c Config) Validate() error {
+	var problems []error
+	report := func(err error) { problems = append(problems, err) }
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			report(fmt.Errorf(format, args...))
+		}
+	}
+	report(c.validateNetwork())
+	want(c.CAMClass == "true" || c.CAMClass == "predicted", "class of the CAM %q: want true or predicted", c.CAMClass)
+	want(c.Alpha >= 0 && c.Alpha <= 1, "alpha %v: want 0 to 1", c.Alpha)
+	_, err := op.ParseMapLoss(c.Guidance)
+	report(err)
+	want(c.Epochs >= 1, "epochs %d: want at least 1", c.Epochs)
+	want(c.Batch >= 1, "batch %d: want at least 1", c.Batch)
+	switch c.Select {
+	case "auc", "accuracy", "loss", "last":
+	default:
+		report(fmt.Errorf("select %q: want auc, accuracy, loss or last", c.Select))
+	}
+	want(c.CheckpointEvery >= 0, "checkpoint every %d steps: want at least 0", c.CheckpointEvery)
+	want(c.Workers >= 1, "workers %d: want at least 1", c.Workers)
+	report(c.Optimizer.internal().Validate())
+	report(c.Optimizer.schedule(1).Validate())
+	report(raster.Augment(c.Augment).Validate())
+	_, err = c.options().Resolve()
+	report(err)
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("cyborg config: %w", err)
+	}
+	return nil
+}
+
+func (c Config) validateNetwork() error {
+	net, err := c.network()
+	if err != nil {
+		return err
+	}
+	if grid := net.Grid(c.Size); grid < 2 {
+		return fmt.Errorf("size %d: the network's class activation map has a side of %d, want at least 2", c.Size, max(grid, 0))
+	}
+	return nil
+}
+
+// network is the shape of the network.
+func (c Config) network() (backbone.ResNet, error) {
+	switch c.Network {
+	case "resnet18":
+		return backbone.ResNet18(), nil
+	case "resnet-small":
+		return backbone.ResNetSmall(), nil
+	case "custom":
+		net := backbone.ResNet{Stem: backbone.Stem(c.Stem), Widths: c.Widths, Strides: c.Strides, Blocks: c.Blocks}
+		return net, net.Validate()
+	}
+	return backbone.ResNet{}, fmt.Errorf("network %q: want resnet18, resnet-small or custom", c.Network)
+}
+
+func (c Config) options() nn.Options {
+	return nn.Options{Device: c.Device, Precision: c.Precision, Workers: c.Workers}
+}
+
+func (c Config) checkpointEvery() int {
+	if c.CheckpointEvery > 0 {
+		return c.CheckpointEvery
+	}
+	return 50
+}
+
+// canonical is what of the configuration decides the result.
+func (c Config) canonical() ([]byte, error) { return json.Marshal(c) }
+
+func (o Optimizer) internal() nn.Optimizer {
+	return nn.Optimizer{Name: o.Name, LR: o.LR, WeightDecay: o.WeightDecay, Momentum: o.Momentum, Nesterov: o.Nesterov}
+}
+
+// schedule is the course of the learning rate where an epoch has so many steps.
+func (o Optimizer) schedule(epoch float64) nn.Schedule {
+	every := int(float64(o.StepEpochs)*epoch + 0.5)
+	if o.StepEpochs > 0 {
+		every = max(every, 1)
+	}
+	return nn.Schedule{Kind: o.Schedule, Warmup: o.Warmup, Every: every, Gamma: o.Gamma}
+}

@@ -1,0 +1,34 @@
+// Package cyborg trains image classifiers that look where people look, and judges
+// them.
+//
+// A classifier's class activation map (CAM) is its last feature maps weighted by
+// one class's row of the final linear layer, scaled to [0, 1]. Training minimises
+// the mean over a batch of
+//
+//	mapped: alpha*CE + (1-alpha)*distance(CAM, map)
+//	else:   CE
+//
+// where CE is the cross-entropy of an image and the distance is the mean square
+// unless the configuration says otherwise. The map is seen through the same
+// augmentation as the image, reduced to the CAM's grid by area mean and scaled to
+// [0, 1] by its own minimum and maximum. A view in which the map is constant (or
+// there is none) is not mapped: it teaches the class alone.
+//
+// An [Arm] says which maps a training uses. Run i of every arm begins with the
+// same weights, and shows the same images in the same order and with the same
+// augmentation: arms can be compared in pairs. Arms on fewer samples
+// (human_small, none_small) take the same number of epochs, and so fewer steps.
+//
+// # Determinism
+//
+// What is computed depends on the configuration, the data set, the arm and the
+// run, never on the number of workers, the memory budget or interruptions.
+//
+// # Sources
+//
+// The loss is CYBORG's (arXiv 2112.00686), extended to batches in which maps are
+// missing: where every image has a map, the two are equal. The published CAM is
+// of the predicted class, later work of the same group takes the true one; so
+// does [DefaultConfig], because early in training the predicted class is often
+// the wrong one and its map says little.
+package cyborg

@@ -1,0 +1,248 @@
+package cyborg
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/surrogaze/surrogaze/internal/metric"
+	"github.com/surrogaze/surrogaze/internal/nn"
+	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// Options say where and how fast a model runs, never what it gives.
+type Options struct {
+	Workers   int    // cores that may be used; 0 is 1
+	Batch     int    // images a forward pass; 0 is 16
+	Device    string // "auto" or "", "cpu", or "cuda[:n]"
+	Precision string // "auto" or "", "f32", or "bf16"
+}
+
+func (o Options) internal() nn.Options {
+	return nn.Options{Device: o.Device, Precision: o.Precision, Workers: max(o.Workers, 1)}
+}
+
+func (o Options) batch() int {
+	if o.Batch > 0 {
+		return o.Batch
+	}
+	return 16
+}
+
+// Evaluation is how a model does on a split.
+type Evaluation struct {
+	Split      string
+	N          int     // labelled samples
+	Unlabelled int     // samples left out for want of a label
+	Loss       float64 // mean cross-entropy
+	AUC        float64 // of class 1, or the mean over more classes, one against the rest; NaN if one class occurs
+	Accuracy   float64
+	EER        float64  // NaN unless there are two classes and both occur
+	Samples    []Scored // the labelled samples in the order of the data set
+	Agreement  Agreement
+	// MeanCAM is the mean of the samples' class activation maps.
+	MeanCAM Map
+}
+
+// Scored is what a model says of a sample.
+type Scored struct {
+	ID     string
+	Label  int
+	Scores []float64 // probability of each class
+	// CC is the correlation of CAM and human map; NaN without a human map that
+	// shows something. A constant CAM counts 0.
+	CC float64
+}
+
+// Agreement is how well CAMs agree with human maps.
+type Agreement struct {
+	N  int     // samples with a human map
+	CC float64 // mean over them; NaN if there are none
+}
+
+// Map is a class activation map in [0, 1]: H rows of W values over the whole
+// displayed image, as coarse as the network's last features. It is of the true
+// class where the configuration says so and the sample has a label, else of the
+// predicted one.
+type Map struct {
+	W, H int
+	Pix  []float32
+}
+
+// Evaluate judges the model on a split of a data set that was opened for networks
+// of its input size and has its classes. CAMs are held against human maps: those
+// that training may use and those kept as reference. A split without labelled
+// samples is an error.
+func (m *Model) Evaluate(ctx context.Context, data *Data, split string, options Options) (*Evaluation, error) {
+	e, err := m.evaluate(ctx, data, split, options)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate on split %q: %w", split, err)
+	}
+	return e, nil
+}
+
+func (m *Model) evaluate(ctx context.Context, data *Data, split string, options Options) (*Evaluation, error) {
+	if err := data.fits(m.cfg, m.classes); err != nil {
+		return nil, err
+	}
+	items, unlabelled := data.labelled(split)
+	if len(items) == 0 {
+		return nil, fmt.Errorf("found no labelled samples (and %d without a label), want at least one", unlabelled)
+	}
+	for i := range items {
+		items[i].guide = data.humanMap(items[i].row)
+	}
+	p, err := newPanel(m.cfg, m.params, len(m.classes), len(items), options.batch(), true, options.internal())
+	if err != nil {
+		return nil, err
+	}
+	grid := p.members[0].grid
+	e := &Evaluation{Split: split, N: len(items), Unlabelled: unlabelled, Samples: make([]Scored, len(items)), MeanCAM: newMap(grid)}
+	losses := make([]float64, len(items))
+	mean := newMeanOfMaps(grid)
+	err = p.each(ctx, data.read(ctx, items), data.decode, func(i int, d decoded, r result) {
+		row := data.set.Rows()[items[i].row]
+		s := Scored{ID: row.ID, Label: int(row.Label), CC: agreement(r.cam, grid, d.human)}
+		s.Scores, losses[i] = judge(r.logits, s.Label)
+		e.Samples[i] = s
+		mean.add(r.cam)
+	})
+	if err != nil {
+		return nil, err
+	}
+	mean.write(e.MeanCAM.Pix)
+	e.summarise(losses)
+	return e, nil
+}
+
+// summarise fills in the means and measures.
+func (e *Evaluation) summarise(losses []float64) {
+	v := scoresOf(e.Samples, losses)
+	e.Loss, e.AUC, e.Accuracy, e.EER = v.Loss, v.AUC, v.Accuracy, math.NaN()
+	if len(e.Samples[0].Scores) == 2 {
+		scores, positive := make([]float64, e.N), make([]bool, e.N)
+		for i, s := range e.Samples {
+			scores[i], positive[i] = s.Scores[1], s.Label == 1
+		}
+		e.EER = metric.EER(scores, positive)
+	}
+	var found []float64
+	for _, s := range e.Samples {
+		if !math.IsNaN(s.CC) {
+			found = append(found, s.CC)
+		}
+	}
+	e.Agreement = Agreement{N: len(found), CC: metric.Mean(found)}
+}
+
+// Scores is how a network does on a set of samples.
+type Scores struct {
+	Loss     float64 `json:"loss"` // mean cross-entropy
+	AUC      float64 `json:"auc"`
+	Accuracy float64 `json:"accuracy"`
+}
+
+func scoresOf(samples []Scored, losses []float64) Scores {
+	scores, labels := make([][]float64, len(samples)), make([]int, len(samples))
+	for i, s := range samples {
+		scores[i], labels[i] = s.Scores, s.Label
+	}
+	return Scores{Loss: metric.Mean(losses), AUC: metric.MacroAUC(scores, labels), Accuracy: metric.Accuracy(scores, labels)}
+}
+
+// judge is the softmax of logits and the cross-entropy with the label.
+func judge(logits []float32, label int) (scores []float64, loss float64) {
+	high, sum := float64(slices.Max(logits)), 0.0
+	scores = make([]float64, len(logits))
+	for k, v := range logits {
+		scores[k] = math.Exp(float64(v) - high)
+		sum += scores[k]
+	}
+	for k := range scores {
+		scores[k] /= sum
+	}
+	return scores, math.Log(sum) + high - float64(logits[label])
+}
+
+// agreement is the CC of a CAM and a human map on its grid.
+func agreement(cam []float32, grid int, human *raster.Plane) float64 {
+	target := make([]float32, grid*grid)
+	if !writeTarget(target, grid, raster.View{}, human) {
+		return math.NaN()
+	}
+	if cc := metric.CC(cam, target); !math.IsNaN(cc) {
+		return cc
+	}
+	return 0
+}
+
+// Maps draws the class activation maps of samples, in their order. A sample that
+// cannot be decoded is a *SampleError.
+func (m *Model) Maps(ctx context.Context, samples []storage.Sample, options Options) ([]Map, error) {
+	maps := make([]Map, len(samples))
+	if len(samples) == 0 {
+		return maps, nil
+	}
+	p, err := newPanel(m.cfg, m.params, len(m.classes), len(samples), options.batch(), true, options.internal())
+	if err != nil {
+		return nil, fmt.Errorf("draw class activation maps: %w", err)
+	}
+	err = p.each(ctx, sources(samples), func(s source) (decoded, error) {
+		image, err := decodeImage(s.image, m.cfg.Size)
+		if err != nil {
+			err = &SampleError{s.id, err}
+		}
+		return decoded{image: image}, err
+	}, func(i int, _ decoded, r result) {
+		maps[i] = newMap(p.members[0].grid)
+		copy(maps[i].Pix, r.cam)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("draw class activation maps: %w", err)
+	}
+	return maps, nil
+}
+
+// sources are samples that belong to no data set.
+func sources(samples []storage.Sample) iter.Seq2[source, error] {
+	return func(yield func(source, error) bool) {
+		for _, s := range samples {
+			if !yield(source{id: s.ID, label: s.Label, image: s.Image}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func newMap(grid int) Map { return Map{W: grid, H: grid, Pix: make([]float32, grid*grid)} }
+
+// meanOfMaps is a mean that does not depend on the order of its maps: it adds whole
+// numbers.
+type meanOfMaps struct {
+	mu  sync.Mutex
+	n   int
+	sum []int64 // in units of 1/meanOne
+}
+
+const meanOne = 1 << 24
+
+func newMeanOfMaps(grid int) *meanOfMaps { return &meanOfMaps{sum: make([]int64, grid*grid)} }
+
+func (m *meanOfMaps) add(p []float32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.n++
+	for i, v := range p {
+		m.sum[i] += int64(v * meanOne)
+	}
+}
+
+func (m *meanOfMaps) write(dst []float32) {
+	for i, v := range m.sum {
+		dst[i] = float32(float64(v) / meanOne / float64(m.n))
+	}
+}

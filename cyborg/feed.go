@@ -1,0 +1,134 @@
+package cyborg
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/surrogaze/surrogaze/internal/nn"
+	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// feed fills the batches of a training. A batch holds what comes next in the
+// endless row of shuffled epochs: it may begin in one epoch and end in the next.
+type feed struct {
+	cfg  Config
+	data *Data
+	plan *plan
+	seed uint64 // of the run
+	grid int    // side of the CAM
+
+	position int // of what next gives
+	next     func() (source, error, bool)
+	stop     func()
+}
+
+// place is what one slot of a batch shows.
+type place struct {
+	source
+	epoch int
+}
+
+// fill makes the batch of a step. It depends on the seed, the run and the step,
+// and on the arm only in its maps.
+func (f *feed) fill(ctx context.Context, step int, b nn.Batch) error {
+	var group errgroup.Group
+	group.SetLimit(f.cfg.Workers)
+	for i := range f.cfg.Batch {
+		p, err := f.at(ctx, step*f.cfg.Batch+i)
+		if err != nil {
+			return errors.Join(err, group.Wait())
+		}
+		group.Go(func() error { return f.show(p, i, b) })
+	}
+	return group.Wait()
+}
+
+// at reads what is at a position.
+func (f *feed) at(ctx context.Context, position int) (place, error) {
+	epoch := position / f.plan.n
+	if f.next == nil || position != f.position || position%f.plan.n == 0 {
+		f.open(ctx, epoch, position%f.plan.n)
+	}
+	f.position = position + 1
+	s, err, _ := f.next()
+	return place{s, epoch}, err
+}
+
+// open begins to read an epoch, at an offset.
+func (f *feed) open(ctx context.Context, epoch, offset int) {
+	f.close()
+	rows := storage.Order(f.plan.groups, f.plan.keep, f.seed, epoch, storage.DefaultWindow)[offset:]
+	items := make([]item, len(rows))
+	for i, row := range rows {
+		items[i].row = row
+		if f.plan.guided {
+			items[i].guide = f.plan.guide(row)
+		}
+	}
+	f.next, f.stop = iter.Pull2(f.data.read(ctx, items))
+}
+
+// close ends the reading.
+func (f *feed) close() {
+	if f.stop != nil {
+		f.stop()
+		f.next, f.stop = nil, nil
+	}
+}
+
+// show writes slot i of a batch.
+func (f *feed) show(p place, i int, b nn.Batch) error {
+	m, err := f.data.decode(p.source)
+	if err != nil {
+		return err
+	}
+	size := f.cfg.Size
+	view := raster.Augment(f.cfg.Augment).Draw(random(f.seed, p.epoch, p.row))
+	writeInput(b[imageInput][3*i*size*size:3*(i+1)*size*size], size, view, m.image)
+	b[labelInput][i] = float32(p.label)
+	b[ceWeightInput][i] = 1
+	if !f.plan.guided {
+		return nil
+	}
+	target := b[mapInput][i*f.grid*f.grid : (i+1)*f.grid*f.grid]
+	b[mapWeightInput][i] = 0
+	if writeTarget(target, f.grid, view, m.human) {
+		b[ceWeightInput][i] = float32(f.cfg.Alpha)
+		b[mapWeightInput][i] = float32(1 - f.cfg.Alpha)
+	}
+	if f.plan.arm == Inverted {
+		for k, v := range target {
+			target[k] = 1 - v
+		}
+	}
+	return nil
+}
+
+// writeInput writes a view of an image as the network takes it: planar
+// (3, size, size).
+func writeInput(dst []float32, size int, view raster.View, m *raster.Image) {
+	view.Image(dst, size, size, m)
+	raster.Normalize(dst)
+}
+
+// writeTarget writes the same view of the image's map in [0, 1], (grid, grid), and
+// reports whether there is something to be seen in it.
+func writeTarget(dst []float32, grid int, view raster.View, human *raster.Plane) bool {
+	if human == nil {
+		clear(dst)
+		return false
+	}
+	view.Map(dst, grid, grid, human)
+	return raster.MinMax(dst)
+}
+
+// steps is the number of steps that show every training sample Config.Epochs
+// times; what the last batch lacks comes from the next epoch.
+func (f *feed) steps() int { return (f.cfg.Epochs*f.plan.n + f.cfg.Batch - 1) / f.cfg.Batch }
+
+// epochs is the number of epochs that are complete after some steps.
+func (f *feed) epochs(steps int) int { return min(steps*f.cfg.Batch/f.plan.n, f.cfg.Epochs) }

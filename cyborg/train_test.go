@@ -1,0 +1,370 @@
+package cyborg
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/surrogaze/surrogaze/internal/nn"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+func TestAlphaOneEqualsTrainingWithoutMaps(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, oneGroup, mixed(t, 18)), cfg, cacheAll)
+	none := trained(t, cfg, d, None, 0)
+	cfg.Alpha = 1
+	if err := sameWeights(none, trained(t, cfg, d, Combined, 0)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAnArmWithoutAnyMapEqualsTrainingWithoutMaps(t *testing.T) {
+	cfg := tiny()
+	samples := mixed(t, 18)
+	for i := range samples {
+		if samples[i].SaliencySource == storage.SourceHuman {
+			samples[i].Saliency = blank(t)
+		}
+	}
+	d := opened(t, dataset(t, oneGroup, samples), cfg, cacheAll)
+	none, human := trained(t, cfg, d, None, 0), trained(t, cfg, d, Human, 0)
+	if err := sameWeights(none, human); err != nil {
+		t.Error(err)
+	}
+	if s := human.Summary(); s.Mapped != 6 || s.Best.Guided != 0 { // blank maps of kinds 0 and 1
+		t.Errorf("%d mapped samples, %d guided views, want 6 and 0", s.Mapped, s.Best.Guided)
+	}
+}
+
+func TestArmsAreComparedInPairs(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, smallRows, mixed(t, 18)), cfg, cacheAll)
+	type shown struct {
+		weights []float32
+		batches [][]float32
+	}
+	show := func(arm Arm, run int) shown {
+		tr, err := newTraining(context.Background(), cfg, d, arm, run, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tr.feed.close()
+		var s shown
+		for _, p := range tr.trainer.Params().All() {
+			s.weights = append(s.weights, p.Data...)
+		}
+		for step := range tr.feed.steps() {
+			b := batch(tr)
+			if err := tr.feed.fill(context.Background(), step, b); err != nil {
+				t.Fatal(err)
+			}
+			s.batches = append(s.batches, slices.Concat(b[imageInput], b[labelInput]))
+		}
+		return s
+	}
+	equal := func(a, b shown) (weights, batches bool) {
+		return slices.Equal(a.weights, b.weights), slices.EqualFunc(a.batches, b.batches, slices.Equal)
+	}
+	none := show(None, 1)
+	for _, arm := range Arms() {
+		weights, batches := equal(none, show(arm, 1))
+		small := arm == HumanSmall || arm == NoneSmall
+		if !weights || batches == small {
+			t.Errorf("arm %s: same first weights: %t, same batches: %t", arm, weights, batches)
+		}
+	}
+	if _, batches := equal(show(HumanSmall, 1), show(NoneSmall, 1)); !batches {
+		t.Error("human_small and none_small show different batches")
+	}
+	if weights, batches := equal(none, show(None, 2)); weights || batches {
+		t.Error("two runs share first weights or batches")
+	}
+}
+
+// batch is room for one of a training's batches.
+func batch(tr *training) nn.Batch {
+	b := nn.Batch{}
+	for _, name := range []string{imageInput, labelInput, mapInput, ceWeightInput, mapWeightInput} {
+		if in := tr.trainer.Program().Input(name); in != nil {
+			b[name] = make([]float32, len(in))
+		}
+	}
+	return b
+}
+
+func TestEveryEpochShowsEverySampleOnce(t *testing.T) {
+	cfg := tiny()
+	cfg.Batch = 5
+	d := opened(t, dataset(t, smallRows, mixed(t, 18)), cfg, 0)
+	f := &feed{cfg: cfg, data: d, plan: newPlan(Combined, d.set, cfg.Seed), seed: 3}
+	defer f.close()
+	seen := make([]map[int]int, cfg.Epochs)
+	for position := range cfg.Epochs * f.plan.n {
+		p, err := f.at(context.Background(), position)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[p.epoch] == nil {
+			seen[p.epoch] = map[int]int{}
+		}
+		seen[p.epoch][p.row]++
+	}
+	for epoch, rows := range seen {
+		if len(rows) != 17 { // 18 training samples, one without a label
+			t.Errorf("epoch %d shows %d samples, want 17", epoch, len(rows))
+		}
+	}
+	if got := f.steps(); got != 11 { // 3 epochs of 17 samples, 5 a step
+		t.Errorf("%d steps, want 11", got)
+	}
+}
+
+func TestAnInterruptedTrainingEndsByteEqual(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, smallRows, mixed(t, 18)), cfg, cacheAll)
+	whole := file(t, trained(t, cfg, d, Combined, 0))
+	dir := t.TempDir()
+	var m *Model
+	for interruptions := 0; m == nil; interruptions++ {
+		ctx, cancel := context.WithCancel(context.Background())
+		steps := 0
+		var err error
+		m, err = Train(ctx, cfg, d, Combined, 0, dir, func(Progress) {
+			if steps++; steps == 1+interruptions%3 {
+				cancel()
+			}
+		})
+		cancel()
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if interruptions > 20 {
+			t.Fatal("the training does not move on")
+		}
+	}
+	if !bytes.Equal(whole, file(t, m)) {
+		t.Error("the model differs from that of an unbroken training")
+	}
+	again, err := Train(context.Background(), cfg, d, Combined, 0, dir, func(Progress) { t.Error("a finished training takes a step") })
+	if err != nil || !bytes.Equal(whole, file(t, again)) {
+		t.Errorf("a finished training does not return its model (error %v)", err)
+	}
+}
+
+func TestAKilledTrainingContinuesFromItsLastCheckpoint(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, oneGroup, mixed(t, 18)), cfg, cacheAll)
+	dir, left := t.TempDir(), filepath.Join(t.TempDir(), "left")
+	m, err := Train(context.Background(), cfg, d, Human, 0, dir, func(p Progress) {
+		if p.Step == 8 {
+			if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := 0
+	resumed, err := Train(context.Background(), cfg, d, Human, 0, left, func(p Progress) {
+		if first == 0 {
+			first = p.Step
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first != 7 { // a checkpoint each 3 steps
+		t.Errorf("continues at step %d, want 7", first)
+	}
+	if !bytes.Equal(file(t, m), file(t, resumed)) {
+		t.Error("the model differs from that of an unbroken training")
+	}
+}
+
+func TestACheckpointOfAnotherTrainingIsRefused(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, oneGroup, mixed(t, 18)), cfg, cacheAll)
+	dir := t.TempDir()
+	if _, err := Train(context.Background(), cfg, d, Human, 0, dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Train(context.Background(), cfg, d, Human, 1, dir, nil)
+	if err == nil || !strings.Contains(err.Error(), "another configuration") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestNeitherWorkersNorMemoryChangeTheModel(t *testing.T) {
+	cfg := tiny()
+	set := dataset(t, smallRows, mixed(t, 18))
+	for _, arm := range []Arm{Combined, Shuffled, Mean} {
+		want := file(t, trained(t, cfg, opened(t, set, cfg, cacheAll), arm, 0))
+		for _, other := range []struct {
+			name    string
+			workers int
+			budget  int64
+		}{{"two workers", 2, cacheAll}, {"no cache", 1, 0}, {"two workers and a cache for some", 2, 20 << 10}} {
+			c := cfg
+			c.Workers = other.workers
+			if !bytes.Equal(want, file(t, trained(t, c, opened(t, set, c, other.budget), arm, 0))) {
+				t.Errorf("arm %s: %s: another model", arm, other.name)
+			}
+		}
+	}
+}
+
+func TestTrainingsSideBySideShareTheirData(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, smallRows, mixed(t, 12)), cfg, 30<<10)
+	arms := []Arm{None, Mean, Shuffled, Mean}
+	models := make([]*Model, len(arms))
+	done := make(chan error)
+	for i, arm := range arms {
+		dir := t.TempDir()
+		go func() {
+			var err error
+			models[i], err = Train(context.Background(), cfg, d, arm, 0, dir, nil)
+			done <- err
+		}()
+	}
+	for range arms {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if !t.Failed() && !bytes.Equal(file(t, models[1]), file(t, models[3])) {
+		t.Error("two trainings of one arm and run differ")
+	}
+}
+
+func TestUnlabelledSamplesAreLeftOutAndCounted(t *testing.T) {
+	cfg := tiny()
+	m := trained(t, cfg, opened(t, dataset(t, oneGroup, mixed(t, 18)), cfg, cacheAll), Combined, 0)
+	s := m.Summary()
+	// 18 training samples, the last one (a kind with a map) without a label; three
+	// without a map, two more whose map is blank.
+	if s.Train != 17 || s.Unlabelled != 1 || s.Validation != 8 || s.Mapped != 14 {
+		t.Errorf("%d trained on, %d unlabelled, %d validated, %d mapped, want 17, 1, 8, 14", s.Train, s.Unlabelled, s.Validation, s.Mapped)
+	}
+	guided := 0
+	for _, p := range s.History {
+		guided += p.Guided
+	}
+	if most := 12 * (cfg.Epochs + 1); guided == 0 || guided > most {
+		t.Errorf("%d views guided, want at most %d", guided, most)
+	}
+}
+
+func TestTheEpochThatDoesBestIsKeptTheLaterOfEquals(t *testing.T) {
+	point := func(epoch int, loss, auc, accuracy float64) Point {
+		return Point{Epoch: epoch, Step: epoch, Validation: &Scores{Loss: loss, AUC: auc, Accuracy: accuracy}}
+	}
+	history := []Point{point(1, .5, .8, .6), point(2, .4, .9, .5), point(3, .4, .9, .6), point(4, .6, .7, .5)}
+	for choice, want := range map[string]int{"auc": 3, "accuracy": 3, "loss": 3, "last": 4} {
+		tr := &training{cfg: Config{Select: choice}}
+		for _, p := range history {
+			if tr.better(p) {
+				tr.state.Best = p
+			}
+		}
+		if tr.state.Best.Epoch != want {
+			t.Errorf("select %s keeps epoch %d, want %d", choice, tr.state.Best.Epoch, want)
+		}
+	}
+}
+
+func TestASplitThatCannotChooseIsAnErrorUnlessTheLastEpochIsWanted(t *testing.T) {
+	cfg := tiny()
+	for name, drop := range map[string]func(storage.Sample) bool{
+		"no validation samples":           func(s storage.Sample) bool { return s.Split == "val" },
+		"validation samples of one class": func(s storage.Sample) bool { return s.Split == "val" && s.Label == 0 },
+	} {
+		d := opened(t, dataset(t, oneGroup, slices.DeleteFunc(mixed(t, 12), drop)), cfg, cacheAll)
+		_, err := Train(context.Background(), cfg, d, None, 0, t.TempDir(), nil)
+		if err == nil || !strings.Contains(err.Error(), `split "val"`) || !strings.Contains(err.Error(), "at least two") {
+			t.Errorf("%s: error %v", name, err)
+		}
+		last := cfg
+		last.Select = "last"
+		m := trained(t, last, d, None, 0)
+		if s := m.Summary(); s.Best.Epoch != cfg.Epochs || s.Best.Validation != nil {
+			t.Errorf("%s: kept %+v, want the last epoch, not validated", name, s.Best)
+		}
+		file(t, m)
+	}
+}
+
+func TestASampleThatCannotBeDecodedIsNamed(t *testing.T) {
+	cfg := tiny()
+	damaged := storage.Encoded{Bytes: []byte("\x89PNG\r\n\x1a\n and nothing more")}
+	for name, damage := range map[string]func(*storage.Sample){
+		"image": func(s *storage.Sample) { s.Image = damaged },
+		"map":   func(s *storage.Sample) { s.Saliency = damaged },
+	} {
+		samples := mixed(t, 12)
+		damage(&samples[3])
+		d := opened(t, dataset(t, oneGroup, samples), cfg, cacheAll)
+		for _, arm := range []Arm{Combined, Shuffled} {
+			_, err := Train(context.Background(), cfg, d, arm, 0, t.TempDir(), nil)
+			var bad *SampleError
+			if !errors.As(err, &bad) || bad.ID != samples[3].ID || !strings.Contains(err.Error(), name) {
+				t.Errorf("damaged %s, arm %s: error %v, want one that names %q", name, arm, err, samples[3].ID)
+			}
+		}
+	}
+}
+
+func TestALossThatIsNoNumberIsReportedWithArmRunAndStep(t *testing.T) {
+	cfg := tiny()
+	cfg.Optimizer = Optimizer{Name: "sgd", LR: 1e38}
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	_, err := Train(context.Background(), cfg, d, Human, 2, t.TempDir(), nil)
+	var diverged *nn.DivergedError
+	if !errors.As(err, &diverged) || !strings.Contains(err.Error(), "arm human, run 2") || !strings.Contains(err.Error(), "step") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestPretrainedWeightsAreTakenAndTheirHeadReplaced(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	first := trained(t, cfg, d, None, 0)
+	path := filepath.Join(t.TempDir(), "first.safetensors")
+	if err := first.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Pretrained = path
+	for _, c := range []struct {
+		classes  []string
+		replaced bool
+	}{{d.classes, false}, {[]string{"a", "b", "c"}, true}} {
+		d.classes = c.classes
+		tr, err := newTraining(context.Background(), cfg, d, None, 1, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tr.pretrained.HeadReplaced != c.replaced {
+			t.Errorf("%d classes: head replaced: %t", len(c.classes), tr.pretrained.HeadReplaced)
+		}
+		name := "layer1.0.conv2.weight"
+		if !slices.Equal(first.params.Get(name).Data, tr.trainer.Params().Get(name).Data) {
+			t.Errorf("%d classes: %s is not that of the file", len(c.classes), name)
+		}
+	}
+	cfg.Widths = []int{8}
+	if _, err := newTraining(context.Background(), cfg, d, None, 1, t.TempDir()); err == nil || !strings.Contains(err.Error(), "shape") {
+		t.Errorf("another network's file: error %v", err)
+	}
+	cfg.Pretrained = filepath.Join(t.TempDir(), "nothing")
+	if _, err := newTraining(context.Background(), cfg, d, None, 1, t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: error %v", err)
+	}
+}
