@@ -6,141 +6,160 @@ import "github.com/surrogaze/surrogaze/internal/op"
 // y = relu(conv + bias + residual). Nil slices are left out.
 type Epilogue struct {
 	Bias     []float32 // (Out)
-	Residual []float32 // blocked, of the result's shape
+	Residual []float32 // blocked, of the result's shape; may be the result
 	ReLU     bool
 }
 
-func blockedAt(s op.Shape, n, c, i, j int) int {
-	return ((c/Block*s.N+n)*s.H+i)*s.W*Block + j*Block + c%Block
-}
-
-func planarAt(s op.Shape, n, c, i, j int) int { return ((n*s.C+c)*s.H+i)*s.W + j }
-
 // ConvForward computes y = conv(x, w) with an epilogue; x and y blocked.
-func ConvForward(_ *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
-	return convForward(g, y, x, w, ep, blockedAt)
+//
+// A sum of n products is rounded at most n+3 times: its error is at most
+// (n+3)*2^-24 times the sum of the absolute values. That holds for the
+// gradients, too. Zeros around the image are multiplied like pixels, so that
+// infinite weights make NaN there.
+func ConvForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
+	if g.Groups > 1 {
+		return groupedForward(e, g, y, x, w, ep)
+	}
+	return convForward(e, g, false, y, x, w, ep)
 }
 
-// ConvForwardPlanar is ConvForward of a planar image.
-func ConvForwardPlanar(_ *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
-	return convForward(g, y, x, w, ep, planarAt)
+// ConvForwardPlanar is [ConvForward] of a planar image.
+func ConvForwardPlanar(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
+	if g.Groups > 1 {
+		blocked := Alloc(BlockedLen(g.In))
+		return append(ToBlocked(e, g.In, blocked, x), groupedForward(e, g, y, blocked, w, ep)...)
+	}
+	return convForward(e, g, true, y, x, w, ep)
 }
 
-func convForward(g op.Conv, y, x, w []float32, ep Epilogue, at1 func(s op.Shape, n, c, i, j int) int) []Phase {
-	s := g.OutShape()
-	return []Phase{{Tasks: Blocks(s.C) * Block, Run: func(k, _ int) {
-		for n := range s.N {
-			for i := range s.H {
-				for j := range s.W {
-					o := blockedAt(s, n, k, i, j)
-					if k >= s.C {
-						y[o] = 0
-						continue
-					}
-					sum := float32(0)
-					each(g, i, j, func(u, v, p, q int) {
-						ws := g.Weight()
-						for c := range ws.C {
-							sum += x[at1(g.In, n, k/(g.Out/g.Groups)*ws.C+c, p, q)] * w[planarAt(ws, k, c, u, v)]
-						}
-					})
-					if ep.Bias != nil {
-						sum += ep.Bias[k]
-					}
-					if ep.Residual != nil {
-						sum += ep.Residual[o]
-					}
-					if ep.ReLU && sum < 0 {
-						sum = 0
-					}
-					y[o] = sum
-				}
-			}
+func convForward(e *Env, g op.Conv, planar bool, y, x, w []float32, ep Epilogue) []Phase {
+	out := g.OutShape()
+	p := newProduct(e, 0, newGather(e, g.In, planar, forwardRows(g), forwardCols(g), productPixels), out, blockedLayout(out), y, x, ep)
+	depth := len(p.elements)
+	pack := Phase{Tasks: Blocks(g.Out), Run: func(block, _ int) {
+		p.packBias(block)
+		packRows(p.weights(block), w, depth, block*Block, p.lanesOf(block))
+	}}
+	return []Phase{pack, p.phase()}
+}
+
+// ConvBackwardData computes the gradient by x; dx and dy blocked. dx is the
+// convolution of dy with the filters turned round; with a stride, each of the
+// pixels that lie a stride apart is one of its own, with the taps that reach it.
+func ConvBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
+	if g.Groups > 1 {
+		return groupedBackwardData(e, g, dx, dy, w)
+	}
+	var packs, products []Phase
+	at := 0
+	for i := range min(g.StrideH, g.In.H) {
+		rows, us := backwardAxis(i, g.In.H, g.KernelH, g.StrideH, g.PadH, g.DilationH)
+		for j := range min(g.StrideW, g.In.W) {
+			cols, vs := backwardAxis(j, g.In.W, g.KernelW, g.StrideW, g.PadW, g.DilationW)
+			to := blockedLayout(g.In)
+			to.line *= g.StrideH
+			to.pixel *= g.StrideW
+			p := newProduct(e, at, newGather(e, g.OutShape(), false, rows, cols, productPixels), g.In, to, dx, dy, Epilogue{})
+			at = p.end()
+			p.origin = (i*g.In.W + j) * Block
+			packs = append(packs, p.packTurned(g, w, us, vs))
+			products = append(products, p.phase())
 		}
-	}}}
+	}
+	return []Phase{together(packs), together(products)}
 }
 
-// each visits the taps of an output pixel that lie inside the image.
-func each(g op.Conv, i, j int, f func(u, v, p, q int)) {
-	for u := range g.KernelH {
-		p := i*g.StrideH - g.PadH + u*g.DilationH
-		if p < 0 || p >= g.In.H {
-			continue
+// together runs the tasks of several phases as one.
+func together(phases []Phase) Phase {
+	if len(phases) == 1 {
+		return phases[0]
+	}
+	total := 0
+	for _, p := range phases {
+		total += p.Tasks
+	}
+	return Phase{Tasks: total, Run: func(task, worker int) {
+		i := 0
+		for ; task >= phases[i].Tasks; i++ {
+			task -= phases[i].Tasks
 		}
-		for v := range g.KernelW {
-			if q := j*g.StrideW - g.PadW + v*g.DilationW; q >= 0 && q < g.In.W {
-				f(u, v, p, q)
+		phases[i].Run(task, worker)
+	}}
+}
+
+func forwardRows(g op.Conv) axis {
+	return forwardAxis(g.OutShape().H, g.KernelH, g.StrideH, g.PadH, g.DilationH)
+}
+
+func forwardCols(g op.Conv) axis {
+	return forwardAxis(g.OutShape().W, g.KernelW, g.StrideW, g.PadW, g.DilationW)
+}
+
+func forwardAxis(outputs, kernel, stride, pad, dilation int) axis {
+	a := axis{outputs: outputs, step: stride}
+	for u := range kernel {
+		a.taps = append(a.taps, u*dilation-pad)
+	}
+	return a
+}
+
+// backwardAxis is how the image's positions first, first+stride, ... meet the
+// result, and which taps of the filter they are.
+func backwardAxis(first, size, kernel, stride, pad, dilation int) (a axis, filter []int) {
+	a = axis{outputs: ceil(size-first, stride), step: 1}
+	for u := range kernel {
+		if at := first + pad - u*dilation; at%stride == 0 {
+			a.taps = append(a.taps, at/stride)
+			filter = append(filter, u)
+		}
+	}
+	return a, filter
+}
+
+// packRows transposes rows of w of n columns, from a row on, into columns of
+// Block lanes; lanes behind the last row become zero.
+func packRows(dst, w []float32, n, from, rows int) {
+	const stretch = 64 // columns whose lanes stay in the first level cache
+	for i := 0; i < n; i += stretch {
+		part := dst[i*Block : min(i+stretch, n)*Block]
+		if rows < Block {
+			clear(part)
+		}
+		for lane := range rows {
+			at := lane
+			for _, v := range w[(from+lane)*n+i:][:len(part)/Block] {
+				part[at] = v
+				at += Block
 			}
 		}
 	}
 }
 
-// ConvBackwardData computes the gradient by x.
-func ConvBackwardData(_ *Env, g op.Conv, dx, dy, w []float32) []Phase {
-	s, ws := g.OutShape(), g.Weight()
-	return []Phase{{Tasks: g.In.N, Run: func(n, _ int) {
-		for c := range Blocks(g.In.C) * Block {
-			for i := range g.In.H {
-				for j := range g.In.W {
-					dx[blockedAt(g.In, n, c, i, j)] = 0
+// packTurned packs the filters' taps us, vs as steps (k, u, v) of lanes c.
+func (p *product) packTurned(g op.Conv, w []float32, us, vs []int) Phase {
+	const perTask = 32 // output channels
+	size := g.KernelH * g.KernelW
+	var places []int // of the taps in a filter
+	for _, u := range us {
+		for _, v := range vs {
+			places = append(places, u*g.KernelW+v)
+		}
+	}
+	parts := ceil(g.Out, perTask)
+	return Phase{Tasks: Blocks(g.In.C) * parts, Run: func(task, _ int) {
+		block, first := task/parts, task%parts*perTask
+		lanes := p.lanesOf(block)
+		dst := p.weights(block)
+		for k := first; k < min(first+perTask, g.Out); k++ {
+			src := w[(k*g.In.C+block*Block)*size:][:lanes*size]
+			for i, place := range places {
+				row := dst[(k*len(places)+i)*Block:][:Block]
+				clear(row[lanes:])
+				for l := range row[:lanes] {
+					row[l] = src[place]
+					place += size
 				}
 			}
 		}
-		for i := range s.H {
-			for j := range s.W {
-				each(g, i, j, func(u, v, p, q int) {
-					for k := range s.C {
-						d := dy[blockedAt(s, n, k, i, j)]
-						for c := range ws.C {
-							dx[blockedAt(g.In, n, k/(g.Out/g.Groups)*ws.C+c, p, q)] += d * w[planarAt(ws, k, c, u, v)]
-						}
-					}
-				})
-			}
-		}
-	}}}
-}
-
-// ConvBackwardWeights computes the gradient by w.
-func ConvBackwardWeights(_ *Env, g op.Conv, dw, x, dy []float32) []Phase {
-	return convBackwardWeights(g, dw, x, dy, blockedAt)
-}
-
-// ConvBackwardWeightsPlanar is ConvBackwardWeights of a planar image.
-func ConvBackwardWeightsPlanar(_ *Env, g op.Conv, dw, x, dy []float32) []Phase {
-	return convBackwardWeights(g, dw, x, dy, planarAt)
-}
-
-func convBackwardWeights(g op.Conv, dw, x, dy []float32, at1 func(s op.Shape, n, c, i, j int) int) []Phase {
-	s, ws := g.OutShape(), g.Weight()
-	return []Phase{{Tasks: g.Out, Run: func(k, _ int) {
-		clear(dw[k*ws.C*ws.H*ws.W : (k+1)*ws.C*ws.H*ws.W])
-		for n := range s.N {
-			for i := range s.H {
-				for j := range s.W {
-					d := dy[blockedAt(s, n, k, i, j)]
-					each(g, i, j, func(u, v, p, q int) {
-						for c := range ws.C {
-							dw[planarAt(ws, k, c, u, v)] += d * x[at1(g.In, n, k/(g.Out/g.Groups)*ws.C+c, p, q)]
-						}
-					})
-				}
-			}
-		}
-	}}}
-}
-
-// BiasGradient sums dy over images and pixels.
-func BiasGradient(_ *Env, s op.Shape, db, dy []float32) []Phase {
-	return []Phase{{Tasks: s.C, Run: func(c, _ int) {
-		var sum float64
-		for n := range s.N {
-			for i := range s.H {
-				for j := range s.W {
-					sum += float64(dy[blockedAt(s, n, c, i, j)])
-				}
-			}
-		}
-		db[c] = float32(sum)
-	}}}
+	}}
 }

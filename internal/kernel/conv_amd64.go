@@ -2,5 +2,39 @@
 
 package kernel
 
+//go:generate go run ./gen/conv -out conv_amd64.s
+
 // vectorised reports that this build has assembly.
 const vectorised = true
+
+// The products of an instruction set; the number is that of channel blocks.
+//
+//go:noescape
+func tilesAVX21(t *tiles)
+
+//go:noescape
+func tilesAVX5121(t *tiles)
+
+//go:noescape
+func tilesAVX5122(t *tiles)
+
+//go:noescape
+func tilesAVX5124(t *tiles)
+
+//go:noescape
+func peakAVX2(rounds int)
+
+//go:noescape
+func peakAVX512(rounds int)
+
+// multipliers of the instruction sets that have one of their own.
+var multipliers = map[ISA]*multiplier{
+	AVX2:   {depth: 320, spans: []span{{1, tilesAVX21}}},
+	AVX512: {depth: 128, spans: []span{{4, tilesAVX5124}, {2, tilesAVX5122}, {1, tilesAVX5121}}},
+}
+
+// peaks of the instruction sets, 24 registers a round.
+var peaks = map[ISA]peak{
+	AVX2:   {peakAVX2, 24 * 8 * 2},
+	AVX512: {peakAVX512, 24 * 16 * 2},
+}

@@ -4,3 +4,9 @@ package kernel
 
 // vectorised reports that this build has assembly.
 const vectorised = false
+
+// multipliers is empty: every instruction set runs the Go loops.
+var multipliers map[ISA]*multiplier
+
+// peaks is empty, too.
+var peaks map[ISA]peak

@@ -39,12 +39,14 @@ type Phase struct {
 }
 
 // Env is what the kernels of one program share: the instruction set, the
-// number of workers, and each worker's scratch memory.
+// number of workers, each worker's scratch memory, and memory that a kernel's
+// phases leave to one another.
 type Env struct {
 	ISA     ISA
 	Workers int
 	scratch [][]float32
 	need    int
+	shared  []float32
 }
 
 // NewEnv prepares for a number of workers, at least 1.
@@ -60,5 +62,12 @@ func (e *Env) reserve(n int) {
 	e.need = n
 	for i := range e.scratch {
 		e.scratch[i] = Alloc(n)
+	}
+}
+
+// share makes sure that shared holds at least n float32; constructors call it.
+func (e *Env) share(n int) {
+	if n > len(e.shared) {
+		e.shared = Alloc(n)
 	}
 }

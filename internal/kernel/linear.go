@@ -2,49 +2,37 @@ package kernel
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// LinearForward computes y = x·wᵀ + b, b may be nil; all planar.
-func LinearForward(_ *Env, g op.Linear, y, x, w, b []float32) []Phase {
-	return []Phase{{Tasks: g.N, Run: func(n, _ int) {
-		row := x[n*g.In : (n+1)*g.In]
-		for k := range g.Out {
-			var sum float32
-			for i, v := range w[k*g.In : (k+1)*g.In] {
-				sum += v * row[i]
-			}
-			if b != nil {
-				sum += b[k]
-			}
-			y[n*g.Out+k] = sum
-		}
-	}}}
+// A linear layer is a 1x1 convolution of images of one pixel; all planar.
+
+// LinearForward computes y = x·wᵀ + b, b may be nil.
+func LinearForward(e *Env, g op.Linear, y, x, w, b []float32) []Phase {
+	c := linearConv(g)
+	blocked := Alloc(BlockedLen(c.OutShape()))
+	phases := ConvForwardPlanar(e, c, blocked, x, w, Epilogue{Bias: b})
+	return append(phases, ToPlanar(e, c.OutShape(), y, blocked)...)
 }
 
 // LinearBackwardData computes dx = dy·w.
-func LinearBackwardData(_ *Env, g op.Linear, dx, dy, w []float32) []Phase {
-	return []Phase{{Tasks: g.N, Run: func(n, _ int) {
-		row := dx[n*g.In : (n+1)*g.In]
-		clear(row)
-		for k := range g.Out {
-			d := dy[n*g.Out+k]
-			for i, v := range w[k*g.In : (k+1)*g.In] {
-				row[i] += d * v
-			}
-		}
-	}}}
+func LinearBackwardData(e *Env, g op.Linear, dx, dy, w []float32) []Phase {
+	c := linearConv(g)
+	from, to := Alloc(BlockedLen(c.OutShape())), Alloc(BlockedLen(c.In))
+	phases := append(ToBlocked(e, c.OutShape(), from, dy), ConvBackwardData(e, c, to, from, w)...)
+	return append(phases, ToPlanar(e, c.In, dx, to)...)
 }
 
 // LinearBackwardWeights computes dw = dyᵀ·x.
-func LinearBackwardWeights(_ *Env, g op.Linear, dw, x, dy []float32) []Phase {
-	return []Phase{{Tasks: g.Out, Run: func(k, _ int) {
-		row := dw[k*g.In : (k+1)*g.In]
-		clear(row)
-		for n := range g.N {
-			d := dy[n*g.Out+k]
-			for i, v := range x[n*g.In : (n+1)*g.In] {
-				row[i] += d * v
-			}
-		}
-	}}}
+func LinearBackwardWeights(e *Env, g op.Linear, dw, x, dy []float32) []Phase {
+	c := linearConv(g)
+	blocked := Alloc(BlockedLen(c.OutShape()))
+	phases := ToBlocked(e, c.OutShape(), blocked, dy)
+	return append(phases, ConvBackwardWeightsPlanar(e, c, dw, x, blocked)...)
+}
+
+func linearConv(g op.Linear) op.Conv {
+	return op.Conv{
+		In: op.Shape{N: g.N, C: g.In, H: 1, W: 1}, Out: g.Out,
+		KernelH: 1, KernelW: 1, StrideH: 1, StrideW: 1, DilationH: 1, DilationW: 1, Groups: 1,
+	}
 }
 
 // LinearBackwardBias sums dy over the batch.

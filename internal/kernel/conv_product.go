@@ -1,0 +1,155 @@
+package kernel
+
+import "github.com/surrogaze/surrogaze/internal/op"
+
+// productPixels is the size of strips of products whose rows are pixels: large
+// enough that the weights are read rarely.
+const productPixels = 512
+
+// enoughTasks is the number of tasks below which work is divided further.
+const enoughTasks = 32
+
+// product is a convolution as a product whose rows are pixels of its result and
+// whose steps are the gather's elements.
+type product struct {
+	*gather
+	*multiplier
+	env       *Env
+	x, y      []float32
+	epilogue  Epilogue
+	shape     op.Shape // of y
+	result    layout   // of the pixels of y that it computes
+	origin    int      // of the first of them
+	at        int      // of the packed weights and bias in shared memory
+	perTask   int      // channel blocks
+	chunk     int      // steps
+	full      band
+	short     band // of a strip that is smaller than the others
+	perWorker []tiles
+}
+
+// band is a strip's rows.
+type band struct{ rows, outs []int32 }
+
+// newProduct places its weights in shared memory from an index on.
+func newProduct(e *Env, at int, g *gather, shape op.Shape, result layout, y, x []float32, ep Epilogue) *product {
+	p := &product{
+		gather: g, multiplier: multiplierOf(e.ISA), env: e,
+		x: x, y: y, epilogue: ep, shape: shape, result: result,
+		at: at, perWorker: make([]tiles, e.Workers),
+	}
+	e.share(p.end())
+	outs := result.offsets(g.images, g.lines, g.cols.outputs)
+	p.full = band{wholeTiles(g.pixels), wholeTiles(outs)}
+	if n := g.strip(g.strips() - 1).pixels(g); n < len(g.pixels) {
+		p.short = band{wholeTiles(g.pixels[:n]), wholeTiles(outs[:n])}
+	}
+	p.perTask = even(p.blocks(), p.blocks()/ceil(enoughTasks, g.strips()))
+	p.chunk = g.chunk(p.depth)
+	return p
+}
+
+// wholeTiles repeats the last row until the tile is full.
+func wholeTiles(list []int32) []int32 {
+	list = list[:len(list):len(list)]
+	for len(list)%tileRows != 0 {
+		list = append(list, list[len(list)-1])
+	}
+	return list
+}
+
+// chunk is the number of elements, at most about most, after which to pause:
+// whole planes, or else whole channels, if they are few enough.
+func (g *gather) chunk(most int) int {
+	n, unit := len(g.elements), len(g.rows.taps)*len(g.cols.taps)
+	switch {
+	case n <= most:
+		return max(n, 1)
+	case unit*g.lanes <= most:
+		unit *= g.lanes
+	case unit > most:
+		unit = 1
+	}
+	return even(ceil(n, unit), most/unit) * unit
+}
+
+func (p *product) blocks() int { return Blocks(p.shape.C) }
+
+// lanesOf is the number of channels in a block.
+func (p *product) lanesOf(block int) int { return min(Block, p.shape.C-block*Block) }
+
+// end is where its shared memory ends.
+func (p *product) end() int { return p.at + (len(p.elements)+1)*Block*p.blocks() }
+
+// weights is the place of a block's packed weights: Block lanes an element.
+func (p *product) weights(block int) []float32 {
+	size := len(p.elements) * Block
+	return p.env.shared[p.at+block*size:][:size]
+}
+
+// bias is the place of the packed biases.
+func (p *product) bias() []float32 {
+	return p.env.shared[p.at+p.blocks()*len(p.elements)*Block:][:p.blocks()*Block]
+}
+
+func (p *product) packBias(block int) {
+	if p.epilogue.Bias != nil {
+		lanes := p.bias()[block*Block:][:Block]
+		clear(lanes[copy(lanes, p.epilogue.Bias[block*Block:]):])
+	}
+}
+
+// phase multiplies: a task is a strip and some channel blocks.
+func (p *product) phase() Phase {
+	groups := ceil(p.blocks(), p.perTask)
+	return Phase{Tasks: p.strips() * groups, Run: func(task, worker int) {
+		s, from := p.strip(task/groups), task%groups*p.perTask
+		to := min(from+p.perTask, p.blocks())
+		x := p.load(p.env.scratch[worker], p.x, s, 0, p.planes())
+		rows := p.full
+		if s.pixels(p.gather) < len(p.pixels) {
+			rows = p.short
+		}
+		origin := p.origin + s.image*p.result.image + s.line*p.result.line
+		width := p.spans[0].blocks
+		for b := from; b < to; b += width {
+			p.multiply(&p.perWorker[worker], x, rows, origin, b, min(width, to-b))
+		}
+		if lanes := p.shape.C % Block; to == p.blocks() && lanes != 0 {
+			last := p.y[(to-1)*p.result.plane+origin:]
+			for _, at := range rows.outs {
+				clear(last[int(at)+lanes:][:Block-lanes])
+			}
+		}
+	}}
+}
+
+// multiply computes a strip of some channel blocks, as many steps at a time as
+// have their weights in the first level cache.
+func (p *product) multiply(t *tiles, x []float32, rows band, origin, block, blocks int) {
+	n := len(p.elements)
+	at := block*p.result.plane + origin
+	for from := 0; from == 0 || from < n; from += p.chunk {
+		to := min(from+p.chunk, n)
+		*t = tiles{
+			x: x, w: p.weightsFrom(block)[from*Block:], y: p.y[at:],
+			rows: rows.rows, outs: rows.outs, steps: p.elements[from:to],
+			wBlock: n * Block, yBlock: p.result.plane,
+			relu: p.epilogue.ReLU && to == n,
+		}
+		switch {
+		case from > 0:
+			t.add = t.y
+		case p.epilogue.Residual != nil:
+			t.add = p.epilogue.Residual[at:]
+		}
+		if from == 0 && p.epilogue.Bias != nil {
+			t.bias = p.bias()[block*Block:]
+		}
+		p.run(t, blocks)
+	}
+}
+
+func (p *product) weightsFrom(block int) []float32 {
+	return p.env.shared[p.at+block*len(p.elements)*Block:]
+}

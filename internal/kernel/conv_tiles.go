@@ -1,0 +1,123 @@
+package kernel
+
+// tileRows is the number of rows of a tile.
+const tileRows = 6
+
+// tiles is a product of which a tile is tileRows rows of Block lanes:
+//
+//	y[outs[r]+l] = relu(sum over s of x[rows[r]+steps[s]] * w[s*Block+l] + add[outs[r]+l] + bias[l])
+//
+// for all rows r and lanes l, and the same for further channel blocks with w,
+// y and add moved on by wBlock and yBlock and bias by Block. Every product of
+// convolutions is one: rows are pixels and steps the elements that a filter
+// looks at, or the other way round for the gradient of the weights. Without add
+// or bias nothing is added, and relu is the identity unless it is set.
+//
+// len(rows) = len(outs) is a multiple of tileRows, the last row repeated where
+// need be. A tile reads all that it adds before it writes, so y may be add.
+type tiles struct {
+	x, w, y, add, bias []float32
+	rows, outs, steps  []int32
+	wBlock, yBlock     int
+	relu               bool
+}
+
+// multiplier is an instruction set's product of tiles.
+type multiplier struct {
+	// depth is the number of steps after which the part of w that a tile reads
+	// would leave the first level cache.
+	depth int
+	// spans are the kernels, those for the most blocks first.
+	spans []span
+}
+
+// span is a kernel for a number of channel blocks at a time.
+type span struct {
+	blocks int
+	run    func(*tiles)
+}
+
+var genericMultiplier = multiplier{depth: 320, spans: []span{{1, tilesGeneric}}}
+
+func multiplierOf(isa ISA) *multiplier {
+	if m, ok := multipliers[isa]; ok {
+		return m
+	}
+	return &genericMultiplier
+}
+
+// run multiplies a number of channel blocks. It leaves t's slices moved on.
+func (m *multiplier) run(t *tiles, blocks int) {
+	for _, s := range m.spans {
+		for ; blocks >= s.blocks; blocks -= s.blocks {
+			s.run(t)
+			if blocks == s.blocks {
+				return
+			}
+			t.w = t.w[s.blocks*t.wBlock:]
+			t.y = t.y[s.blocks*t.yBlock:]
+			if t.add != nil {
+				t.add = t.add[s.blocks*t.yBlock:]
+			}
+			if t.bias != nil {
+				t.bias = t.bias[s.blocks*Block:]
+			}
+		}
+	}
+}
+
+// tilesGeneric multiplies two rows by four lanes at a time, whose sums fit in
+// registers.
+func tilesGeneric(t *tiles) {
+	const lanes = 4
+	for r := 0; r < len(t.rows); r += 2 {
+		if r > 0 && t.outs[r] == t.outs[r-1] {
+			return
+		}
+		first, second := int(t.rows[r]), int(t.rows[r+1])
+		for lane := 0; lane < Block; lane += lanes {
+			var a, b [lanes]float32
+			if len(t.steps) > 0 {
+				a, b = dotPair(t.x, t.w[lane:], first, second, t.steps)
+			}
+			t.finish(a[:], int(t.outs[r]), lane)
+			if t.outs[r+1] != t.outs[r] {
+				t.finish(b[:], int(t.outs[r+1]), lane)
+			}
+		}
+	}
+}
+
+func dotPair(x, w []float32, first, second int, steps []int32) (a, b [4]float32) {
+	var a0, a1, a2, a3, b0, b1, b2, b3 float32
+	for i, s := range steps {
+		u, v := x[first+int(s)], x[second+int(s)]
+		w := w[i*Block:][:4]
+		a0 += u * w[0]
+		b0 += v * w[0]
+		a1 += u * w[1]
+		b1 += v * w[1]
+		a2 += u * w[2]
+		b2 += v * w[2]
+		a3 += u * w[3]
+		b3 += v * w[3]
+	}
+	return [4]float32{a0, a1, a2, a3}, [4]float32{b0, b1, b2, b3}
+}
+
+// finish stores the sums of some lanes of a row.
+func (t *tiles) finish(sums []float32, out, lane int) {
+	for l, v := range sums {
+		at := out + lane + l
+		if t.add != nil {
+			v += t.add[at]
+		}
+		if t.bias != nil {
+			v += t.bias[lane+l]
+		}
+		if t.relu && v < 0 {
+			v = 0
+		}
+		t.y[at] = v
+	}
+}
