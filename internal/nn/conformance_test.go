@@ -40,7 +40,7 @@ func image(g *Graph, channels, h, w int) Node {
 	return g.Conv("stem", x, Conv{Out: channels, Kernel: 3, Pad: 1, Bias: true})
 }
 
-func perImage(g *Graph, name string) Node {
+func scalarInput(g *Graph, name string) Node {
 	return g.Input(name, op.Shape{N: 2, C: 1, H: 1, W: 1})
 }
 
@@ -102,23 +102,23 @@ func conformanceCases() []conformanceCase {
 		train("linear and cross entropy", func(g *Graph) {
 			logits := g.Linear("fc", g.GlobalAvgPool(image(g, 19, 4, 4)), 3)
 			g.Output("y", logits)
-			g.Loss(Term{g.SoftmaxCrossEntropy(logits, perImage(g, "labels")), perImage(g, "weight")})
+			g.Loss(Term{g.SoftmaxCrossEntropy(logits, scalarInput(g, "labels")), scalarInput(g, "weight")})
 		}),
 		train("CYBORG loss", func(g *Graph) {
 			f := image(g, 19, 4, 5)
 			logits, w := g.Classifier("fc", g.GlobalAvgPool(f), 3)
-			labels := perImage(g, "labels")
+			labels := scalarInput(g, "labels")
 			cam := g.CAM(f, w, labels)
 			g.Output("y", cam)
-			g.Loss(Term{g.SoftmaxCrossEntropy(logits, labels), perImage(g, "weight")},
-				Term{g.MapLoss(op.MSE, false, cam, g.Input("target", cam.Shape())), perImage(g, "guided")})
+			g.Loss(Term{g.SoftmaxCrossEntropy(logits, labels), scalarInput(g, "weight")},
+				Term{g.MapLoss(op.MSE, false, cam, g.Input("target", cam.Shape())), scalarInput(g, "guided")})
 		}),
 		train("CAM of the predicted class", func(g *Graph) {
 			f := image(g, 4, 4, 5)
 			logits, w := g.Classifier("fc", g.GlobalAvgPool(f), 3)
 			cam := g.CAM(f, w, g.ArgMax(logits))
 			g.Output("y", cam)
-			g.Loss(Term{g.MapLoss(op.MSE, false, cam, g.Input("target", cam.Shape())), perImage(g, "weight")})
+			g.Loss(Term{g.MapLoss(op.MSE, false, cam, g.Input("target", cam.Shape())), scalarInput(g, "weight")})
 		}),
 		{"frozen batch norm after a convolution", Eval, func(g *Graph) {
 			g.Output("y", g.BatchNorm("bn", image(g, 18, 4, 4)))
@@ -140,7 +140,7 @@ func conformanceCases() []conformanceCase {
 					p = g.Sigmoid(p)
 				}
 				g.Output("y", p)
-				g.Loss(Term{g.MapLoss(kind, logits, p, g.Input("target", p.Shape())), perImage(g, "weight")})
+				g.Loss(Term{g.MapLoss(kind, logits, p, g.Input("target", p.Shape())), scalarInput(g, "weight")})
 			}))
 		}
 	}

@@ -166,10 +166,10 @@ func replace(ins, with *instruction, out *value) {
 	ins.out[0] = out
 }
 
-// fuseReLUBackward lets the backward pass of a batch norm with a fused ReLU
+// fuseReLUBackward lets the backward pass of a batch norm with a ReLU behind it
 // mask its gradient itself.
 func (l *listing) fuseReLUBackward() {
-	uses, producer := l.uses(), l.producers()
+	uses := l.uses()
 	dead := map[*instruction]bool{}
 	masks := map[*value]*instruction{} // reluBackward by its result
 	for _, ins := range l.instructions {
@@ -180,9 +180,6 @@ func (l *listing) fuseReLUBackward() {
 		bn, ok := ins.op.(batchNormBackward)
 		mask := masks[ins.in[0]]
 		if !ok || mask == nil {
-			continue
-		}
-		if forward, ok := producer[mask.in[1]].op.(batchNorm); !ok || !forward.relu {
 			continue
 		}
 		masked := ins.in[0]

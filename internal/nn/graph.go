@@ -13,7 +13,6 @@ package nn
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -111,12 +110,7 @@ func (g *Graph) apply(path string, o graphOperator, in ...Node) Node {
 	return Node{n, o.out()}
 }
 
-// building serialises the use of gorgonia, which counts in global variables.
-var building sync.Mutex
-
 func (g *Graph) applyOperator(o graphOperator, in ...*gorgonia.Node) (*gorgonia.Node, error) {
-	building.Lock()
-	defer building.Unlock()
 	g.nextID++
 	return gorgonia.ApplyOp(&expression{graphOperator: o, graph: g, id: g.nextID}, in...)
 }

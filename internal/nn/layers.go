@@ -176,11 +176,25 @@ func (g *Graph) Dropout(x Node, rate float32) Node {
 
 // ArgMax is the index of the largest of (N, K, 1, 1) as (N, 1, 1, 1); it passes
 // no gradient.
-func (g *Graph) ArgMax(x Node) Node { return g.apply("argmax", argMax{x.s}, x) }
+func (g *Graph) ArgMax(x Node) Node {
+	if g.err == nil && !perClass(x.s) {
+		return g.fail("argmax", fmt.Errorf("values %v: want one a class", x.s))
+	}
+	return g.apply("argmax", argMax{x.s}, x)
+}
+
+// perClass reports whether a tensor holds one value a class for every image.
+func perClass(s op.Shape) bool { return s.H == 1 && s.W == 1 }
+
+// perImage reports whether a tensor holds one value for every one of n images.
+func perImage(s op.Shape, n int) bool { return s == op.Shape{N: n, C: 1, H: 1, W: 1} }
 
 // SoftmaxCrossEntropy is -log softmax(logits)[label] for every image: logits
 // (N, K, 1, 1), labels (N, 1, 1, 1) hold class indices, result (N, 1, 1, 1).
 func (g *Graph) SoftmaxCrossEntropy(logits, labels Node) Node {
+	if g.err == nil && (!perClass(logits.s) || !perImage(labels.s, logits.s.N)) {
+		return g.fail("cross entropy", fmt.Errorf("logits %v and labels %v: want one logit a class and one label an image", logits.s, labels.s))
+	}
 	return g.apply("cross entropy", softmaxCrossEntropy{n: logits.s.N, classes: logits.s.C}, logits, labels)
 }
 
@@ -188,6 +202,10 @@ func (g *Graph) SoftmaxCrossEntropy(logits, labels Node) Node {
 // indices (N, 1, 1, 1) under a linear layer's weight (K, C, 1, 1), scaled to
 // [0, 1]: see [op.CAM]. Gradients flow into features and weight.
 func (g *Graph) CAM(features, weight, class Node) Node {
+	if g.err == nil && (!perClass(weight.s) || weight.s.C != features.s.C || !perImage(class.s, features.s.N)) {
+		return g.fail("cam", fmt.Errorf("features %v, weight %v and classes %v: want one weight a channel and one class an image",
+			features.s, weight.s, class.s))
+	}
 	return g.apply("cam", cam{op.CAM{Features: features.s, Classes: weight.s.N}}, features, weight, class)
 }
 
@@ -216,8 +234,13 @@ func (g *Graph) Loss(terms ...Term) {
 		return
 	}
 	var in []Node
+	n := terms[0].Value.s.N
 	for _, t := range terms {
+		if !perImage(t.Value.s, n) || !perImage(t.Weight.s, n) {
+			g.fail("loss", fmt.Errorf("value %v and weight %v: want one of each for every one of %d images", t.Value.s, t.Weight.s, n))
+			return
+		}
 		in = append(in, t.Value, t.Weight)
 	}
-	g.loss = g.apply("loss", weightedMean{n: terms[0].Value.s.N, terms: len(terms)}, in...).g
+	g.loss = g.apply("loss", weightedMean{n: n, terms: len(terms)}, in...).g
 }
