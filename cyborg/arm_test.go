@@ -1,0 +1,137 @@
+package cyborg
+
+import (
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+func TestArmsPickTheMapsTheyShould(t *testing.T) {
+	samples := mixed(t, 2*kinds)
+	set := dataset(t, oneGroup, samples)
+	// Rows 0 to 5 are one of each kind; "-" is no map, "x" a row not trained on.
+	for arm, want := range map[Arm][kinds]string{
+		None:       {"-", "-", "-", "-", "-", "-"},
+		Human:      {"saliency", "saliency", "-", "-", "-", "-"},
+		Predicted:  {"predicted", "-", "saliency", "saliency", "-", "saliency"},
+		Combined:   {"saliency", "saliency", "saliency", "saliency", "-", "saliency"},
+		Full:       {"saliency", "saliency", "reference", "-", "-", "-"},
+		HumanSmall: {"saliency", "saliency", "x", "x", "x", "x"},
+		NoneSmall:  {"-", "-", "x", "x", "x", "x"},
+		Mean:       {"mean", "mean", "mean", "mean", "mean", "mean"},
+		Inverted:   {"saliency", "saliency", "saliency", "saliency", "-", "saliency"},
+	} {
+		p := newPlan(arm, set, 1)
+		rows := rowsByID(set)
+		for kind, want := range want {
+			row := rows[samples[kind].ID]
+			got := "x"
+			if p.keep(row) {
+				g := p.guide(row)
+				got = map[column]string{noMap: "-", saliency: "saliency", predicted: "predicted", reference: "reference", meanMap: "mean"}[g.column]
+				if g.column != noMap && g.column != meanMap && g.row != row {
+					t.Errorf("arm %s: row %d gets the map of row %d", arm, row, g.row)
+				}
+			}
+			if got != want {
+				t.Errorf("arm %s: a sample of kind %d gets %s, want %s", arm, kind, got, want)
+			}
+		}
+	}
+}
+
+func rowsByID(set *storage.Dataset) map[string]int {
+	rows := map[string]int{}
+	for i, r := range set.Rows() {
+		rows[r.ID] = i
+	}
+	return rows
+}
+
+func TestArmsAreParsedByName(t *testing.T) {
+	for _, a := range Arms() {
+		if got, err := ParseArm(string(a)); got != a || err != nil {
+			t.Errorf("ParseArm(%q) = %q, %v", a, got, err)
+		}
+	}
+	if _, err := ParseArm("all"); err == nil {
+		t.Error("an unknown arm is accepted")
+	}
+}
+
+// planOf is a plan of training rows in row groups of the given lengths, where
+// mapped rows have a map.
+func planOf(lengths []int, mapped func(row int) bool) *plan {
+	p := &plan{arm: Shuffled}
+	for _, n := range lengths {
+		p.groups = append(p.groups, storage.RowGroup{Start: len(p.rows), Len: n})
+		for range n {
+			row := len(p.rows)
+			p.rows = append(p.rows, storage.Row{ID: fmt.Sprint(row), Split: trainSplit, HasMap: mapped(row)})
+		}
+	}
+	return p
+}
+
+func TestShuffledIsAPermutationThatLeavesNoImageItsOwnMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lengths := rapid.SliceOfN(rapid.IntRange(1, 6), 1, 8).Draw(t, "row groups")
+		pattern := rapid.SliceOfN(rapid.Bool(), 48, 48).Draw(t, "mapped")
+		p := planOf(lengths, func(row int) bool { return pattern[row] })
+		donors := p.shuffle(rapid.Uint64().Draw(t, "seed"))
+		given, mapped := map[int]bool{}, 0
+		for row, donor := range donors {
+			if p.rows[row].HasMap {
+				mapped++
+			}
+			switch {
+			case p.rows[row].HasMap != (donor >= 0):
+				t.Fatalf("row %d with a map: %t, gets that of %d", row, p.rows[row].HasMap, donor)
+			case donor < 0:
+				continue
+			case !p.rows[donor].HasMap || given[donor]:
+				t.Fatalf("row %d gets the map of %d, which has none or has given it away", row, donor)
+			}
+			given[donor] = true
+		}
+		for row, donor := range donors {
+			if row == donor && mapped > 1 {
+				t.Fatalf("row %d of %d with a map keeps its own", row, mapped)
+			}
+		}
+	})
+}
+
+func TestShuffledMapsStayInTheirRowGroup(t *testing.T) {
+	p := planOf([]int{5, 7, 4}, func(int) bool { return true })
+	for row, donor := range p.shuffle(1) {
+		for _, g := range p.groups {
+			if in := func(i int) bool { return i >= g.Start && i < g.Start+g.Len }; in(row) != in(donor) {
+				t.Errorf("row %d gets the map of row %d in another group", row, donor)
+			}
+		}
+	}
+}
+
+func TestShuffledHasNoFixedPattern(t *testing.T) {
+	p := planOf([]int{50}, func(int) bool { return true })
+	shifts, seeds := map[int]int{}, map[int]int{}
+	a, b := p.shuffle(1), p.shuffle(2)
+	for row := range a {
+		shifts[(a[row]-row+50)%50]++
+		if a[row] == b[row] {
+			seeds[row]++
+		}
+	}
+	for shift, n := range shifts {
+		if n > 10 { // of 50 rows, about one for each shift is expected
+			t.Errorf("%d of 50 maps move by %d rows", n, shift)
+		}
+	}
+	if len(seeds) > 10 { // about one is expected
+		t.Errorf("%d of 50 maps move alike under two seeds", len(seeds))
+	}
+}

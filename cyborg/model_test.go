@@ -1,0 +1,276 @@
+package cyborg
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/surrogaze/surrogaze/internal/metric"
+	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/internal/weights"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+func TestAModelComesBackAsItWasSaved(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	m := trained(t, cfg, d, Combined, 1)
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	back, err := LoadModel(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(file(t, m), file(t, back)) {
+		t.Error("saved again, the model has another file")
+	}
+	if !reflect.DeepEqual(m.Summary(), back.Summary()) || !slices.Equal(m.Classes(), back.Classes()) {
+		t.Errorf("found %+v of classes %q, want %+v of %q", back.Summary(), back.Classes(), m.Summary(), m.Classes())
+	}
+	a, err := m.Evaluate(context.Background(), d, "test", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := back.Evaluate(context.Background(), d, "test", Options{})
+	if err != nil || !reflect.DeepEqual(a, b) {
+		t.Errorf("the loaded model judges otherwise (error %v)", err)
+	}
+}
+
+func TestForeignModelFilesAreRefused(t *testing.T) {
+	cfg := tiny()
+	m := trained(t, cfg, opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll), None, 0)
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	meta, tensors, err := weights.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(map[string]string) []weights.Tensor
+		want   string
+	}{
+		"another format":   {func(m map[string]string) []weights.Tensor { m[formatKey] = "x"; return tensors }, `format "x"`},
+		"another version":  {func(m map[string]string) []weights.Tensor { m[versionKey] = "9"; return tensors }, `version "9"`},
+		"no description":   {func(m map[string]string) []weights.Tensor { m[descriptorKey] = "{"; return tensors }, descriptorKey},
+		"a missing tensor": {func(map[string]string) []weights.Tensor { return tensors[1:] }, tensors[0].Name},
+		"an unknown tensor": {func(map[string]string) []weights.Tensor {
+			return append(slices.Clone(tensors), weights.Uint64("extra", 1))
+		}, "extra"},
+	} {
+		changed := map[string]string{}
+		for k, v := range meta {
+			changed[k] = v
+		}
+		var b bytes.Buffer
+		if err := weights.Write(&b, changed, c.change(changed)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadModel(path); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: error %v, want one about %s and %s", name, err, c.want, path)
+		}
+	}
+}
+
+func TestAnEvaluationSaysWhatItsSamplesSay(t *testing.T) {
+	cfg := tiny()
+	samples := mixed(t, 12)
+	samples[len(samples)-1].Label = storage.NoLabel
+	samples[len(samples)-2].Reference = storage.Encoded{}
+	samples[len(samples)-3].Reference = blank(t)
+	d := opened(t, dataset(t, smallRows, samples), cfg, cacheAll)
+	m := trained(t, cfg, d, Combined, 0)
+	e, err := m.Evaluate(context.Background(), d, "test", Options{Batch: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.N != 5 || e.Unlabelled != 1 || len(e.Samples) != 5 {
+		t.Fatalf("%d samples, %d unlabelled, %d scored, want 5, 1, 5", e.N, e.Unlabelled, len(e.Samples))
+	}
+	var loss float64
+	var scores []float64
+	var positive []bool
+	for i, s := range e.Samples {
+		want := samples[len(samples)-6+i]
+		if s.ID != want.ID || s.Label != int(want.Label) || math.Abs(s.Scores[0]+s.Scores[1]-1) > 1e-12 {
+			t.Errorf("sample %d is %+v, want %s of class %d and scores that add up to 1", i, s, want.ID, want.Label)
+		}
+		loss -= math.Log(s.Scores[s.Label]) / 5
+		scores, positive = append(scores, s.Scores[1]), append(positive, s.Label == 1)
+	}
+	if math.Abs(e.Loss-loss) > 1e-12 || e.AUC != metric.AUC(scores, positive) || e.EER != metric.EER(scores, positive) {
+		t.Errorf("loss %v, AUC %v, EER %v do not follow from the samples", e.Loss, e.AUC, e.EER)
+	}
+	maps, err := m.Maps(context.Background(), samples[len(samples)-6:len(samples)-1], Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var agreement float64
+	mean := make([]float64, 25)
+	for i, p := range maps {
+		if slices.Min(p.Pix) != 0 || slices.Max(p.Pix) != 1 || p.W != 5 || p.H != 5 {
+			t.Errorf("map %d is %d x %d from %v to %v, want 5 x 5 from 0 to 1", i, p.W, p.H, slices.Min(p.Pix), slices.Max(p.Pix))
+		}
+		for k, v := range p.Pix {
+			mean[k] += float64(v) / 5
+		}
+		if i > 2 { // those without a human map that shows something
+			if !math.IsNaN(e.Samples[i].CC) {
+				t.Errorf("sample %d has a CC of %v, want none", i, e.Samples[i].CC)
+			}
+			continue
+		}
+		human, err := raster.DecodeMap(samples[len(samples)-6+i].Reference.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := make([]float32, 25)
+		raster.ResizeMap(target, 5, 5, human)
+		if want := metric.CC(p.Pix, target); math.Abs(e.Samples[i].CC-want) > 1e-5 {
+			t.Errorf("sample %d has a CC of %v, want %v", i, e.Samples[i].CC, want)
+		}
+		agreement += e.Samples[i].CC / 3
+	}
+	if e.Agreement.N != 3 || math.Abs(e.Agreement.CC-agreement) > 1e-12 {
+		t.Errorf("agreement %+v, want %v over 3", e.Agreement, agreement)
+	}
+	for k, v := range e.MeanCAM.Pix {
+		if math.Abs(float64(v)-mean[k]) > 1e-6 {
+			t.Errorf("mean CAM[%d] is %v, want %v", k, v, mean[k])
+		}
+	}
+}
+
+func TestNeitherWorkersNorMemoryChangeAnEvaluation(t *testing.T) {
+	cfg := tiny()
+	set := dataset(t, smallRows, mixed(t, 12))
+	d := opened(t, set, cfg, cacheAll)
+	m := trained(t, cfg, d, Combined, 0)
+	want, err := m.Evaluate(context.Background(), d, "val", Options{Batch: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.Evaluate(context.Background(), opened(t, set, cfg, 0), "val", Options{Batch: 3, Workers: 2})
+	if err != nil || !reflect.DeepEqual(want, got) {
+		t.Errorf("two workers without a cache judge otherwise (error %v)", err)
+	}
+	best := m.Summary().Best.Validation
+	if math.Abs(best.Loss-want.Loss) > 1e-6 || best.AUC != want.AUC || best.Accuracy != want.Accuracy {
+		t.Errorf("found %+v, want what the training saw, %+v", want, best)
+	}
+}
+
+func TestSeveralClassesAreTrainedAndJudged(t *testing.T) {
+	cfg := tiny()
+	samples := mixed(t, 12)
+	for i := range samples {
+		if samples[i].Label != storage.NoLabel {
+			samples[i].Label = int64(i % 3)
+		}
+	}
+	dir := t.TempDir()
+	w, err := storage.Create(dir, storage.Schema{References: true, Predictions: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range samples {
+		if err := w.Append(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	set, err := storage.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := opened(t, set, cfg, cacheAll)
+	if !slices.Equal(d.Classes(), []string{"0", "1", "2"}) {
+		t.Fatalf("classes %q, want those of the labels", d.Classes())
+	}
+	e, err := trained(t, cfg, d, Combined, 0).Evaluate(context.Background(), d, "test", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Samples[0].Scores) != 3 || math.IsNaN(e.AUC) || !math.IsNaN(e.EER) {
+		t.Errorf("%d scores, AUC %v, EER %v, want 3, a number, NaN", len(e.Samples[0].Scores), e.AUC, e.EER)
+	}
+}
+
+func TestAModelRefusesDataThatItWasNotMadeFor(t *testing.T) {
+	cfg := tiny()
+	set := dataset(t, oneGroup, mixed(t, 12))
+	d := opened(t, set, cfg, cacheAll)
+	m := trained(t, cfg, d, None, 0)
+	larger := cfg
+	larger.Size = 24
+	if _, err := m.Evaluate(context.Background(), opened(t, set, larger, 0), "test", Options{}); err == nil || !strings.Contains(err.Error(), "size 24, want 20") {
+		t.Errorf("another size: error %v", err)
+	}
+	if _, err := Train(context.Background(), larger, d, None, 0, t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), "size 20, want 24") {
+		t.Errorf("another size in training: error %v", err)
+	}
+	if _, err := m.Evaluate(context.Background(), d, "nowhere", Options{}); err == nil || !strings.Contains(err.Error(), `"nowhere"`) {
+		t.Errorf("no samples: error %v", err)
+	}
+	d.classes = []string{"a", "b"}
+	if _, err := m.Evaluate(context.Background(), d, "test", Options{}); err == nil || !strings.Contains(err.Error(), `"a"`) {
+		t.Errorf("other classes: error %v", err)
+	}
+}
+
+func TestMapsOfASampleThatCannotBeDecodedNameIt(t *testing.T) {
+	cfg := tiny()
+	m := trained(t, cfg, opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll), None, 0)
+	_, err := m.Maps(context.Background(), []storage.Sample{drawn(t, "test", 0), {ID: "bad"}}, Options{})
+	var bad *SampleError
+	if !errors.As(err, &bad) || bad.ID != "bad" {
+		t.Errorf("error %v", err)
+	}
+	unlabelled := drawn(t, "test", 0)
+	unlabelled.Label = storage.NoLabel
+	maps, err := m.Maps(context.Background(), []storage.Sample{unlabelled}, Options{})
+	if err != nil || slices.Max(maps[0].Pix) != 1 {
+		t.Errorf("a sample without a label has the map %v (error %v), want that of the predicted class", maps, err)
+	}
+}
+
+func TestAllProblemsOfAConfigurationAreReported(t *testing.T) {
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Errorf("the default configuration: %v", err)
+	}
+	bad := Config{
+		Network: "custom", Stem: Stem{Kernel: 2}, CAMClass: "both", Alpha: 2, Guidance: "l1", Select: "best",
+		Optimizer: Optimizer{Name: "lion", Schedule: "saw"}, Augment: Augment{Zoom: 2}, CheckpointEvery: -1,
+		Device: "tpu", Workers: 0,
+	}
+	err := bad.Validate()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"stem kernel 2", `"both"`, "alpha 2", `"l1"`, "epochs 0", "batch 0", `"best"`, `"lion"`, `"saw"`, "zoom", "checkpoint every -1", `"tpu"`, "workers 0"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("nothing about %s in:\n%v", want, err)
+		}
+	}
+	small := DefaultConfig()
+	small.Size = 8
+	if err := small.Validate(); err == nil || !strings.Contains(err.Error(), "side of 1") {
+		t.Errorf("an image of 8 pixels: %v", err)
+	}
+}
