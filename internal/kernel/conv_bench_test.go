@@ -1,0 +1,108 @@
+package kernel
+
+import (
+	"testing"
+	"time"
+
+	"github.com/surrogaze/surrogaze/internal/op"
+)
+
+var benchConvs = []struct {
+	name   string
+	g      op.Conv
+	planar bool
+}{
+	{"3x3/64@56", conv(8, 64, 56, 56, 64, 3, 1, 1), false},
+	{"3x3/128@28", conv(8, 128, 28, 28, 128, 3, 1, 1), false},
+	{"3x3/256@14", conv(8, 256, 14, 14, 256, 3, 1, 1), false},
+	{"3x3/512@7", conv(8, 512, 7, 7, 512, 3, 1, 1), false},
+	{"3x3s2/64-128@56", conv(8, 64, 56, 56, 128, 3, 2, 1), false},
+	{"3x3s2/256-512@14", conv(8, 256, 14, 14, 512, 3, 2, 1), false},
+	{"1x1/256-64@56", conv(8, 256, 56, 56, 64, 1, 1, 0), false},
+	{"1x1/128-512@28", conv(8, 128, 28, 28, 512, 1, 1, 0), false},
+	{"1x1/1024-256@14", conv(8, 1024, 14, 14, 256, 1, 1, 0), false},
+	{"1x1s2/256-512@56", conv(8, 256, 56, 56, 512, 1, 2, 0), false},
+	{"7x7s2/3-64@224", conv(8, 3, 224, 224, 64, 7, 2, 3), true},
+	{"5x5s2/3-16@40", conv(16, 3, 40, 40, 16, 5, 2, 2), true},
+	{"3x3/16@40", conv(16, 16, 40, 40, 16, 3, 1, 1), false},
+	{"3x3/32@20", conv(16, 32, 20, 20, 32, 3, 1, 1), false},
+	{"3x3/64@10", conv(16, 64, 10, 10, 64, 3, 1, 1), false},
+	{"3x3s2/32-64@20", conv(16, 32, 20, 20, 64, 3, 2, 1), false},
+}
+
+// BenchmarkConvolution reports GFLOP/s and the share of the peak, which is
+// measured beside it, on one core. Times are the sums of every task's best, so
+// that they mean something on a machine that does other things as well.
+func BenchmarkConvolution(b *testing.B) {
+	isa := Detect()
+	for _, c := range benchConvs {
+		b.Run(c.name, func(b *testing.B) {
+			directions := bindDirections(NewEnv(isa, 1), c.g, c.planar)
+			peak := 0.0
+			for b.Loop() {
+				peak = max(peak, MeasureFMA(isa))
+				for _, d := range directions {
+					d.run()
+				}
+			}
+			var total time.Duration
+			for _, d := range directions {
+				t := d.time()
+				total += t
+				b.ReportMetric(100*c.g.FLOPs()/t.Seconds()/peak, "%peak-"+d.name)
+			}
+			flops := float64(len(directions)) * c.g.FLOPs() / total.Seconds()
+			b.ReportMetric(flops/1e9, "GFLOP/s")
+			b.ReportMetric(100*flops/peak, "%peak")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// direction is a pass of a convolution on one worker, and the best time of each
+// of its tasks.
+type direction struct {
+	name   string
+	phases []Phase
+	best   []time.Duration
+}
+
+func bindDirections(e *Env, g op.Conv, planar bool) []*direction {
+	forward, backward, size := ConvForward, ConvBackwardWeights, BlockedLen(g.In)
+	if planar {
+		forward, backward, size = ConvForwardPlanar, ConvBackwardWeightsPlanar, g.In.Len()
+	}
+	d, out, weights := newDraw(1), BlockedLen(g.OutShape()), g.Weight().Len()
+	x, w, dy := d.values(size), d.values(weights), d.values(out)
+	list := []*direction{
+		{name: "forward", phases: forward(e, g, Alloc(out), x, w, Epilogue{})},
+		{name: "weights", phases: backward(e, g, Alloc(weights), x, dy)},
+	}
+	if !planar {
+		list = append(list, &direction{name: "data", phases: ConvBackwardData(e, g, Alloc(size), dy, w)})
+	}
+	return list
+}
+
+func (d *direction) run() {
+	i := 0
+	for _, p := range d.phases {
+		for task := range p.Tasks {
+			begin := time.Now()
+			p.Run(task, 0)
+			t := time.Since(begin)
+			if i == len(d.best) {
+				d.best = append(d.best, t)
+			}
+			d.best[i] = min(d.best[i], t)
+			i++
+		}
+	}
+}
+
+func (d *direction) time() (total time.Duration) {
+	for _, t := range d.best {
+		total += t
+	}
+	return total
+}
