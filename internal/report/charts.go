@@ -29,10 +29,10 @@ func row(arms []summary, i int) float64 { return float64(len(arms) - 1 - i) }
 func shorten(name string) string {
 	const most = 14
 	r := []rune(name)
-	if len(r) <= most {
-		return name
+	if len(r) > most {
+		r = append(r[:most-1], '…')
 	}
-	return string(r[:most-1]) + "…"
+	return string(r)
 }
 
 // runsChart shows the AUC of every run as a dot and the mean of each arm as a
@@ -118,7 +118,7 @@ func rocChart(arms []summary, log bool) template.HTML {
 	if log {
 		description += ", false positive rate on a logarithmic axis"
 	}
-	return chart(narrow, description, x, axis{label: "true positive rate", min: 0, max: 1}, drawings...)
+	return chart(wide, description, x, axis{label: "true positive rate", min: 0, max: 1}, drawings...)
 }
 
 func chance(rates []float64) []point {
@@ -221,9 +221,8 @@ func course(runs []Run, value func(Epoch) float64) (mean, low, high []point) {
 	return mean, low, high
 }
 
-// Colours of the predictor's plots: those of the arms that are about human and
-// predicted maps.
-const humanColour, predictedColour = 1, 2
+// predictedColour is the colour of the arm predicted, and of predicted maps.
+const predictedColour = 2
 
 // fitCharts show the course of the predictor's fit: losses and CC.
 func fitCharts(p *Predictor) (loss, agreement template.HTML) {
@@ -243,11 +242,11 @@ func fitCharts(p *Predictor) (loss, agreement template.HTML) {
 	low, high := span(losses...)
 	kept := float64(p.Best)
 	loss = chart(narrow, "loss of the predictor by step", steps, axis{label: "loss", min: max(low, 0), max: high},
-		segment(point{kept, max(low, 0)}, point{kept, high}, 1.2, muted, dashed),
-		curve(train, armColour(humanColour), solid), curve(validation, armColour(predictedColour), solid))
+		segment(point{kept, max(low, 0)}, point{kept, high}, 1.2, ink, dashed),
+		curve(train, muted, solid), curve(validation, armColour(predictedColour), solid))
 	low, high = span(ccs...)
 	agreement = chart(narrow, "CC of the predictor with the validation maps by step", steps, axis{label: "validation CC", min: low, max: min(high, 1.01)},
-		segment(point{kept, low}, point{kept, min(high, 1.01)}, 1.2, muted, dashed),
+		segment(point{kept, low}, point{kept, min(high, 1.01)}, 1.2, ink, dashed),
 		curve(cc, armColour(predictedColour), solid))
 	return loss, agreement
 }

@@ -22,8 +22,9 @@ type tile struct {
 	Title   string
 	Arm     string // class of its colour, "" if it belongs to no arm
 	Picture *picture
+	Answer  string // the classifier's
+	Wrong   bool   // whether that is not the label
 	Lines   []string
-	Wrong   bool // the classifier's answer
 }
 
 // columns are the pictures that any example has: the others get no room.
@@ -99,18 +100,23 @@ func addCAM(add func(tile, []byte) error, e Example, s summary) error {
 		if m.Arm != s.name {
 			continue
 		}
-		mark := "✓"
-		if !m.Right {
-			mark = "✗"
+		if m.Class != "" {
+			t.Answer, t.Wrong = answer(m), !m.Right
 		}
-		t.Wrong = !m.Right
-		t.Lines = []string{fmt.Sprintf("%s %s %s", mark, m.Class, number(m.Score, 2))}
 		if finite(m.CC) {
 			t.Lines = append(t.Lines, "CC "+number(m.CC, 2))
 		}
 		return add(t, m.Picture)
 	}
 	return add(t, nil)
+}
+
+func answer(m CAM) string {
+	mark := "✓"
+	if !m.Right {
+		mark = "✗"
+	}
+	return fmt.Sprintf("%s %s %s", mark, m.Class, number(m.Score, 2))
 }
 
 // picture is an image in the page.

@@ -120,10 +120,10 @@ func inventExample(t testing.TB, rng *rand.Rand, i int) Example {
 	here := heat(x.Map, 0, 0)
 	e := Example{
 		ID: x.ID, Label: synthetic.Classes[x.Label], Split: x.Split, Image: encode(t, x.Image), CC: math.NaN(), Quality: 0.8 + 0.15*rng.Float64(),
-		Predicted: encode(t, overlay(x.Image, here)),
+		Predicted: encode(t, blend(x.Image, here)),
 	}
 	if i%3 != 2 {
-		e.Human, e.CC = encode(t, overlay(x.Image, heat(x.Map, 0, 0))), 0.8+0.15*rng.Float64()
+		e.Human, e.CC = encode(t, blend(x.Image, heat(x.Map, 0, 0))), 0.8+0.15*rng.Float64()
 	}
 	for _, arm := range []string{"none", "human", "predicted", "combined", "shuffled"} {
 		right := arm != "none" || i%2 == 0
@@ -132,7 +132,7 @@ func inventExample(t testing.TB, rng *rand.Rand, i int) Example {
 		if !right {
 			class, seen = 1-x.Label, heat(x.Map, 13, 9)
 		}
-		e.CAMs = append(e.CAMs, CAM{Arm: arm, Picture: encode(t, overlay(x.Image, seen)), Class: synthetic.Classes[class], Score: 0.6 + 0.39*rng.Float64(), Right: right, CC: 0.7*rng.Float64() + 0.1})
+		e.CAMs = append(e.CAMs, CAM{Arm: arm, Picture: encode(t, blend(x.Image, seen)), Class: synthetic.Classes[class], Score: 0.6 + 0.39*rng.Float64(), Right: right, CC: 0.7*rng.Float64() + 0.1})
 	}
 	return e
 }
@@ -152,7 +152,7 @@ func heat(m *image.Gray, dx, dy int) []float64 {
 	return out
 }
 
-func overlay(m *image.Gray, heat []float64) image.Image {
+func blend(m *image.Gray, heat []float64) image.Image {
 	out := image.NewRGBA(m.Rect)
 	for i, v := range m.Pix {
 		o := 0.6 * min(1, 2*heat[i])

@@ -2,12 +2,12 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed" // the page's template and style
 	"fmt"
 	"html/template"
 	"io"
 	"slices"
-	"strings"
 )
 
 //go:embed page.html
@@ -33,7 +33,7 @@ type page struct {
 	Fit      []figure
 	Quality  []figure
 	Tallies  []tally
-	Sources  []string
+	Sources  []string // heads of the columns of numbers
 	Examples []example
 	Glossary []Fact // arms
 	Measures []Fact
@@ -41,7 +41,7 @@ type page struct {
 
 // arm is a row of the results table and an entry of the legends.
 type arm struct {
-	Name, Meaning  string
+	Name           string
 	Colour         int
 	Line           string // class of the legend's stroke
 	Subject        bool
@@ -110,7 +110,7 @@ func newPage(r *Report) (*page, error) {
 
 func newArm(s *summary, main bool) arm {
 	a := arm{
-		Name: s.name, Meaning: s.meaning, Colour: s.colour, Line: s.line.String(), Subject: main, Runs: s.runs,
+		Name: s.name, Colour: s.colour, Line: s.line.String(), Subject: main, Runs: s.runs,
 		AUC: meanSD(s.auc), Accuracy: meanSD(s.accuracy), EER: meanSD(s.eer), TDR: meanSD(s.tdr), CAM: meanSD(s.cam),
 		Difference: dash,
 	}
@@ -163,7 +163,7 @@ func (p *page) drawPredictor() {
 	if len(p.Predictor.History) > 0 {
 		loss, agreement := fitCharts(p.Predictor)
 		p.Fit = append(p.Fit,
-			figure{"Loss of the fit", "Blue: training; orange: validation. The dashed line marks the checkpoint kept.", loss},
+			figure{"Loss of the fit", "Grey: training; orange: validation. The dashed line marks the checkpoint kept.", loss},
 			figure{"Agreement during the fit", "CC with the validation maps.", agreement})
 	}
 	if estimated, found := qualityPairs(p.Predictor.Checks); len(found) > 0 {
@@ -173,38 +173,48 @@ func (p *page) drawPredictor() {
 	}
 }
 
-// tallies adds up the counts by split and class; sources are the columns.
-func tallies(r *Report) ([]tally, []string) {
-	sources := []string{"human", "predictor", "reference", ""}
-	type group struct{ split, class string }
-	at := map[group]int{}
-	var found []tally
-	for _, c := range r.Data.Counts {
-		if !slices.Contains(sources, c.Source) {
-			sources = append(sources, c.Source)
-		}
+// sources are the known sources of maps in the order of their columns.
+var sources = []Fact{{"human", "human"}, {"predictor", "predicted"}, {"reference", "predicted, human kept as reference"}, {"", "no map"}}
+
+// tallies adds up the counts by split and class; heads are the columns, one a
+// source that occurs.
+func tallies(r *Report) (found []tally, heads []string) {
+	var order, columns []string
+	for _, s := range sources {
+		order = append(order, s.Name)
 	}
 	for _, c := range r.Data.Counts {
-		g := group{c.Split, c.Class}
-		i, ok := at[g]
-		if !ok {
-			i = len(found)
-			at[g] = i
-			found = append(found, tally{Split: c.Split, Class: c.Class, N: make([]int, len(sources))})
+		if !slices.Contains(columns, c.Source) {
+			columns = append(columns, c.Source)
 		}
-		found[i].N[slices.Index(sources, c.Source)] += c.N
+	}
+	slices.SortStableFunc(columns, func(a, b string) int { return cmp.Compare(rank(order, a), rank(order, b)) })
+	for _, name := range columns {
+		head := name
+		if i := slices.Index(order, name); i >= 0 {
+			head = sources[i].Value
+		}
+		heads = append(heads, head)
+	}
+	for _, c := range r.Data.Counts {
+		i := slices.IndexFunc(found, func(t tally) bool { return t.Split == c.Split && t.Class == c.Class })
+		if i < 0 {
+			i = len(found)
+			found = append(found, tally{Split: c.Split, Class: c.Class, N: make([]int, len(columns))})
+		}
+		found[i].N[slices.Index(columns, c.Source)] += c.N
 		found[i].Total += c.N
 	}
+	classes := append(slices.Clone(r.Classes), "")
 	slices.SortStableFunc(found, func(a, b tally) int {
-		if d := rank(splits, a.Split) - rank(splits, b.Split); d != 0 {
-			return d
-		}
-		if d := strings.Compare(a.Split, b.Split); d != 0 {
-			return d
-		}
-		return rank(append(slices.Clone(r.Classes), ""), a.Class) - rank(append(slices.Clone(r.Classes), ""), b.Class)
+		return cmp.Or(
+			cmp.Compare(rank(splits, a.Split), rank(splits, b.Split)),
+			cmp.Compare(a.Split, b.Split),
+			cmp.Compare(rank(classes, a.Class), rank(classes, b.Class)),
+			cmp.Compare(a.Class, b.Class),
+		)
 	})
-	return found, sources
+	return found, heads
 }
 
 var splits = []string{"train", "val", "test"}

@@ -19,7 +19,7 @@ import (
 // Sizes of a plot in its own units, which are CSS pixels where the page has
 // room. They are chosen so that text stays readable on a phone.
 const (
-	narrow, wide = 360, 480 // widths, three and two plots a row
+	narrow, wide = 360, 440 // widths, three and two plots a row
 	height       = 264
 	textSize     = 11.5
 )
@@ -107,8 +107,8 @@ func setAxis(to *plot.Axis, from axis) {
 	to.Label.Padding = 4
 	to.Min, to.Max = from.min, from.max
 	to.LineStyle.Color, to.LineStyle.Width = grid, 1
-	to.Tick.Length = 4
-	to.Tick.LineStyle.Width = 0
+	to.Tick.Length = 5
+	to.Tick.LineStyle.Color, to.Tick.LineStyle.Width = grid, 1
 	to.Padding = 0
 	if from.ticks == nil {
 		from.ticks = ticks(from.min, from.max)

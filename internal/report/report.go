@@ -144,14 +144,14 @@ type Example struct {
 	Predicted []byte
 	CC        float64 // of the predicted with the human map
 	Quality   float64 // estimated CC of the predicted map
-	CAMs      []CAM   // in the order of the arms
+	CAMs      []CAM   // of each arm's first run
 }
 
 // CAM is what one arm's classifier sees in an image.
 type CAM struct {
 	Arm     string
 	Picture []byte
-	Class   string  // that it predicts
+	Class   string  // that it predicts; "" if that is not known
 	Score   float64 // softmax of that class
 	Right   bool    // whether that is the label
 	CC      float64 // of the CAM with the human map

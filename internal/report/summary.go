@@ -1,6 +1,10 @@
 package report
 
-import "github.com/surrogaze/surrogaze/internal/metric"
+import (
+	"sort"
+
+	"github.com/surrogaze/surrogaze/internal/metric"
+)
 
 // summary is what the runs of one arm come to.
 type summary struct {
@@ -36,16 +40,13 @@ func auc(r Run) float64 { return r.AUC }
 const tdrLimit = 0.01
 
 // tprAt is the highest true positive rate at a false positive rate of at most
-// fpr.
+// fpr; NaN without a curve.
 func tprAt(roc []metric.ROCPoint, fpr float64) float64 {
-	found := nan
-	for _, p := range roc {
-		if p.FPR > fpr {
-			break
-		}
-		found = p.TPR
+	above := sort.Search(len(roc), func(i int) bool { return roc[i].FPR > fpr })
+	if above == 0 {
+		return nan
 	}
-	return found
+	return roc[above-1].TPR
 }
 
 // summarise gathers the runs by arm, in the order in which the arms come first.
