@@ -16,7 +16,7 @@ var nan = math.NaN()
 
 // rows is the axis of plots with one row an arm, the first on top.
 func rows(arms []summary) axis {
-	a := axis{min: -0.5, max: float64(len(arms)) - 0.5, ticks: []plot.Tick{}}
+	a := axis{min: -0.5, max: float64(len(arms)) - 0.5, ticks: []plot.Tick{}, rows: len(arms)}
 	for i, s := range arms {
 		a.ticks = append(a.ticks, plot.Tick{Value: row(arms, i), Label: shorten(s.name)})
 	}

@@ -20,7 +20,8 @@ import (
 // room. They are chosen so that text stays readable on a phone.
 const (
 	narrow, wide = 360, 440 // widths, three and two plots a row
-	height       = 264
+	lowest       = 264      // height
+	rowHeight    = 28       // least, of plots with one row an arm
 	textSize     = 11.5
 )
 
@@ -72,6 +73,7 @@ type axis struct {
 	min, max float64
 	ticks    []plot.Tick
 	log      bool
+	rows     int // of a plot that has one row an arm
 }
 
 // drawing draws data; x and y turn values into positions.
@@ -94,9 +96,10 @@ func chart(width int, description string, x, y axis, drawings ...drawing) templa
 	for _, d := range drawings {
 		p.Add(d)
 	}
-	canvas := vgsvg.New(vg.Length(width), height)
+	height := max(lowest, rowHeight*(y.rows+1))
+	canvas := vgsvg.New(vg.Length(width), vg.Length(height))
 	p.Draw(draw.Crop(draw.New(canvas), 0, -8, 2, -6))
-	return inline(canvas, width, description)
+	return inline(canvas, width, height, description)
 }
 
 func setAxis(to *plot.Axis, from axis) {
@@ -150,7 +153,7 @@ func gridLines(p *plot.Plot) drawing {
 
 // inline is the canvas as an SVG element within HTML: without the prologue of a
 // file of its own, in the page's fonts and colours.
-func inline(canvas *vgsvg.Canvas, width int, description string) template.HTML {
+func inline(canvas *vgsvg.Canvas, width, height int, description string) template.HTML {
 	var file bytes.Buffer
 	_, _ = canvas.WriteTo(&file) // a Buffer takes everything
 	_, body, _ := strings.Cut(file.String(), "<g ")

@@ -67,15 +67,7 @@ func warnings(r *Report, arms []summary) []string {
 		if s.pairs > 1 && s.difference.Low <= 0 && s.difference.High >= 0 {
 			warn("The 95 %% interval of the difference between %s and none includes 0: these runs do not show that maps helped.", s.name)
 		}
-		for _, control := range []string{"shuffled", "mean"} {
-			c := find(arms, control)
-			if c == nil || c.auc.n == 0 {
-				continue
-			}
-			if d, pairs := paired(s, c); pairs > 0 && (d.Mean <= 0 || d.Low <= 0) {
-				warn("The control %s does as well as %s (difference %s %s): the gain, if any, does not come from where the maps point.", control, s.name, signed(d.Mean), bounds(d))
-			}
-		}
+		found = append(found, controlWarnings(arms, s)...)
 	}
 	if p := r.Predictor; p != nil {
 		for _, c := range p.Checks {
@@ -86,6 +78,28 @@ func warnings(r *Report, arms []summary) []string {
 	}
 	found = append(found, dataWarnings(r.Data)...)
 	return append(found, r.Warnings...)
+}
+
+// controlWarnings compare an arm with the controls whose maps carry no
+// information.
+func controlWarnings(arms []summary, s *summary) []string {
+	var found []string
+	for _, name := range []string{"shuffled", "mean"} {
+		control := find(arms, name)
+		if control == nil {
+			continue
+		}
+		d, pairs := paired(s, control)
+		difference := fmt.Sprintf("%s is %s %s above it", s.name, signed(d.Mean), bounds(d))
+		switch {
+		case pairs == 0:
+		case d.Mean <= 0:
+			found = append(found, fmt.Sprintf("The control %s does as well as %s (%s): a gain over none does not come from where the maps point.", name, s.name, difference))
+		case d.Low <= 0:
+			found = append(found, fmt.Sprintf("The control %s is not clearly worse than %s (%s): a gain over none may not come from where the maps point.", name, s.name, difference))
+		}
+	}
+	return found
 }
 
 func dataWarnings(d Data) []string {
