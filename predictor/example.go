@@ -1,0 +1,185 @@
+package predictor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// Example is an image with its human map.
+type Example struct {
+	ID string
+	// Group names what must not be split between training and judging, such as a
+	// subject or a session; "" is a group of its own.
+	Group string
+	Image storage.Encoded
+	Map   storage.Encoded
+}
+
+// ExampleError is an example that cannot be used.
+type ExampleError struct {
+	ID  string
+	Err error
+}
+
+func (e *ExampleError) Error() string { return fmt.Sprintf("example %q: %v", e.ID, e.Err) }
+
+// Unwrap is the reason.
+func (e *ExampleError) Unwrap() error { return e.Err }
+
+// sample is an example in pixels. It is never written to.
+type sample struct {
+	id, group     string
+	width, height int           // of the displayed image
+	image         *raster.Image // reduced to what any view can show
+	human         *raster.Plane // in [0, 1], reduced likewise; nil if blank
+	content       [sha256.Size]byte
+}
+
+// decode reads an example for networks of an input side.
+func decode(e Example, size int) (*sample, error) {
+	s, err := decodeImage(e.Image, size)
+	if err != nil {
+		return nil, &ExampleError{e.ID, err}
+	}
+	if !e.Map.Present() {
+		return nil, &ExampleError{e.ID, errors.New("no map, want a human map")}
+	}
+	human, err := raster.DecodeMap(e.Map.Bytes)
+	if err != nil {
+		return nil, &ExampleError{e.ID, fmt.Errorf("map: %w", err)}
+	}
+	if raster.MinMax(human.Pix) {
+		s.human = reducedMap(human, size)
+	}
+	s.id, s.group = e.ID, e.Group
+	if s.group == "" {
+		s.group = "\x00" + e.ID // no name of a group begins so
+	}
+	h := sha256.New()
+	h.Write(e.Image.Bytes)
+	fmt.Fprintf(h, "\x00%d\x00", len(e.Image.Bytes))
+	h.Write(e.Map.Bytes)
+	h.Sum(s.content[:0])
+	return s, nil
+}
+
+// decodeImage is the one way from an image file to pixels, in training and use.
+func decodeImage(image storage.Encoded, size int) (*sample, error) {
+	if !image.Present() {
+		return nil, errors.New("no image")
+	}
+	m, err := raster.Decode(image.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	s := &sample{width: m.W, height: m.H, image: m}
+	if w, h := reduced(m.W, m.H, size); w < m.W {
+		s.image = raster.Thumbnail(m, max(w, h))
+	}
+	return s, nil
+}
+
+// reduced is the size at which an image is kept: the shorter side at least twice
+// the network's, so that a zoomed view still has a pixel for each of its own.
+func reduced(w, h, size int) (int, int) {
+	shorter := min(w, h)
+	if shorter <= 2*size {
+		return w, h
+	}
+	return (w*2*size + shorter - 1) / shorter, (h*2*size + shorter - 1) / shorter
+}
+
+func reducedMap(p *raster.Plane, size int) *raster.Plane {
+	w, h := reduced(p.W, p.H, size)
+	if w == p.W {
+		return p
+	}
+	small := raster.NewPlane(w, h)
+	raster.ResizeMap(small.Pix, h, w, p)
+	return small
+}
+
+// Channel statistics of ImageNet, which pretrained encoders expect and any other
+// network can live with.
+var (
+	channelMean = [3]float32{0.485, 0.456, 0.406}
+	channelStd  = [3]float32{0.229, 0.224, 0.225}
+)
+
+// input writes a view of the image as the network takes it: planar (3, size, size).
+func (s *sample) input(dst []float32, view raster.View, size int) {
+	view.Image(dst, size, size, s.image)
+	for c := range 3 {
+		plane := dst[c*size*size : (c+1)*size*size]
+		for i, v := range plane {
+			plane[i] = (v - channelMean[c]) / channelStd[c]
+		}
+	}
+}
+
+// target writes the same view of the human map: (size, size).
+func (s *sample) target(dst []float32, view raster.View, size int) {
+	view.Map(dst, size, size, s.human)
+}
+
+// load decodes examples, which must have ids of their own.
+func load(ctx context.Context, cfg Config, examples []Example) ([]*sample, error) {
+	seen := make(map[string]bool, len(examples))
+	for _, e := range examples {
+		if seen[e.ID] {
+			return nil, &ExampleError{e.ID, errors.New("the id occurs more than once")}
+		}
+		seen[e.ID] = true
+	}
+	samples := make([]*sample, len(examples))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(cfg.Workers)
+	for i, e := range examples {
+		group.Go(func() (err error) {
+			if err = ctx.Err(); err == nil {
+				samples[i], err = decode(e, cfg.Size)
+			}
+			return err
+		})
+	}
+	return samples, group.Wait()
+}
+
+// mapped leaves out the blank maps.
+func mapped(samples []*sample) []*sample {
+	var kept []*sample
+	for _, s := range samples {
+		if s.human != nil {
+			kept = append(kept, s)
+		}
+	}
+	return kept
+}
+
+// fingerprint names a fit: what is computed, on what.
+func fingerprint(cfg Config, train, val []*sample) (string, error) {
+	text, err := cfg.canonical()
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	h.Write(text)
+	for _, part := range [][]*sample{train, val} {
+		fmt.Fprintf(h, "\n%d examples", len(part))
+		for _, s := range part {
+			writeIdentity(h, s)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func writeIdentity(w io.Writer, s *sample) { fmt.Fprintf(w, "\n%q %q %x", s.id, s.group, s.content) }

@@ -1,0 +1,312 @@
+package predictor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/surrogaze/surrogaze/internal/nn"
+	"github.com/surrogaze/surrogaze/internal/raster"
+)
+
+// Progress is what a fit has come to after a step.
+type Progress struct {
+	Fold  int     // of FitFolds, from 0; 0 in Fit
+	Step  int     // steps done
+	Steps int     // of the whole fit
+	Loss  float64 // of the step
+	Rate  float64 // learning rate of the step
+	// Validation is the last one, Best the one whose weights are kept so far;
+	// both are zero before the first.
+	Validation, Best Point
+}
+
+// Point is a validation during a fit.
+type Point struct {
+	Step int `json:"step"` // steps done
+	// TrainLoss is the mean over the steps since the last point.
+	TrainLoss float64 `json:"train_loss"`
+	Loss      float64 `json:"loss"` // mean over the validation examples
+	CC        float64 `json:"cc"`   // likewise; a constant prediction counts 0
+}
+
+// Fit trains a predictor on examples with human maps and returns the checkpoint
+// that does best on the validation examples, on which it also calibrates the
+// quality estimate. Without validation examples it takes Config.ValidationShare
+// of the training examples, in whole groups; Summary counts them.
+//
+// The folder dir, made if need be, holds the fit's checkpoints. A fit that was
+// killed, or whose context ended (the error then is the context's), continues
+// when called again with the same configuration, examples and folder, and ends
+// with the same weights to the bit. A finished fit returns at once. progress,
+// which may be nil, is called after every step.
+//
+// An example that cannot be decoded is an *ExampleError.
+func Fit(ctx context.Context, cfg Config, train, val []Example, dir string, progress func(Progress)) (*Model, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	samples, err := load(ctx, cfg, slices.Concat(train, val))
+	if err != nil {
+		return nil, fmt.Errorf("fit the predictor: %w", err)
+	}
+	m, err := fitSamples(ctx, cfg, samples[:len(train)], samples[len(train):], dir, progress)
+	if err != nil {
+		return nil, fmt.Errorf("fit the predictor: %w", err)
+	}
+	return m, nil
+}
+
+// fitSamples is Fit from pixels.
+func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir string, progress func(Progress)) (*Model, error) {
+	given := len(train) + len(val)
+	train, hold := mapped(train), len(val) == 0
+	val = mapped(val)
+	if hold && len(train) > 0 {
+		var err error
+		if train, val, err = split(train, cfg.ValidationShare, cfg.Seed); err != nil {
+			return nil, err
+		}
+	}
+	blank := given - len(train) - len(val)
+	if len(train) == 0 || len(val) == 0 {
+		return nil, fmt.Errorf("found %d training and %d validation examples with a map that is not blank (%d are), want at least one of each", len(train), len(val), blank)
+	}
+	f, err := newFitting(cfg, train, val, dir, progress)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.run(ctx); err != nil {
+		return nil, err
+	}
+	m := &Model{
+		cfg:    cfg,
+		params: f.best,
+		mean:   meanMap(train, cfg.Size),
+		summary: Summary{
+			Train: len(train), Validation: len(val), Blank: blank, Best: f.state.Best, History: f.state.History,
+		},
+	}
+	found, err := m.predictAll(ctx, val, cfg.use())
+	if err != nil {
+		return nil, err
+	}
+	m.calibration = calibrate(judge(found, val, cfg.Size))
+	return m, nil
+}
+
+// meanMap is the mean of the human maps.
+func meanMap(samples []*sample, size int) []float32 {
+	sum, one := make([]float64, size*size), make([]float32, size*size)
+	for _, s := range samples {
+		s.target(one, raster.View{}, size)
+		for i, v := range one {
+			sum[i] += float64(v)
+		}
+	}
+	for i, v := range sum {
+		one[i] = float32(v / float64(len(samples)))
+	}
+	return one
+}
+
+// judge pairs the evidence of predictions with their true CC.
+func judge(found []prediction, samples []*sample, size int) []judged {
+	maps, human := make([]judged, len(found)), make([]float32, size*size)
+	for i, p := range found {
+		samples[i].target(human, raster.View{}, size)
+		maps[i] = judged{p.evidence, correlation(p.pix, human)}
+	}
+	return maps
+}
+
+// fitting is a fit under way.
+type fitting struct {
+	cfg        Config
+	train, val []*sample
+	checkpoint checkpoint
+	progress   func(Progress)
+	trainer    *nn.Trainer
+	team       *team      // shares the trainer's parameters
+	best       *nn.Params // of state.Best
+	state      state
+	order      []int // of the training samples in an epoch
+	epoch      int   // of order
+}
+
+// state is what a fit remembers besides weights.
+type state struct {
+	Best    Point   `json:"best"`
+	History []Point `json:"history"`
+	// LossSum is over the steps since the last point.
+	LossSum float64 `json:"loss_sum"`
+	Slot    int     `json:"slot"` // file of the best weights, 0 or 1
+}
+
+// last is the step of the last validation.
+func (s *state) last() int {
+	if len(s.History) == 0 {
+		return 0
+	}
+	return s.History[len(s.History)-1].Step
+}
+
+func newFitting(cfg Config, train, val []*sample, dir string, progress func(Progress)) (*fitting, error) {
+	f := &fitting{cfg: cfg, train: train, val: val, progress: progress, epoch: -1}
+	params := nn.NewParams(cfg.Seed)
+	g, err := trainingGraph(cfg, params)
+	if err != nil {
+		return nil, err
+	}
+	f.trainer, err = nn.NewTrainer(g, nn.Training{
+		Optimizer: cfg.Optimizer.internal(), Schedule: cfg.Optimizer.schedule(), Steps: cfg.Steps, Seed: cfg.Seed, Options: cfg.options(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if f.team, err = newTeam(cfg, params, len(val), cfg.Batch, true, cfg.options()); err != nil {
+		return nil, err
+	}
+	f.best = params.Clone()
+	id, err := fingerprint(cfg, train, val)
+	if err != nil {
+		return nil, err
+	}
+	f.checkpoint = checkpoint{dir: dir, fingerprint: id}
+	return f, f.checkpoint.restore(f)
+}
+
+// run takes the steps that are left.
+func (f *fitting) run(ctx context.Context) error {
+	err := f.settle(ctx) // what was due when the fit was interrupted
+	if err == nil {
+		err = f.steps(ctx)
+	}
+	switch {
+	case err == nil:
+		return f.checkpoint.save(f)
+	case ctx.Err() != nil:
+		return errors.Join(fmt.Errorf("stopped after %d of %d steps: %w", f.trainer.Done(), f.cfg.Steps, err), f.checkpoint.save(f))
+	}
+	return err
+}
+
+func (f *fitting) steps(ctx context.Context) error {
+	for step, err := range f.trainer.Steps(ctx, f.fill) {
+		if err != nil {
+			return err
+		}
+		f.state.LossSum += float64(step.Loss)
+		if err := f.settle(ctx); err != nil {
+			return err
+		}
+		if f.progress != nil {
+			f.progress(f.report(step))
+		}
+		if f.trainer.Done()%f.cfg.checkpointEvery() == 0 {
+			if err := f.checkpoint.save(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *fitting) report(step nn.Step) Progress {
+	p := Progress{Step: step.Index + 1, Steps: f.cfg.Steps, Loss: float64(step.Loss), Rate: step.Rate, Best: f.state.Best}
+	if n := len(f.state.History); n > 0 {
+		p.Validation = f.state.History[n-1]
+	}
+	return p
+}
+
+// settle validates where it is due and has not been done.
+func (f *fitting) settle(ctx context.Context) error {
+	done := f.trainer.Done()
+	due := done > 0 && (done%f.cfg.validateEvery() == 0 || done == f.cfg.Steps)
+	if !due || f.state.last() == done {
+		return nil
+	}
+	point, err := f.validate(ctx)
+	if err != nil {
+		return fmt.Errorf("validation after step %d: %w", done, err)
+	}
+	f.state.LossSum = 0
+	f.state.History = append(f.state.History, point)
+	if f.better(point) {
+		f.state.Best = point
+		return f.best.CopyFrom(f.trainer.Params())
+	}
+	return nil
+}
+
+// validate judges the present weights.
+func (f *fitting) validate(ctx context.Context) (Point, error) {
+	size := f.cfg.Size
+	found := make([]prediction, len(f.val))
+	err := f.team.each(ctx, len(f.val), func(i int, m *forward, k int) error {
+		f.val[i].input(m.image(k), raster.View{}, size)
+		f.val[i].target(m.target(k), raster.View{}, size)
+		return nil
+	}, func(i int, p prediction) { found[i] = p })
+	if err != nil {
+		return Point{}, err
+	}
+	done := f.trainer.Done()
+	point := Point{Step: done, TrainLoss: f.state.LossSum / float64(done-f.state.last())}
+	for i, j := range judge(found, f.val, size) {
+		point.CC += j.cc / float64(len(f.val))
+		point.Loss += float64(found[i].loss) / float64(len(f.val))
+	}
+	if math.IsNaN(point.Loss) || math.IsInf(point.Loss, 0) {
+		return Point{}, fmt.Errorf("loss %v, want a finite number (a lower learning rate may help)", point.Loss)
+	}
+	return point, nil
+}
+
+// better reports whether a point is to be kept in place of the best so far.
+func (f *fitting) better(p Point) bool {
+	switch {
+	case f.state.Best.Step == 0 || f.cfg.Select == "last":
+		return true
+	case f.cfg.Select == "loss":
+		return p.Loss <= f.state.Best.Loss
+	}
+	return p.CC >= f.state.Best.CC
+}
+
+// fill makes the batch of a step, which depends on the seed and the step alone.
+func (f *fitting) fill(_ context.Context, step int, b nn.Batch) error {
+	size := f.cfg.Size
+	augment := raster.Augment(f.cfg.Augment)
+	for i := range f.cfg.Batch {
+		position := step*f.cfg.Batch + i
+		s := f.train[f.at(position)]
+		view := augment.Draw(random(f.cfg.Seed, streamAugment, position))
+		s.input(b[imageInput][3*i*size*size:3*(i+1)*size*size], view, size)
+		target := b[mapInput][i*size*size : (i+1)*size*size]
+		s.target(target, view, size)
+		b[weightInput][i] = f.weight(target)
+	}
+	return nil
+}
+
+// weight leaves out of KL and CC the views that show nothing of a map: both
+// compare shapes, and nothing has none.
+func (f *fitting) weight(target []float32) float32 {
+	if (f.cfg.Loss == "kl" || f.cfg.Loss == "cc") && slices.Min(target) == slices.Max(target) {
+		return 0
+	}
+	return 1
+}
+
+// at is the sample at a position of the endless row of shuffled epochs.
+func (f *fitting) at(position int) int {
+	n := len(f.train)
+	if epoch := position / n; epoch != f.epoch {
+		f.epoch, f.order = epoch, random(f.cfg.Seed, streamOrder, epoch).Perm(n)
+	}
+	return f.order[position%n]
+}

@@ -1,0 +1,215 @@
+package predictor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/surrogaze/surrogaze/internal/nn"
+	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/internal/weights"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// Model is a fitted predictor. It is not changed by use, but by Calibrate.
+type Model struct {
+	cfg         Config
+	params      *nn.Params
+	mean        []float32 // mean of the training maps, (size, size)
+	calibration *calibration
+	summary     Summary
+}
+
+// Summary says how a model came about.
+type Summary struct {
+	Train      int     `json:"train"`      // examples trained on
+	Validation int     `json:"validation"` // examples that chose the checkpoint
+	Blank      int     `json:"blank"`      // examples left out for a blank map
+	Best       Point   `json:"best"`       // the checkpoint kept
+	History    []Point `json:"history"`    // all validations, in order
+}
+
+// Config is what the model was fitted with. Of a loaded model it lacks where and
+// how fast that was.
+func (m *Model) Config() Config { return m.cfg }
+
+// Summary says how the model came about.
+func (m *Model) Summary() Summary { return m.summary }
+
+// Calibrated is the number of human maps that the quality estimate was
+// calibrated on.
+func (m *Model) Calibrated() int {
+	if m.calibration == nil {
+		return 0
+	}
+	return m.calibration.Maps
+}
+
+// Keys and values of a model file's metadata, and the tensor that is no
+// parameter.
+const (
+	formatKey     = "format"
+	format        = "surrogaze-predictor"
+	versionKey    = "version"
+	version       = "1"
+	descriptorKey = "model"
+	meanTensor    = "baseline.mean_map"
+)
+
+// descriptor is what a model file says besides its weights.
+type descriptor struct {
+	Config        Config        `json:"config"`
+	Preprocessing preprocessing `json:"preprocessing"`
+	Calibration   *calibration  `json:"calibration"`
+	Summary       Summary       `json:"summary"`
+}
+
+// preprocessing is for readers in other languages: RGB in [0, 1], squeezed to
+// size x size by antialiased bilinear resampling, less mean, divided by std.
+type preprocessing struct {
+	Mean [3]float32 `json:"mean"`
+	Std  [3]float32 `json:"std"`
+}
+
+// Save writes the model to one safetensors file, in place of what path held. The
+// same model gives the same bytes.
+func (m *Model) Save(path string) error {
+	text, err := json.Marshal(descriptor{m.cfg, preprocessing{channelMean, channelStd}, m.calibration, m.summary})
+	if err != nil {
+		return fmt.Errorf("save the predictor: %w", err)
+	}
+	meta := map[string]string{formatKey: format, versionKey: version, descriptorKey: string(text)}
+	tensors := append(m.params.Tensors(), weights.Float32(meanTensor, []int{m.cfg.Size, m.cfg.Size}, m.mean))
+	err = storage.AtomicWrite(path, func(w io.Writer) error { return weights.Write(w, meta, tensors) })
+	if err != nil {
+		return fmt.Errorf("save the predictor: %w", err)
+	}
+	return nil
+}
+
+// Load reads a model that Save wrote.
+func Load(path string) (*Model, error) {
+	m, err := read(path)
+	if err != nil {
+		return nil, fmt.Errorf("load predictor %q: %w", path, err)
+	}
+	return m, nil
+}
+
+func read(path string) (*Model, error) {
+	var d descriptor
+	tensors, err := readTensors(path, d.parse)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{cfg: d.Config, calibration: d.Calibration, summary: d.Summary}
+	return m, m.take(tensors)
+}
+
+// parse reads and checks a model file's metadata.
+func (d *descriptor) parse(meta map[string]string) error {
+	if meta[formatKey] != format {
+		return fmt.Errorf("found format %q, want %s", meta[formatKey], format)
+	}
+	if meta[versionKey] != version {
+		return fmt.Errorf("found version %q, want %s", meta[versionKey], version)
+	}
+	if err := json.Unmarshal([]byte(meta[descriptorKey]), d); err != nil {
+		return fmt.Errorf("metadata %q: %w", descriptorKey, err)
+	}
+	if p := (preprocessing{channelMean, channelStd}); d.Preprocessing != p {
+		return fmt.Errorf("found preprocessing %v, want %v", d.Preprocessing, p)
+	}
+	d.Config.Workers = 1
+	return d.Config.Validate()
+}
+
+// take makes the network and sets its values from a file's tensors.
+func (m *Model) take(tensors []weights.Tensor) error {
+	var params []weights.Tensor
+	values := 0
+	for _, t := range tensors {
+		values += len(t.Data)
+		if t.Name == meanTensor {
+			m.mean = t.Data
+		} else {
+			params = append(params, t)
+		}
+	}
+	if want := m.cfg.leastValues(); float64(values) < want {
+		return fmt.Errorf("found %d values, want at least %.0f for size %d and widths %v", values, want, m.cfg.Size, m.cfg.Widths)
+	}
+	if want := m.cfg.Size * m.cfg.Size; len(m.mean) != want {
+		return fmt.Errorf("tensor %q: found %d values, want %d", meanTensor, len(m.mean), want)
+	}
+	m.params = nn.NewParams(0)
+	if _, err := evaluationGraph(m.cfg, m.params, 1, false); err != nil {
+		return err
+	}
+	return m.params.Load(params)
+}
+
+// leastValues is a lower bound of the values in a model file: the mean map's,
+// the stem's, and those of one 3x3 convolution a level. A file that claims a
+// network many times its own size is refused by it before the network is made.
+func (c Config) leastValues() float64 {
+	area := func(side int) float64 { return float64(side) * float64(side) }
+	n := area(c.Size) + 3*area(c.StemKernel)*float64(c.Widths[0])
+	for _, w := range c.Widths {
+		n += 9 * area(w)
+	}
+	return n
+}
+
+// Options say where and how fast a model runs, never what it gives.
+type Options struct {
+	Workers   int    // cores that may be used; 0 is 1
+	Batch     int    // images a forward pass; 0 is 16
+	Device    string // "auto" or "", "cpu", or "cuda[:n]"
+	Precision string // "auto" or "", "f32", or "bf16"
+}
+
+func (o Options) internal() nn.Options {
+	return nn.Options{Device: o.Device, Precision: o.Precision, Workers: max(o.Workers, 1)}
+}
+
+func (o Options) batch() int {
+	if o.Batch > 0 {
+		return o.Batch
+	}
+	return 16
+}
+
+// predictAll predicts the maps of samples.
+func (m *Model) predictAll(ctx context.Context, samples []*sample, options Options) ([]prediction, error) {
+	found := make([]prediction, len(samples))
+	if len(samples) == 0 {
+		return found, nil
+	}
+	t, err := newTeam(m.cfg, m.params, len(samples), options.batch(), false, options.internal())
+	if err != nil {
+		return nil, err
+	}
+	err = t.each(ctx, len(samples), func(i int, f *forward, k int) error {
+		samples[i].input(f.image(k), raster.View{}, m.cfg.Size)
+		return nil
+	}, func(i int, p prediction) { found[i] = p })
+	return found, err
+}
+
+// displayed stretches a square map to the aspect ratio of an image: its longer
+// side has size pixels.
+func displayed(square []float32, size, width, height int) *raster.Plane {
+	w, h := aspect(size, width, height)
+	p := raster.NewPlane(w, h)
+	raster.ResizeMap(p.Pix, h, w, &raster.Plane{W: size, H: size, Pix: square})
+	return p
+}
+
+// aspect is the size of the map of an image.
+func aspect(size, width, height int) (w, h int) {
+	longer := max(width, height)
+	scaled := func(n int) int { return max(1, (n*size+longer/2)/longer) }
+	return scaled(width), scaled(height)
+}
