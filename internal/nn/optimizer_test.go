@@ -49,7 +49,7 @@ func TestOptimizersEqualTorch(t *testing.T) {
 			grad := make([]float32, len(x.Data))
 			list := &listing{params: []*value{{param: x}}, gradients: []*value{{data: grad}}}
 			u := newUpdates(&Program{list: list, env: kernel.NewEnv(kernel.Detect(), 1)}, c.Optimizer)
-			e := &executor{sections: sections(u.phases), workers: 1}
+			e := newExecutor(u.phases, 1)
 			for step, want := range c.After {
 				copy(grad, golden.Gradients[step])
 				u.set(step+1, c.Optimizer.LR/float64(step+1))

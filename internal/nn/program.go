@@ -76,7 +76,7 @@ func Compile(g *Graph, options Options) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile: %w", err)
 	}
-	p.exec = &executor{sections: sections(phases), workers: p.env.Workers}
+	p.exec = newExecutor(phases, p.env.Workers)
 	return p, nil
 }
 
@@ -189,3 +189,20 @@ func (p *Program) Gradient(name string) []float32 {
 // Memory is the number of bytes of activations and gradients that the program
 // keeps, without parameters and inputs.
 func (p *Program) Memory() int64 { return 4 * int64(len(p.arena)) }
+
+// FLOPs counts the multiplications and additions of the convolutions in one run,
+// padding included.
+func (p *Program) FLOPs() float64 {
+	sum := 0.0
+	for _, ins := range p.list.instructions {
+		switch o := ins.op.(type) {
+		case conv:
+			sum += o.g.FLOPs()
+		case convBackwardData:
+			sum += o.g.FLOPs()
+		case convBackwardWeights:
+			sum += o.g.FLOPs()
+		}
+	}
+	return sum
+}

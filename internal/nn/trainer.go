@@ -87,7 +87,7 @@ func NewTrainer(g *Graph, training Training) (*Trainer, error) {
 	}
 	t := &Trainer{program: p, params: g.params, training: training}
 	t.updates = newUpdates(p, training.Optimizer)
-	t.exec = &executor{sections: sections(t.updates.phases), workers: p.env.Workers}
+	t.exec = newExecutor(t.updates.phases, p.env.Workers)
 	for _, x := range g.params.All() {
 		if !x.Trainable {
 			t.statistics = append(t.statistics, statistic{x, make([]float32, len(x.Data))})
