@@ -40,7 +40,7 @@ type vector struct {
 	scaleLanes    func(dx, dy, factors []float32) // factors (Block)
 	scaleMask     func(dx, dy, y, factors []float32)
 
-	// A window has rows and columns of the image; stride is from one image row to
+	// A window has rows and columns of the image, at least one each; stride is from one image row to
 	// the next and step from one output's window to the next, in float32.
 	windowMax  func(y, x []float32, rows, cols, stride, step int)
 	windowSum  func(y, x []float32, factor float32, rows, cols, stride, step int) // factor times the sum

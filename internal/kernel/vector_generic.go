@@ -256,7 +256,7 @@ func goWindowAdd(dx, dy []float32, factor float32, rows, cols, stride, step int)
 }
 
 func goTaps(y, x []float32, offsets []int32, weights []float32) {
-	k := len(offsets) / (len(y) / Block)
+	k := len(offsets) / max(1, len(y)/Block)
 	for i := 0; i < len(y); i += Block {
 		var sum pixel
 		for t := i / Block * k; t < (i/Block+1)*k; t++ {

@@ -1,3 +1,5 @@
+//go:build noasm || !amd64
+
 package kernel
 
 // assembly is empty: every instruction set runs the Go loops.

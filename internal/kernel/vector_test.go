@@ -151,7 +151,7 @@ func sameBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bit
 // near compares within the tolerance; NaN equals NaN.
 func near(got []float32, want []float64, largest float64) (at int, ok bool) {
 	for _, v := range want {
-		if !math.IsInf(v, 0) {
+		if !math.IsInf(v, 0) && !math.IsNaN(v) {
 			largest = max(largest, math.Abs(v))
 		}
 	}
