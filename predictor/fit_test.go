@@ -285,7 +285,7 @@ func TestTooFewExamplesAreAnError(t *testing.T) {
 		{"none", nil, nil, "found 0 training and 0 validation examples"},
 		{"all blank", flat, nil, "(2 are)"},
 		{"blank validation", examples(t, "val", 2), flat, "found 2 training and 0 validation examples"},
-		{"one group", examples(t, "train", 5), nil, "5 examples with a map in 1 groups, want at least 2 groups"},
+		{"one example", examples(t, "train", 1), nil, "found 1 examples with a map, want at least 2"},
 	} {
 		_, err := Fit(t.Context(), tiny(), c.train, c.val, t.TempDir(), nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -17,6 +17,9 @@ import (
 type Folds struct {
 	// Predictions are in the order of the examples.
 	Predictions []HeldOut
+	// Torn reports that a group lies in more than one fold, because there were
+	// fewer than three groups: the scores are then too good.
+	Torn bool
 	// Report pools the examples; each is compared with the baselines of the model
 	// that predicted it.
 	Report Report
@@ -35,7 +38,8 @@ type HeldOut struct {
 
 // FitFolds fits Config.Folds models, or as many as there are groups, each on the
 // examples of all groups but its own, of which it takes Config.ValidationShare
-// to choose its checkpoint. At least three groups are needed. Fits run side by
+// to choose its checkpoint. Where there are fewer than three groups, the examples
+// are divided one by one. At least three examples are needed. Fits run side by
 // side within Config.Workers; they leave checkpoints in folders below dir and
 // continue as Fit does. Examples with a blank map are predicted too.
 func FitFolds(ctx context.Context, cfg Config, examples []Example, dir string, progress func(Progress)) (*Folds, error) {
@@ -137,7 +141,7 @@ func (r *round) fit(ctx context.Context, cfg Config, fold int) error {
 
 // folds puts the predictions together.
 func (r *round) folds() (*Folds, error) {
-	f := &Folds{}
+	f := &Folds{Torn: torn(r.samples, func(i int) int { return r.of[i] })}
 	size := r.cfg.Size
 	byFold := make([][]judged, len(r.means)) // of the samples outside the fold
 	for i, s := range r.samples {

@@ -226,9 +226,23 @@ func TestFoldsCalibrateAModel(t *testing.T) {
 	}
 }
 
-func TestFoldsWantThreeGroups(t *testing.T) {
-	_, err := FitFolds(t.Context(), tiny(), inGroups(examples(t, "train", 10), 2), t.TempDir(), nil)
-	const want = "found 2 groups of examples, want at least 3"
+func TestFewerThanThreeGroupsAreTornAndSaidToBe(t *testing.T) {
+	cfg := tiny()
+	cfg.Steps = 2
+	for groups, want := range map[int]bool{2: true, 5: false} {
+		f, err := FitFolds(t.Context(), cfg, inGroups(examples(t, "train", 10), groups), t.TempDir(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Torn != want {
+			t.Errorf("%d groups: torn is %v, want %v", groups, f.Torn, want)
+		}
+	}
+}
+
+func TestFoldsWantThreeExamples(t *testing.T) {
+	_, err := FitFolds(t.Context(), tiny(), examples(t, "train", 2), t.TempDir(), nil)
+	const want = "found 2 examples, want at least 3"
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("found error %v, want %q in it", err, want)
 	}

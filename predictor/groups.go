@@ -3,6 +3,7 @@ package predictor
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -21,29 +22,46 @@ func random(seed uint64, stream, position int) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, uint64(stream)<<48+uint64(position)))
 }
 
-// grouped lists the samples' groups, each with its samples' indices, in a random
-// order that depends on the groups' names and the seed, not on the samples' order.
-func grouped(samples []*sample, seed uint64, stream int) [][]int {
+// units lists what a split keeps together: the samples' groups, each with its
+// samples' indices, or single samples where there are fewer groups than needed. The
+// order is random and depends on the names and the seed, not on the samples' order.
+func units(samples []*sample, needed int, seed uint64, stream int) [][]int {
 	byName := map[string][]int{}
 	for i, s := range samples {
 		byName[s.group] = append(byName[s.group], i)
 	}
-	groups := make([][]int, 0, len(byName))
-	for _, members := range byName {
-		groups = append(groups, members)
+	name := func(i int) string { return samples[i].group }
+	list := slices.Collect(maps.Values(byName))
+	if len(list) < needed {
+		list, name = nil, func(i int) string { return samples[i].id }
+		for i := range samples {
+			list = append(list, []int{i})
+		}
 	}
-	slices.SortFunc(groups, func(a, b []int) int { return cmp.Compare(samples[a[0]].group, samples[b[0]].group) })
+	slices.SortFunc(list, func(a, b []int) int { return cmp.Compare(name(a[0]), name(b[0])) })
 	rng := random(seed, stream, 0)
-	rng.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
-	return groups
+	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
 }
 
-// split takes whole groups out of the samples for validation: about the share of
-// the samples, at least one group and never all.
+// torn reports whether two samples of one group are in different parts.
+func torn(samples []*sample, part func(i int) int) bool {
+	of := map[string]int{}
+	for i, s := range samples {
+		if p, seen := of[s.group]; seen && p != part(i) {
+			return true
+		}
+		of[s.group] = part(i)
+	}
+	return false
+}
+
+// split takes samples out for validation: about the share of all, at least one and
+// never all; whole groups, unless there is only one.
 func split(samples []*sample, share float64, seed uint64) (train, val []*sample, err error) {
-	groups := grouped(samples, seed, streamSplit)
+	groups := units(samples, 2, seed, streamSplit)
 	if len(groups) < 2 {
-		return nil, nil, fmt.Errorf("found %d examples with a map in %d groups, want at least 2 groups, or examples for validation", len(samples), len(groups))
+		return nil, nil, fmt.Errorf("found %d examples with a map, want at least 2, or examples for validation", len(samples))
 	}
 	wanted := share * float64(len(samples))
 	var held []int
@@ -68,11 +86,11 @@ func split(samples []*sample, share float64, seed uint64) (train, val []*sample,
 }
 
 // folds assigns every sample one of k parts of nearly equal size, whole groups at
-// a time.
+// a time, unless there are fewer than three.
 func folds(samples []*sample, k int, seed uint64) ([]int, error) {
-	groups := grouped(samples, seed, streamFolds)
+	groups := units(samples, 3, seed, streamFolds)
 	if len(groups) < 3 {
-		return nil, fmt.Errorf("found %d groups of examples, want at least 3: to train, to choose a checkpoint and to hold out", len(groups))
+		return nil, fmt.Errorf("found %d examples, want at least 3: to train, to choose a checkpoint and to hold out", len(groups))
 	}
 	k = min(k, len(groups))
 	slices.SortStableFunc(groups, func(a, b []int) int { return cmp.Compare(len(b), len(a)) })
