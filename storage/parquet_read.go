@@ -322,7 +322,7 @@ func (p *parquetFile) readLight(g *file.RowGroupReader, rows []Row, intern func(
 // definition level. A byte array is valid during the call only.
 func (p *parquetFile) readColumn(g *file.RowGroupReader, path string, n int, set func(i int, v any, level int16)) error {
 	index := p.meta.Schema.ColumnIndexByName(path)
-	column, err := g.Column(index)
+	column, err := columnReader(g, p.meta.Schema.Column(index), index, memory.NewGoAllocator())
 	if err != nil {
 		return err
 	}
@@ -351,11 +351,11 @@ func readValues[T any](column file.ColumnChunkReader, read func(int64, []T, []in
 		level [1]int16
 	)
 	for i := range n {
-		rows, _, err := read(1, value[:], level[:], nil)
+		rows, values, err := read(1, value[:], level[:], nil)
 		if err == nil {
 			err = column.Err()
 		}
-		if err == nil && rows != 1 {
+		if err == nil && (rows != 1 || level[0] == top && values != 1) {
 			err = fmt.Errorf("%w after %d of %d rows", io.ErrUnexpectedEOF, i, n)
 		}
 		if err != nil {

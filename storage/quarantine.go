@@ -70,7 +70,7 @@ func (q *Quarantine) read() (whole int64, err error) {
 	for n := 1; ; n++ {
 		text, err := r.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return whole, nil
+			return whole, checkTorn(text)
 		}
 		if err != nil {
 			return 0, err
@@ -82,6 +82,15 @@ func (q *Quarantine) read() (whole int64, err error) {
 		q.note(line)
 		whole += int64(len(text))
 	}
+}
+
+// checkTorn refuses to cut off what is not the beginning of one of our lines.
+func checkTorn(text []byte) error {
+	const start = `{"source":`
+	if n := min(len(text), len(start)); string(text[:n]) != start[:n] {
+		return fmt.Errorf("found %.20q at the end, want lines that begin with %s", text, start)
+	}
+	return nil
 }
 
 func (q *Quarantine) note(line quarantineLine) {
@@ -110,6 +119,9 @@ func (q *Quarantine) Add(e *RowError) error {
 	q.note(line)
 	return nil
 }
+
+// Has reports whether a row is listed.
+func (q *Quarantine) Has(source string, row int64) bool { return q.seen[quarantined{source, row}] }
 
 // Len is the number of rows listed.
 func (q *Quarantine) Len() int { return len(q.seen) }

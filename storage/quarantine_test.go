@@ -57,14 +57,16 @@ func TestQuarantineGoesOnWhereACrashLeftIt(t *testing.T) {
 
 func TestAForeignFileIsNoQuarantine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notes.txt")
-	if err := os.WriteFile(path, []byte("{}\nmy notes\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenQuarantine(path); err == nil || !strings.Contains(err.Error(), "line 2") {
-		t.Errorf("got error %v, want one about line 2", err)
-	}
-	if text, _ := os.ReadFile(path); string(text) != "{}\nmy notes\n" {
-		t.Errorf("the file was changed to %q", text)
+	for content, want := range map[string]string{"{}\nmy notes\n": "line 2", "my notes": `found "my notes" at the end`} {
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenQuarantine(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want %q", err, want)
+		}
+		if text, _ := os.ReadFile(path); string(text) != content {
+			t.Errorf("the file was changed to %q", text)
+		}
 	}
 }
 

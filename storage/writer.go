@@ -376,6 +376,16 @@ func (w *Writer) inOrder() []*splitWriter {
 	return splits
 }
 
+// Suspend ends the writer and keeps its finished shards, with which Continue goes
+// on. After Close it does nothing.
+func (w *Writer) Suspend() error {
+	if !w.closed {
+		w.closed = true
+		w.closeFiles()
+	}
+	return nil
+}
+
 // Abort closes the open files and removes all that the writer has written. After
 // Close it does nothing.
 func (w *Writer) Abort() error {
