@@ -8,14 +8,12 @@ func ToBlocked(_ *Env, s op.Shape, dst, src []float32) []Phase {
 	return []Phase{{Tasks: Blocks(s.C) * s.N, Run: func(task, _ int) {
 		block, n := task/s.N, task%s.N
 		to := dst[task*size*Block : (task+1)*size*Block]
-		for lane := range Block {
+		lanes := min(Block, s.C-block*Block)
+		if lanes < Block {
+			clear(to)
+		}
+		for lane := range lanes {
 			c := block*Block + lane
-			if c >= s.C {
-				for p := range size {
-					to[p*Block+lane] = 0
-				}
-				continue
-			}
 			for p, v := range src[(n*s.C+c)*size : (n*s.C+c+1)*size] {
 				to[p*Block+lane] = v
 			}

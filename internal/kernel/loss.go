@@ -104,15 +104,16 @@ const klEpsilon = 2.2204e-16
 //   - CC of a constant map is 1, and without gradient.
 func MapLoss(e *Env, g op.MapLoss, loss, pred, target []float32) []Phase {
 	m := newMaps(e, g, pred, target)
-	return m.each(func(n, _ int, p []float64, t []float32) { loss[n] = float32(m.loss(n, p, t)) })
+	return m.each(func(n, worker int) { loss[n] = float32(m.loss(n, worker)) })
 }
 
 // MapLossBackward is the gradient of [MapLoss] by pred.
 func MapLossBackward(e *Env, g op.MapLoss, dpred, dloss, pred, target []float32) []Phase {
 	m := newMaps(e, g, pred, target)
 	slopes := workerMaps(e, g)
-	return m.each(func(n, worker int, p []float64, t []float32) {
-		m.gradient(dpred[n*len(p):(n+1)*len(p)], slopes[worker], p, t, float64(dloss[n]))
+	return m.each(func(n, worker int) {
+		p, t := m.probabilities(n, worker), m.image(target, n)
+		m.gradient(m.image(dpred, n), slopes[worker], p, t, float64(dloss[n]))
 	})
 }
 
@@ -135,32 +136,44 @@ func workerMaps(e *Env, g op.MapLoss) [][]float64 {
 	return buffers
 }
 
-// each visits the probabilities and the target of every image.
-func (m *maps) each(visit func(n, worker int, p []float64, t []float32)) []Phase {
-	plane := m.H * m.W
-	return []Phase{ranges(m.N, plane*expCost, func(from, to, worker int) {
+// each visits every image.
+func (m *maps) each(visit func(n, worker int)) []Phase {
+	return []Phase{ranges(m.N, m.H*m.W*expCost, func(from, to, worker int) {
 		for n := from; n < to; n++ {
-			p := m.buffers[worker]
-			for i, v := range m.pred[n*plane : (n+1)*plane] {
-				p[i] = float64(v)
-				if m.Logits {
-					p[i] = sigmoid(float64(v))
-				}
-			}
-			visit(n, worker, p, m.target[n*plane:(n+1)*plane])
+			visit(n, worker)
 		}
 	})}
 }
 
-func (m *maps) loss(n int, p []float64, t []float32) float64 {
-	switch {
-	case m.Kind == op.MSE:
+func (m *maps) image(x []float32, n int) []float32 {
+	plane := m.H * m.W
+	return x[n*plane : (n+1)*plane]
+}
+
+// probabilities is an image's prediction behind its sigmoid.
+func (m *maps) probabilities(n, worker int) []float64 {
+	p := m.buffers[worker]
+	for i, v := range m.image(m.pred, n) {
+		p[i] = float64(v)
+		if m.Logits {
+			p[i] = sigmoid(float64(v))
+		}
+	}
+	return p
+}
+
+func (m *maps) loss(n, worker int) float64 {
+	t := m.image(m.target, n)
+	if m.Kind == op.BCE && m.Logits {
+		return crossEntropyOfLogits(m.image(m.pred, n), t)
+	}
+	p := m.probabilities(n, worker)
+	switch m.Kind {
+	case op.MSE:
 		return meanSquare(p, t)
-	case m.Kind == op.BCE && m.Logits:
-		return crossEntropyOfLogits(m.pred[n*len(p):(n+1)*len(p)], t)
-	case m.Kind == op.BCE:
+	case op.BCE:
 		return crossEntropyOfProbabilities(p, t)
-	case m.Kind == op.KL:
+	case op.KL:
 		return divergence(p, t)
 	default:
 		return 1 - correlate(p, t).r
@@ -176,11 +189,19 @@ func meanSquare(p []float64, t []float32) float64 {
 	return sum / float64(len(p))
 }
 
+// crossEntropyOfLogits is the mean of max(x, 0) - x*t + log(1 + exp(-|x|)). The
+// logarithms' sum is that of a product, which stays finite over a stretch.
 func crossEntropyOfLogits(x, t []float32) float64 {
+	const stretch = 1000
 	var sum float64
-	for i, v := range x {
-		x := float64(v)
-		sum += math.Max(x, 0) - x*float64(t[i]) + math.Log1p(math.Exp(-math.Abs(x)))
+	for from := 0; from < len(x); from += stretch {
+		product := 1.0
+		for i := from; i < min(from+stretch, len(x)); i++ {
+			x := float64(x[i])
+			sum += max(x, 0) - x*float64(t[i])
+			product *= 1 + math.Exp(-math.Abs(x))
+		}
+		sum += math.Log(product)
 	}
 	return sum / float64(len(x))
 }
