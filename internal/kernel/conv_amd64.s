@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func tilesAVX21(t *tiles)
-TEXT ·tilesAVX21(SB), NOSPLIT, $24-8
+TEXT ·tilesAVX21(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), AX
 	MOVQ 120(AX), DI
 	MOVQ DI, rows-8(SP)
@@ -13,7 +13,23 @@ TEXT ·tilesAVX21(SB), NOSPLIT, $24-8
 	MOVQ DI, outs-16(SP)
 	MOVQ 128(AX), DI
 	MOVQ DI, left-24(SP)
+	MOVQ 208(AX), DI
+	MOVQ DI, next-32(SP)
+
 tile:
+	MOVQ  232(AX), R14
+	TESTQ R14, R14
+	JZ    start
+	MOVQ  next-32(SP), DI
+
+prefetch:
+	PREFETCHT1 (DI)
+	ADDQ $64, DI
+	DECQ R14
+	JNZ  prefetch
+	MOVQ DI, next-32(SP)
+
+start:
 	MOVQ rows-8(SP), DI
 	MOVQ 0(AX), BX
 	MOVLQSX 0(DI), DX
@@ -211,7 +227,7 @@ bias:
 	VADDPS Y12, Y11, Y11
 
 relu:
-	CMPB 208(AX), $0
+	CMPB 240(AX), $0
 	JEQ  store
 	VXORPS Y12, Y12, Y12
 	VMAXPS Y0, Y12, Y0
@@ -255,7 +271,7 @@ store:
 	RET
 
 // func tilesAVX5121(t *tiles)
-TEXT ·tilesAVX5121(SB), NOSPLIT, $24-8
+TEXT ·tilesAVX5121(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), AX
 	MOVQ 120(AX), DI
 	MOVQ DI, rows-8(SP)
@@ -263,7 +279,23 @@ TEXT ·tilesAVX5121(SB), NOSPLIT, $24-8
 	MOVQ DI, outs-16(SP)
 	MOVQ 128(AX), DI
 	MOVQ DI, left-24(SP)
+	MOVQ 208(AX), DI
+	MOVQ DI, next-32(SP)
+
 tile:
+	MOVQ  232(AX), R14
+	TESTQ R14, R14
+	JZ    start
+	MOVQ  next-32(SP), DI
+
+prefetch:
+	PREFETCHT1 (DI)
+	ADDQ $64, DI
+	DECQ R14
+	JNZ  prefetch
+	MOVQ DI, next-32(SP)
+
+start:
 	MOVQ rows-8(SP), DI
 	MOVQ 0(AX), BX
 	MOVLQSX 0(DI), DX
@@ -419,7 +451,7 @@ bias:
 	VADDPS Z12, Z5, Z5
 
 relu:
-	CMPB 208(AX), $0
+	CMPB 240(AX), $0
 	JEQ  store
 	VPXORQ Z12, Z12, Z12
 	VMAXPS Z0, Z12, Z0
@@ -451,7 +483,7 @@ store:
 	RET
 
 // func tilesAVX5122(t *tiles)
-TEXT ·tilesAVX5122(SB), NOSPLIT, $24-8
+TEXT ·tilesAVX5122(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), AX
 	MOVQ 120(AX), DI
 	MOVQ DI, rows-8(SP)
@@ -459,10 +491,27 @@ TEXT ·tilesAVX5122(SB), NOSPLIT, $24-8
 	MOVQ DI, outs-16(SP)
 	MOVQ 128(AX), DI
 	MOVQ DI, left-24(SP)
+	MOVQ 208(AX), DI
+	MOVQ DI, next-32(SP)
 	MOVQ 192(AX), R15
 	SHLQ $2, R15
 	LEAQ (R15)(R15*2), SI
+
 tile:
+	MOVQ  232(AX), R14
+	TESTQ R14, R14
+	JZ    start
+	MOVQ  next-32(SP), DI
+
+prefetch:
+	PREFETCHT1 (DI)
+	PREFETCHT1 (DI)(R15*1)
+	ADDQ $64, DI
+	DECQ R14
+	JNZ  prefetch
+	MOVQ DI, next-32(SP)
+
+start:
 	MOVQ rows-8(SP), DI
 	MOVQ 0(AX), BX
 	MOVLQSX 0(DI), DX
@@ -669,7 +718,7 @@ bias:
 	VADDPS Z12, Z11, Z11
 
 relu:
-	CMPB 208(AX), $0
+	CMPB 240(AX), $0
 	JEQ  store
 	VPXORQ Z12, Z12, Z12
 	VMAXPS Z0, Z12, Z0
@@ -720,7 +769,7 @@ store:
 	RET
 
 // func tilesAVX5124(t *tiles)
-TEXT ·tilesAVX5124(SB), NOSPLIT, $24-8
+TEXT ·tilesAVX5124(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), AX
 	MOVQ 120(AX), DI
 	MOVQ DI, rows-8(SP)
@@ -728,10 +777,29 @@ TEXT ·tilesAVX5124(SB), NOSPLIT, $24-8
 	MOVQ DI, outs-16(SP)
 	MOVQ 128(AX), DI
 	MOVQ DI, left-24(SP)
+	MOVQ 208(AX), DI
+	MOVQ DI, next-32(SP)
 	MOVQ 192(AX), R15
 	SHLQ $2, R15
 	LEAQ (R15)(R15*2), SI
+
 tile:
+	MOVQ  232(AX), R14
+	TESTQ R14, R14
+	JZ    start
+	MOVQ  next-32(SP), DI
+
+prefetch:
+	PREFETCHT1 (DI)
+	PREFETCHT1 (DI)(R15*1)
+	PREFETCHT1 (DI)(R15*2)
+	PREFETCHT1 (DI)(SI*1)
+	ADDQ $64, DI
+	DECQ R14
+	JNZ  prefetch
+	MOVQ DI, next-32(SP)
+
+start:
 	MOVQ rows-8(SP), DI
 	MOVQ 0(AX), BX
 	MOVLQSX 0(DI), DX
@@ -1060,7 +1128,7 @@ bias:
 	VADDPS Z24, Z23, Z23
 
 relu:
-	CMPB 208(AX), $0
+	CMPB 240(AX), $0
 	JEQ  store
 	VPXORQ Z24, Z24, Z24
 	VMAXPS Z0, Z24, Z0

@@ -22,16 +22,30 @@ func (a axis) first() int {
 	return slices.Min(a.taps)
 }
 
-// span is the number of positions that so many outputs in a row reach across.
+// unit divides the distance between any two positions that are met.
+func (a axis) unit() int {
+	unit := a.step
+	for _, t := range a.taps {
+		for d := t - a.taps[0]; d != 0; {
+			unit, d = d, unit%d
+		}
+	}
+	return max(unit, -unit)
+}
+
+// span is the number of positions, a unit apart, that so many outputs in a row
+// reach across.
 func (a axis) span(outputs int) int {
 	if len(a.taps) == 0 {
 		return 0
 	}
-	return (outputs-1)*a.step + slices.Max(a.taps) - slices.Min(a.taps) + 1
+	return ((outputs-1)*a.step+slices.Max(a.taps)-slices.Min(a.taps))/a.unit() + 1
 }
 
 // inside reports whether every tap meets one of the source's positions.
-func (a axis) inside(size int) bool { return a.first() >= 0 && a.first()+a.span(a.outputs) <= size }
+func (a axis) inside(size int) bool {
+	return a.first() >= 0 && a.first()+(a.span(a.outputs)-1)*a.unit() < size
+}
 
 // layout is how far neighbours lie apart, in float32. A plane is a channel
 // block, or a channel of a planar tensor.
@@ -57,17 +71,20 @@ func (l layout) offsets(images, lines, columns int) []int32 {
 }
 
 // gather is how a convolution reads its source, strip by strip: whole images,
-// or lines of one image. Unless every tap is inside the image, a strip is
-// copied into a frame that has the zeros around it.
+// or lines of one image. A strip is copied into a frame that has the zeros
+// around it, the channel blocks close together, and no pixels that no tap meets.
+// A planar source that needs no zeros is read where it is.
 type gather struct {
 	shape      op.Shape // of the source
 	lanes      int      // of a plane
 	rows, cols axis
 	source     layout
-	frame      layout
-	direct     bool // no frame: the frame's layout is the source's
-	images     int  // of a strip
-	lines      int  // of a strip
+	direct     bool   // there is no frame
+	frame      layout // of units, or of the source's pixels
+	unitRow    int    // of the source, to a line of the frame
+	unitCol    int
+	images     int // of a strip
+	lines      int // of a strip
 	pixels     []int32
 	elements   []int32
 }
@@ -78,33 +95,37 @@ const frameSize = 96 << 10
 
 // newGather divides the source into strips of about a number of output pixels.
 func newGather(e *Env, s op.Shape, planar bool, rows, cols axis, pixels int) *gather {
-	g := &gather{shape: s, lanes: Block, rows: rows, cols: cols, source: blockedLayout(s)}
+	g := &gather{shape: s, lanes: Block, rows: rows, cols: cols, source: blockedLayout(s), unitRow: rows.unit(), unitCol: cols.unit()}
 	if planar {
 		g.lanes, g.source = 1, planarLayout(s)
 	}
-	g.direct = rows.inside(s.H) && cols.inside(s.W)
+	g.direct = planar && rows.inside(s.H) && cols.inside(s.W)
 	g.divide(pixels)
-	g.frame = g.source
-	if !g.direct {
+	if g.direct {
+		g.frame, g.unitRow, g.unitCol = g.source, 1, 1
+	} else {
 		g.frame.pixel = g.lanes
 		g.frame.line = cols.span(cols.outputs) * g.lanes
 		g.frame.image = rows.span(g.lines) * g.frame.line
 		g.frame.plane = g.images * g.frame.image
+		e.reserve(g.planes() * g.frame.plane)
 	}
+	g.place()
+	return g
+}
+
+// place finds where pixels and elements lie in the frame.
+func (g *gather) place() {
 	f := g.frame
-	g.pixels = layout{image: f.image, line: f.line * rows.step, pixel: f.pixel * cols.step}.offsets(g.images, g.lines, cols.outputs)
-	for c := range s.C {
-		for _, u := range rows.taps {
-			for _, v := range cols.taps {
-				at := c/g.lanes*f.plane + c%g.lanes + (u-rows.first())*f.line + (v-cols.first())*f.pixel
-				g.elements = append(g.elements, int32(at))
+	g.pixels = layout{0, f.image, g.rows.step / g.unitRow * f.line, g.cols.step / g.unitCol * f.pixel}.offsets(g.images, g.lines, g.cols.outputs)
+	for c := range g.shape.C {
+		for _, u := range g.rows.taps {
+			for _, v := range g.cols.taps {
+				down, right := (u-g.rows.first())/g.unitRow, (v-g.cols.first())/g.unitCol
+				g.elements = append(g.elements, int32(c/g.lanes*f.plane+c%g.lanes+down*f.line+right*f.pixel))
 			}
 		}
 	}
-	if !g.direct {
-		e.reserve(g.planes() * g.frame.plane)
-	}
-	return g
 }
 
 // divide chooses the size of a strip.
@@ -168,10 +189,10 @@ func (g *gather) load(frame, src []float32, s strip, from, to int) []float32 {
 			image := src[p*g.source.plane+(s.image+n)*g.source.image:]
 			for i := range g.rows.span(s.lines) {
 				line := frame[p*g.frame.plane+n*g.frame.image+i*g.frame.line:][:g.frame.line]
-				if at := top + i; at < 0 || at >= g.shape.H {
+				if at := top + i*g.unitRow; at < 0 || at >= g.shape.H {
 					clear(line)
 				} else {
-					copyLine(line, image[at*g.source.line:][:g.source.line], left*g.lanes)
+					copyLine(line, image[at*g.source.line:][:g.source.line], left, g.unitCol, g.lanes)
 				}
 			}
 		}
@@ -179,12 +200,23 @@ func (g *gather) load(frame, src []float32, s strip, from, to int) []float32 {
 	return frame
 }
 
-// copyLine copies src from an index on, which may lie outside it, as all that
-// is outside is zero.
-func copyLine(dst, src []float32, from int) {
-	begin := min(max(-from, 0), len(dst))
-	end := min(max(len(src)-from, begin), len(dst))
-	clear(dst[:begin])
-	copy(dst[begin:end], src[min(max(from, 0), len(src)):])
-	clear(dst[end:])
+// copyLine copies every unit-th pixel of src from one on; those that lie outside
+// are zero. A pixel has a number of lanes.
+func copyLine(dst, src []float32, from, unit, lanes int) {
+	n := len(dst) / lanes
+	begin := min(max(ceil(-from, unit), 0), n)
+	end := min(max(ceil(len(src)/lanes-from, unit), begin), n)
+	clear(dst[:begin*lanes])
+	clear(dst[end*lanes:])
+	if begin == end {
+		return
+	}
+	dst, src = dst[begin*lanes:end*lanes], src[(from+begin*unit)*lanes:]
+	if unit == 1 {
+		copy(dst, src)
+		return
+	}
+	for i := range end - begin {
+		copy(dst[i*lanes:][:lanes], src[i*unit*lanes:])
+	}
 }

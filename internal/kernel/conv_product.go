@@ -6,6 +6,10 @@ import "github.com/surrogaze/surrogaze/internal/op"
 // enough that the weights are read rarely.
 const productPixels = 512
 
+// productResult is the number of float32 of the result that a task goes through
+// again and again.
+const productResult = 48 << 10
+
 // enoughTasks is the number of tasks below which work is divided further.
 const enoughTasks = 32
 
@@ -44,7 +48,7 @@ func newProduct(e *Env, at int, g *gather, shape op.Shape, result layout, y, x [
 	if n := g.strip(g.strips() - 1).pixels(g); n < len(g.pixels) {
 		p.short = band{wholeTiles(g.pixels[:n]), wholeTiles(outs[:n])}
 	}
-	p.perTask = even(p.blocks(), p.blocks()/ceil(enoughTasks, g.strips()))
+	p.perTask = even(p.blocks(), min(p.blocks()/ceil(enoughTasks, g.strips()), productResult/(Block*len(g.pixels))))
 	p.chunk = g.chunk(p.depth)
 	return p
 }
@@ -111,10 +115,7 @@ func (p *product) phase() Phase {
 			rows = p.short
 		}
 		origin := p.origin + s.image*p.result.image + s.line*p.result.line
-		width := p.spans[0].blocks
-		for b := from; b < to; b += width {
-			p.multiply(&p.perWorker[worker], x, rows, origin, b, min(width, to-b))
-		}
+		p.multiply(&p.perWorker[worker], x, rows, origin, from, to-from)
 		if lanes := p.shape.C % Block; to == p.blocks() && lanes != 0 {
 			last := p.y[(to-1)*p.result.plane+origin:]
 			for _, at := range rows.outs {
@@ -136,6 +137,9 @@ func (p *product) multiply(t *tiles, x []float32, rows band, origin, block, bloc
 			rows: rows.rows, outs: rows.outs, steps: p.elements[from:to],
 			wBlock: n * Block, yBlock: p.result.plane,
 			relu: p.epilogue.ReLU && to == n,
+		}
+		if to < n {
+			t.next = p.weightsFrom(block)[to*Block:]
 		}
 		switch {
 		case from > 0:

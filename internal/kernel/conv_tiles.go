@@ -19,6 +19,8 @@ type tiles struct {
 	x, w, y, add, bias []float32
 	rows, outs, steps  []int32
 	wBlock, yBlock     int
+	next               []float32 // what w will be, to be fetched
+	pace               int       // steps of next to fetch during a tile
 	relu               bool
 }
 
@@ -47,22 +49,35 @@ func multiplierOf(isa ISA) *multiplier {
 }
 
 // run multiplies a number of channel blocks. It leaves t's slices moved on.
+// Fetching next during the product spreads what memory has to deliver over time.
 func (m *multiplier) run(t *tiles, blocks int) {
+	after := t.next
+	t.pace = ceil(len(t.steps)*tileRows, len(t.rows))
 	for _, s := range m.spans {
-		for ; blocks >= s.blocks; blocks -= s.blocks {
+		for blocks >= s.blocks {
+			blocks -= s.blocks
+			if blocks > 0 {
+				t.next = t.w[s.blocks*t.wBlock:]
+			} else if t.next = after; after == nil {
+				t.pace = 0
+			}
 			s.run(t)
-			if blocks == s.blocks {
-				return
-			}
-			t.w = t.w[s.blocks*t.wBlock:]
-			t.y = t.y[s.blocks*t.yBlock:]
-			if t.add != nil {
-				t.add = t.add[s.blocks*t.yBlock:]
-			}
-			if t.bias != nil {
-				t.bias = t.bias[s.blocks*Block:]
+			if blocks > 0 {
+				t.advance(s.blocks)
 			}
 		}
+	}
+}
+
+// advance moves on by a number of channel blocks.
+func (t *tiles) advance(blocks int) {
+	t.w = t.w[blocks*t.wBlock:]
+	t.y = t.y[blocks*t.yBlock:]
+	if t.add != nil {
+		t.add = t.add[blocks*t.yBlock:]
+	}
+	if t.bias != nil {
+		t.bias = t.bias[blocks*Block:]
 	}
 }
 

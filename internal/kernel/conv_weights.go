@@ -54,6 +54,7 @@ func convBackwardWeights(e *Env, g op.Conv, planar bool, dw, x, dy []float32) []
 		perWorker: make([]tiles, e.Workers),
 	}
 	d.cut(g.KernelH * g.KernelW)
+	blocksPerTask := even(d.blocks, weightResult/(Block*d.pieces[0].elements()))
 	groups := ceil(d.blocks, blocksPerTask)
 	d.chunks = ceil(d.strips(), ceil(d.strips(), ceil(enoughTasks, groups*len(d.pieces))))
 	e.share(d.chunks * d.blocks * len(d.elements) * Block)
@@ -66,8 +67,11 @@ func convBackwardWeights(e *Env, g op.Conv, planar bool, dw, x, dy []float32) []
 	return []Phase{sum, d.unpack(dw, out.C)}
 }
 
-// blocksPerTask is the number of channel blocks of dy that a task takes.
-const blocksPerTask = 4
+// weightResult is the number of float32 of the gradient that a task goes through
+// again and again.
+const weightResult = 32 << 10
+
+func (p piece) elements() int { return len(p.rows) }
 
 // cut divides the elements, size of them a channel, into pieces of whole planes
 // that fill tiles well.

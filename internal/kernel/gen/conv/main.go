@@ -39,7 +39,9 @@ const (
 	fieldSteps  = 168
 	fieldWBlock = 192
 	fieldYBlock = 200
-	fieldReLU   = 208
+	fieldNext   = 208
+	fieldPace   = 232
+	fieldReLU   = 240
 	length      = 8 // of a slice, from its pointer
 )
 
@@ -107,7 +109,7 @@ func (p *printer) tiles(t target, blocks, sets int) {
 
 	p.line("")
 	p.line("// func tiles%s%d(t *tiles)", t.name, blocks)
-	p.line("TEXT ·tiles%s%d(SB), NOSPLIT, $24-8", t.name, blocks)
+	p.line("TEXT ·tiles%s%d(SB), NOSPLIT, $32-8", t.name, blocks)
 	p.line("MOVQ t+0(FP), %s", args)
 	p.line("MOVQ %d(%s), %s", fieldRows, args, pointer)
 	p.line("MOVQ %s, rows-8(SP)", pointer)
@@ -115,13 +117,33 @@ func (p *printer) tiles(t target, blocks, sets int) {
 	p.line("MOVQ %s, outs-16(SP)", pointer)
 	p.line("MOVQ %d(%s), %s", fieldRows+length, args, pointer)
 	p.line("MOVQ %s, left-24(SP)", pointer)
+	p.line("MOVQ %d(%s), %s", fieldNext, args, pointer)
+	p.line("MOVQ %s, next-32(SP)", pointer)
 	if blocks > 1 {
 		p.line("MOVQ %d(%s), %s", fieldWBlock, args, stride)
 		p.line("SHLQ $2, %s", stride)
 		p.line("LEAQ (%s)(%s*2), %s", stride, stride, stride3)
 	}
 
+	from := [...]string{"", "(" + stride + "*1)", "(" + stride + "*2)", "(" + stride3 + "*1)"} // of blocks
+
+	p.line("")
 	p.line("tile:")
+	p.line("MOVQ  %d(%s), %s", fieldPace, args, left)
+	p.line("TESTQ %s, %s", left, left)
+	p.line("JZ    start")
+	p.line("MOVQ  next-32(SP), %s", pointer)
+	p.line("")
+	p.line("prefetch:")
+	for b := range blocks {
+		p.line("PREFETCHT1 (%s)%s", pointer, from[b])
+	}
+	p.line("ADDQ $%d, %s", size*block, pointer)
+	p.line("DECQ %s", left)
+	p.line("JNZ  prefetch")
+	p.line("MOVQ %s, next-32(SP)", pointer)
+	p.line("")
+	p.line("start:")
 	p.line("MOVQ rows-8(SP), %s", pointer)
 	p.line("MOVQ %d(%s), %s", fieldX, args, weights)
 	for r := range rows {
@@ -139,8 +161,7 @@ func (p *printer) tiles(t target, blocks, sets int) {
 		p.line("MOVLQSX %d(%s), %s", size*k, steps, index)
 		for v := range vectors {
 			b, within := v*t.lanes/block, v*t.lanes%block
-			at := [...]string{"", "(" + stride + "*1)", "(" + stride + "*2)", "(" + stride3 + "*1)"}[b]
-			p.line("VMOVUPS %d(%s)%s, %s", size*(k*block+within), weights, at, weight(v))
+			p.line("VMOVUPS %d(%s)%s, %s", size*(k*block+within), weights, from[b], weight(v))
 		}
 		for r := range rows {
 			p.line("VBROADCASTSS (R%d)(%s*4), %s", 8+r, index, scalar(r))
