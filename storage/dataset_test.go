@@ -459,6 +459,42 @@ func TestBadSamplesAreRefusedWithTheirID(t *testing.T) {
 	}
 }
 
+func TestASecondSampleOfTheSameIDIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	samples := numbered(9, 900, "train")
+	layout := Layout{RowGroupBytes: 3000, ShardBytes: 5000}
+	w, err := CreateWith(dir, Schema{}, layout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range samples {
+		if err := w.Append(s); err != nil {
+			t.Fatal(err)
+		}
+		s.Split = "val"
+		if err := w.Append(s); !errors.Is(err, ErrDuplicateID) {
+			t.Fatalf("got error %v, want %v", err, ErrDuplicateID)
+		}
+	}
+	w.closeFiles() // as a kill would
+	w, err = Continue(dir, Schema{}, layout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := w.Done()["train"]
+	if done == 0 {
+		t.Fatal("no shard was finished")
+	}
+	for i, s := range samples {
+		if err := w.Append(s); errors.Is(err, ErrDuplicateID) != (i < done) {
+			t.Errorf("row %d of which %d are in finished shards: got error %v", i, done, err)
+		}
+	}
+	if err := w.Abort(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestCreateRefusesAFolderThatHoldsADataSet(t *testing.T) {
 	dir := t.TempDir()
 	writeSet(t, dir, Schema{}, DefaultLayout, numbered(1, 10, "train"))

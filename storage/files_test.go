@@ -407,15 +407,17 @@ func TestAFlippedByteIsAnErrorAndNoPanic(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := 0; i < len(whole); i += 7 {
-			for _, mask := range []byte{1, 0x80, 0xff} {
-				damaged := bytes.Clone(whole)
-				damaged[i] ^= mask
-				if err := os.WriteFile(path, damaged, 0o644); err != nil {
-					t.Fatal(err)
-				}
-				readForeign(Files{Format: c.format, Path: path}) // it need not notice
+		step := 7
+		if testing.Short() {
+			step = 101
+		}
+		for i := 0; i < len(whole); i += step {
+			damaged := bytes.Clone(whole)
+			damaged[i] ^= []byte{1, 0x80, 0xff}[i%3]
+			if err := os.WriteFile(path, damaged, 0o644); err != nil {
+				t.Fatal(err)
 			}
+			readForeign(Files{Format: c.format, Path: path}) // it need not notice
 		}
 	}
 }

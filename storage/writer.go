@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+
+	"github.com/zeebo/xxh3"
 )
 
 // Layout says how a data set is cut into files.
@@ -38,9 +40,13 @@ type Writer struct {
 	layout Layout
 	disk   disk
 	splits map[string]*splitWriter
-	err    error // the first error; it ends the writer
+	ids    map[xxh3.Uint128]struct{} // hashes of the ids written, finished shards included
+	err    error                     // the first error; it ends the writer
 	closed bool
 }
+
+// ErrDuplicateID says that a data set has a sample of the same id already.
+var ErrDuplicateID = errors.New("the id is there already")
 
 // splitWriter writes the shards of one split.
 type splitWriter struct {
@@ -119,7 +125,8 @@ func newWriter(d disk, dir string, schema Schema, layout Layout) (*Writer, []str
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	w := &Writer{dir: data, schema: schema, layout: layout, disk: d, splits: map[string]*splitWriter{}}
+	w := &Writer{dir: data, schema: schema, layout: layout, disk: d,
+		splits: map[string]*splitWriter{}, ids: map[xxh3.Uint128]struct{}{}}
 	return w, names, nil
 }
 
@@ -163,6 +170,13 @@ func (w *Writer) adopt(path, name string) error {
 	if f.footer != want {
 		return fmt.Errorf("%q was written with another schema", path)
 	}
+	rows, err := f.readRows(interner())
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		w.ids[xxh3.HashString128(r.ID)] = struct{}{}
+	}
 	s := w.split(split)
 	s.rows += f.rows
 	s.shards = max(s.shards, index+1)
@@ -200,7 +214,8 @@ func (w *Writer) Done() map[string]int {
 var splitName = regexp.MustCompile(`^\w+(\.\w+)*$`)
 
 // Append adds a sample to its split. The writer keeps the sample's byte slices
-// until the row group is written: the caller does not change them.
+// until the row group is written: the caller does not change them. A sample that is
+// refused, such as one with ErrDuplicateID, leaves the writer as it was.
 func (w *Writer) Append(s Sample) error {
 	if w.err != nil {
 		return w.err
@@ -214,6 +229,11 @@ func (w *Writer) Append(s Sample) error {
 	if !splitName.MatchString(s.Split) {
 		return fmt.Errorf("append to data set %q: sample %q: split %q, want a word such as train", filepath.Dir(w.dir), s.ID, s.Split)
 	}
+	id := xxh3.HashString128(s.ID)
+	if _, twice := w.ids[id]; twice {
+		return fmt.Errorf("append to data set %q: sample %q: %w", filepath.Dir(w.dir), s.ID, ErrDuplicateID)
+	}
+	w.ids[id] = struct{}{}
 	split := w.split(s.Split)
 	size := s.size()
 	if len(split.pending) > 0 && split.bytes+size > w.layout.RowGroupBytes {
