@@ -166,7 +166,7 @@ func constant(v float32) initializer {
 // over the outputs, as torchvision's ResNet does (He et al. 2015,
 // arXiv 1502.01852).
 func heNormal(g op.Conv) initializer {
-	sd := math.Sqrt(2 / float64(g.Out/g.Groups*g.KernelH*g.KernelW))
+	sd := math.Sqrt(2 / float64(g.Out*g.KernelH*g.KernelW))
 	return func(data []float32, rng *rand.Rand) {
 		for i := range data {
 			data[i] = float32(sd * rng.NormFloat64())

@@ -187,7 +187,7 @@ func (p *Program) Gradient(name string) []float32 {
 }
 
 // Memory is the number of bytes of activations and gradients that the program
-// keeps, without parameters and inputs.
+// keeps, without parameters, inputs and the kernels' scratch.
 func (p *Program) Memory() int64 { return 4 * int64(len(p.arena)) }
 
 // FLOPs counts the multiplications and additions of the convolutions in one run,
