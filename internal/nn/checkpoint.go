@@ -14,8 +14,8 @@ import (
 )
 
 // Checkpoint is the folder that a run continues from: the trainer's state and the
-// caller's in one file, the best weights so far in another, which is named by
-// their step and written before the state that refers to it.
+// caller's in one file, and the best weights so far in one of two, in turn, so
+// that the state in force never loses the weights that it refers to.
 type Checkpoint struct {
 	Dir string
 	// Fingerprint says what is computed, on what. A checkpoint of another
@@ -25,18 +25,21 @@ type Checkpoint struct {
 	Replace func(path string, write func(io.Writer) error) error
 
 	best int // step of the best weights on disk, 0 for none
+	slot int // which of the two files holds them
 }
 
+// Keys of a checkpoint's metadata, beside the trainer's.
 const (
 	fingerprintKey = "fingerprint"
 	stateKey       = "state"
 	bestKey        = "best"
+	slotKey        = "slot"
 )
 
 func (c *Checkpoint) statePath() string { return filepath.Join(c.Dir, "checkpoint.safetensors") }
 
-func (c *Checkpoint) bestPath(step int) string {
-	return filepath.Join(c.Dir, fmt.Sprintf("best-%06d.safetensors", step))
+func (c *Checkpoint) bestPath(slot int) string {
+	return filepath.Join(c.Dir, fmt.Sprintf("best-%d.safetensors", slot))
 }
 
 // Restore sets the trainer, the best weights and state, a pointer to what Save
@@ -50,33 +53,41 @@ func (c *Checkpoint) Restore(t *Trainer, best *Params, state any) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+	if err == nil {
+		err = c.restore(t, best, state, meta, tensors)
 	}
+	if err != nil {
+		return fmt.Errorf("checkpoint %q: %w", c.statePath(), err)
+	}
+	return nil
+}
+
+func (c *Checkpoint) restore(t *Trainer, best *Params, state any, meta map[string]string, tensors []weights.Tensor) error {
 	if meta[fingerprintKey] != c.Fingerprint {
-		return fmt.Errorf("checkpoint %q is of a run with another configuration or other data: remove it or choose another folder", c.statePath())
+		return errors.New("found a run with another configuration or other data: remove it or choose another folder")
 	}
 	step, err := strconv.Atoi(meta[bestKey])
 	if err != nil {
-		return fmt.Errorf("checkpoint %q: best step: %w", c.statePath(), err)
+		return fmt.Errorf("step of the best weights: %w", err)
+	}
+	slot, err := strconv.Atoi(meta[slotKey])
+	if err != nil {
+		return fmt.Errorf("file of the best weights: %w", err)
 	}
 	if step > 0 {
-		_, tensors, err := weights.ReadFile(c.bestPath(step))
-		if err != nil {
-			return fmt.Errorf("checkpoint: best weights: %w", err)
+		_, tensors, err := weights.ReadFile(c.bestPath(slot))
+		if err == nil {
+			err = best.Load(tensors)
 		}
-		if err := best.Load(tensors); err != nil {
-			return fmt.Errorf("%q: %w", c.bestPath(step), err)
+		if err != nil {
+			return fmt.Errorf("best weights %q: %w", c.bestPath(slot), err)
 		}
 	}
 	if err := json.Unmarshal([]byte(meta[stateKey]), state); err != nil {
-		return fmt.Errorf("checkpoint %q: state: %w", c.statePath(), err)
+		return fmt.Errorf("state: %w", err)
 	}
-	if err := t.Restore(meta, tensors); err != nil {
-		return fmt.Errorf("%q: %w", c.statePath(), err)
-	}
-	c.best = step
-	return nil
+	c.best, c.slot = step, slot
+	return t.Restore(meta, tensors)
 }
 
 // Save writes the trainer, a state that JSON can hold, and the best weights,
@@ -94,23 +105,20 @@ func (c *Checkpoint) save(t *Trainer, best *Params, bestStep int, state any) err
 	if err != nil {
 		return err
 	}
+	slot := c.slot
 	if bestStep != c.best {
-		err := c.Replace(c.bestPath(bestStep), func(w io.Writer) error { return weights.Write(w, nil, best.Tensors()) })
+		slot = 1 - slot
+		err := c.Replace(c.bestPath(slot), func(w io.Writer) error { return weights.Write(w, nil, best.Tensors()) })
 		if err != nil {
 			return err
 		}
 	}
-	meta := map[string]string{fingerprintKey: c.Fingerprint, stateKey: string(text), bestKey: strconv.Itoa(bestStep)}
+	meta := map[string]string{
+		fingerprintKey: c.Fingerprint, stateKey: string(text), bestKey: strconv.Itoa(bestStep), slotKey: strconv.Itoa(slot),
+	}
 	if err := c.Replace(c.statePath(), func(w io.Writer) error { return t.Save(w, meta) }); err != nil {
 		return err
 	}
-	old := c.best
-	c.best = bestStep
-	if old == 0 || old == bestStep {
-		return nil
-	}
-	if err := os.Remove(c.bestPath(old)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	c.best, c.slot = bestStep, slot
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -439,5 +440,24 @@ func BenchmarkWrite(b *testing.B) {
 		if err := Write(io.Discard, nil, []Tensor{Float32("a", []int{len(data)}, data)}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestAWholeFileIsReadByName(t *testing.T) {
+	data := write(t, map[string]string{"k": "v"}, Float32("b", []int{2}, []float32{1, 2}), Tensor{Name: "a", DType: F16, Shape: []int{1}, Data: []float32{0.5}})
+	path := filepath.Join(t.TempDir(), "w.safetensors")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	meta, tensors, err := ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Tensor{Float32("a", []int{1}, []float32{0.5}), Float32("b", []int{2}, []float32{1, 2})}
+	if meta["k"] != "v" || !cmp.Equal(tensors, want) {
+		t.Errorf("found %v and %v, want k = v and %v", meta, tensors, want)
+	}
+	if _, _, err := ReadFile(path + "x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: error %v", err)
 	}
 }
