@@ -1,0 +1,51 @@
+# Targets for people. What a clone must pass is .ci/run.
+
+FUZZTIME ?= 10s
+RUN ?= runs/quickstart
+
+.PHONY: ci test lint race noasm generate bench fuzz kill memory readback report
+
+ci: ## everything that a clone must pass
+	bash .ci/run
+
+test:
+	go test ./...
+
+lint: ## wants golangci-lint of the version in .ci/run
+	gofmt -l .
+	go vet ./...
+	golangci-lint run
+
+race:
+	go test -race -short ./...
+
+noasm: ## the Go kernels alone
+	go test -tags noasm -short ./...
+
+generate: ## assembly, schema, documentation of the configuration
+	go generate ./...
+
+bench:
+	go test -run '^$$' -bench . ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+kill: ## a hundred kill -9 at random moments, and the results still equal
+	SURROGAZE_KILLS=100 go test -run TestAKilledRun -timeout 2h -v ./cmd/surrogaze
+
+memory: ## a data set four times as large as the memory limit
+	SURROGAZE_MEMORY=1 go test -run Memory -timeout 1h -v ./cmd/surrogaze
+
+readback: ## exports read by the libraries that they are for
+	bench/readback/run
+
+report: ## docs/images/report.png, of the run in RUN
+	mkdir -p docs/images
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1200,1600 \
+		--screenshot=docs/images/report.png "file://$(abspath $(RUN))/report.html"
