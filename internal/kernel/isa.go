@@ -22,16 +22,24 @@ var isaNames = [...]string{"generic", "avx2", "avx512"}
 
 func (i ISA) String() string { return isaNames[i] }
 
-// Detect is the best instruction set that this machine, its operating system
-// and this build offer. SURROGAZE_ISA (generic, avx2 or avx512) can lower it.
+// Supported is the best instruction set that this machine and its operating
+// system offer, whatever the build.
+func Supported() ISA {
+	switch x := cpu.X86; {
+	case x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL:
+		return AVX512
+	case x.HasAVX2 && x.HasFMA:
+		return AVX2
+	}
+	return Generic
+}
+
+// Detect is the best supported instruction set of which this build has kernels.
+// SURROGAZE_ISA (generic, avx2 or avx512) can lower it.
 func Detect() ISA {
 	best := Generic
-	switch {
-	case !vectorised:
-	case cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL:
-		best = AVX512
-	case cpu.X86.HasAVX2 && cpu.X86.HasFMA:
-		best = AVX2
+	if vectorised {
+		best = Supported()
 	}
 	if limit, err := ParseISA(os.Getenv("SURROGAZE_ISA")); err == nil {
 		best = min(best, limit)

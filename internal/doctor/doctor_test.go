@@ -1,0 +1,141 @@
+package doctor
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/surrogaze/surrogaze/internal/kernel"
+)
+
+func TestEveryInstructionSetIsUsedOrSaysWhyNot(t *testing.T) {
+	const missing = "not offered by the processor, or not enabled by the operating system"
+	for _, c := range []struct {
+		name            string
+		supported, used kernel.ISA
+		limit           string
+		want            [3]string // generic, avx2, avx512
+		notice          bool
+	}{
+		{"an old processor", kernel.Generic, kernel.Generic, "", [3]string{"used", missing, missing}, false},
+		{"no AVX-512", kernel.AVX2, kernel.AVX2, "", [3]string{"available", "used", missing}, false},
+		{"everything", kernel.AVX512, kernel.AVX512, "", [3]string{"available", "available", "used"}, false},
+		{"a limit", kernel.AVX512, kernel.AVX2, "avx2", [3]string{"available", "used", "turned off by SURROGAZE_ISA=avx2"}, false},
+		{"a limit above the machine", kernel.AVX2, kernel.AVX2, "avx512", [3]string{"available", "used", missing}, false},
+		{"a limit that is none", kernel.AVX2, kernel.AVX2, "avx3", [3]string{"available", "used", missing}, true},
+		{"a build in Go", kernel.AVX2, kernel.Generic, "", [3]string{"used", "not in this build (tag noasm)", missing}, false},
+		{"a build in Go and a limit", kernel.AVX512, kernel.Generic, "avx2", [3]string{"used", "not in this build (tag noasm)", "turned off by SURROGAZE_ISA=avx2"}, false},
+	} {
+		var m Machine
+		m.instructionSets(c.supported, c.used, c.limit)
+		var got [3]string
+		for i, isa := range m.ISAs {
+			got[i] = isa.State
+			if isa.Found != (kernel.ISA(i) <= c.supported) {
+				t.Errorf("%s: %s found %v", c.name, isa.Name, isa.Found)
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+		if m.ISA != c.used.String() || (m.Notice != "") != c.notice {
+			t.Errorf("%s: uses %s, want %v; notice %q, want one %v", c.name, m.ISA, c.used, m.Notice, c.notice)
+		}
+	}
+}
+
+func TestTheVariableLowersTheInstructionSetInUse(t *testing.T) {
+	t.Setenv("SURROGAZE_ISA", "generic")
+	m := Inspect()
+	if m.ISA != "generic" || m.ISAs[kernel.Generic].State != "used" {
+		t.Errorf("SURROGAZE_ISA=generic: uses %s, %+v", m.ISA, m.ISAs)
+	}
+	t.Setenv("SURROGAZE_ISA", "AVX2 ")
+	if m := Inspect(); !strings.Contains(m.Notice, `"AVX2 "`) {
+		t.Errorf("SURROGAZE_ISA with a wrong name: notice %q, want one that quotes it", m.Notice)
+	}
+}
+
+func TestAMachineIsPrintedInFullAndInALine(t *testing.T) {
+	m := Machine{
+		CPU: "Model 7", Cores: 8, Quota: 2, Memory: 3 << 29, OS: "linux", Arch: "amd64", Go: "go1.26", ISA: "avx2",
+		ISAs: []ISA{{"avx2", true, "used"}, {"avx512", false, "missing"}}, Notice: "odd", GPU: "none",
+	}
+	if got, want := m.String(), "Model 7, 8 cores (limited to 2), 1.5 GiB memory, avx2, linux/amd64"; got != want {
+		t.Errorf("line %q, want %q", got, want)
+	}
+	const want = `processor        Model 7
+cores            8 cores (limited to 2)
+memory           1.5 GiB
+system           linux/amd64, go1.26
+kernels avx2     used
+kernels avx512   missing
+warning          odd
+gpu              none
+`
+	var b strings.Builder
+	if err := m.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+}
+
+func TestADriverWithoutABackendIsToldOf(t *testing.T) {
+	with := fstest.MapFS{"proc/driver/nvidia/version": {}}
+	if got := gpu(with); !strings.Contains(got, "driver is loaded") || !strings.Contains(got, "no GPU backend") {
+		t.Errorf("with a driver: %q", got)
+	}
+	if got := gpu(fstest.MapFS{}); strings.Contains(got, "driver") {
+		t.Errorf("without a driver: %q", got)
+	}
+}
+
+func TestTheBandwidthsLoopAddsAllOfTheArrays(t *testing.T) {
+	for _, workers := range []int{1, 3} {
+		add := newAddition(kernel.Detect(), 100_003)
+		if rate := add.bandwidth(context.Background(), workers); rate <= 0 {
+			t.Errorf("%d workers: %v bytes a second", workers, rate)
+		}
+		for i, v := range add.y {
+			if v != 3 {
+				t.Fatalf("%d workers: sum %d is %v, want 3", workers, i, v)
+			}
+		}
+	}
+}
+
+func TestPeaksThatWereNotMeasuredSaySo(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	p := Bench(ctx)
+	if want := (Peaks{ISA: kernel.Detect().String()}); p != want {
+		t.Errorf("cancelled: %+v, want %+v", p, want)
+	}
+	p.CoreFLOPS = 2.5e9
+	if got := p.String(); !strings.Contains(got, "2.5 GFLOP/s on one core, not measured on all") {
+		t.Errorf("table:\n%s", got)
+	}
+}
+
+func TestBenchMeasuresEveryPeak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds and 192 MiB")
+	}
+	p := Bench(context.Background())
+	if p.CoreFLOPS <= 0 || p.FLOPS <= 0 || p.CoreBandwidth <= 0 || p.Bandwidth <= 0 {
+		t.Errorf("peaks %+v, want all above 0", p)
+	}
+}
+
+func TestTheMachineIsTheOneThatRunsThis(t *testing.T) {
+	m := Inspect()
+	if m.CPU == "" || m.Cores != runtime.NumCPU() || m.Quota < 1 || m.OS != runtime.GOOS || m.ISA != kernel.Detect().String() {
+		t.Errorf("machine %+v", m)
+	}
+}
