@@ -2,10 +2,10 @@ package kernel
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// weightPixels is the number of pixels of strips of products whose steps are
-// pixels: few enough that a channel block of both operands stays in the first
-// level cache.
-const weightPixels = 160
+// weightStrip is the number of float32 that a strip has in a channel block of
+// dy and a plane of the image, if steps are pixels: both stay in the first level
+// cache.
+const weightStrip = 5 << 10
 
 // ConvBackwardWeights computes the gradient by w, in the weights' own layout; x
 // and dy blocked.
@@ -47,8 +47,13 @@ type piece struct {
 
 func convBackwardWeights(e *Env, g op.Conv, planar bool, dw, x, dy []float32) []Phase {
 	out := g.OutShape()
+	rows, cols := forwardRows(g), forwardCols(g)
+	perPixel := rows.step / rows.unit() * cols.step / cols.unit()
+	if !planar {
+		perPixel *= Block
+	}
 	d := &weightGradient{
-		gather:     newGather(e, g.In, planar, forwardRows(g), forwardCols(g), weightPixels),
+		gather:     newGather(e, g.In, planar, rows, cols, weightStrip/(Block+perPixel)),
 		multiplier: multiplierOf(e.ISA), env: e, x: x, dy: dy,
 		result: blockedLayout(out), blocks: Blocks(out.C),
 		perWorker: make([]tiles, e.Workers),
@@ -120,14 +125,13 @@ func (d *weightGradient) unpack(dw []float32, channels int) Phase {
 	const stretch = 64 // elements
 	n := len(d.elements)
 	parts := ceil(n, stretch)
+	add := vectors(d.env.ISA).add
 	return Phase{Tasks: d.blocks * parts, Run: func(task, _ int) {
 		block, first := task/parts, task%parts*stretch
 		last := min(first+stretch, n)
 		total := d.partial(0, block)[first*Block : last*Block]
 		for chunk := 1; chunk < d.chunks; chunk++ {
-			for i, v := range d.partial(chunk, block)[first*Block : last*Block] {
-				total[i] += v
-			}
+			add(total, total, d.partial(chunk, block)[first*Block:last*Block])
 		}
 		for lane := range min(Block, channels-block*Block) {
 			row := dw[(block*Block+lane)*n+first : (block*Block+lane)*n+last]
