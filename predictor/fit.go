@@ -9,6 +9,7 @@ import (
 
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/storage"
 )
 
 // Progress is what a fit has come to after a step.
@@ -126,7 +127,7 @@ func judge(found []prediction, samples []*sample, size int) []judged {
 type fitting struct {
 	cfg        Config
 	train, val []*sample
-	checkpoint checkpoint
+	checkpoint nn.Checkpoint
 	progress   func(Progress)
 	trainer    *nn.Trainer
 	team       *team      // shares the trainer's parameters
@@ -142,7 +143,6 @@ type state struct {
 	History []Point `json:"history"`
 	// LossSum is over the steps since the last point.
 	LossSum float64 `json:"loss_sum"`
-	Slot    int     `json:"slot"` // file of the best weights, 0 or 1
 }
 
 // last is the step of the last validation.
@@ -174,8 +174,12 @@ func newFitting(cfg Config, train, val []*sample, dir string, progress func(Prog
 	if err != nil {
 		return nil, err
 	}
-	f.checkpoint = checkpoint{dir: dir, fingerprint: id}
-	return f, f.checkpoint.restore(f)
+	f.checkpoint = nn.Checkpoint{Dir: dir, Fingerprint: id, Replace: storage.AtomicWrite}
+	return f, f.checkpoint.Restore(f.trainer, f.best, &f.state)
+}
+
+func (f *fitting) save() error {
+	return f.checkpoint.Save(f.trainer, f.best, f.state.Best.Step, f.state)
 }
 
 // run takes the steps that are left.
@@ -186,9 +190,9 @@ func (f *fitting) run(ctx context.Context) error {
 	}
 	switch {
 	case err == nil:
-		return f.checkpoint.save(f)
+		return f.save()
 	case ctx.Err() != nil:
-		return errors.Join(fmt.Errorf("stopped after %d of %d steps: %w", f.trainer.Done(), f.cfg.Steps, err), f.checkpoint.save(f))
+		return errors.Join(fmt.Errorf("stopped after %d of %d steps: %w", f.trainer.Done(), f.cfg.Steps, err), f.save())
 	}
 	return err
 }
@@ -206,7 +210,7 @@ func (f *fitting) steps(ctx context.Context) error {
 			f.progress(f.report(step))
 		}
 		if f.trainer.Done()%f.cfg.checkpointEvery() == 0 {
-			if err := f.checkpoint.save(f); err != nil {
+			if err := f.save(); err != nil {
 				return err
 			}
 		}

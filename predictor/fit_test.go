@@ -190,7 +190,7 @@ func TestTheFolderOfAnotherFitIsRefused(t *testing.T) {
 		train []Example
 	}{"seed": {otherSeed, train}, "map": {cfg, otherMap}, "examples": {cfg, train[1:]}} {
 		_, err := Fit(t.Context(), other.cfg, other.train, nil, dir, nil)
-		const want = "found a fit with another configuration or other examples"
+		const want = "found a run with another configuration or other data"
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("other %s: found error %v, want the folder and %q", name, err, want)
 		}

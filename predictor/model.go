@@ -98,9 +98,12 @@ func Load(path string) (*Model, error) {
 }
 
 func read(path string) (*Model, error) {
-	var d descriptor
-	tensors, err := readTensors(path, d.parse)
+	meta, tensors, err := weights.ReadFile(path)
 	if err != nil {
+		return nil, err
+	}
+	var d descriptor
+	if err := d.parse(meta); err != nil {
 		return nil, err
 	}
 	m := &Model{cfg: d.Config, calibration: d.Calibration, summary: d.Summary}

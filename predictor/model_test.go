@@ -47,12 +47,12 @@ func TestAModelComesBackAsItWasSaved(t *testing.T) {
 }
 
 func TestAModelSaysNothingOfWhereAndWhenItWasMade(t *testing.T) {
-	meta := map[string]string{}
 	path := filepath.Join(t.TempDir(), "model.safetensors")
 	if err := model(t).Save(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readTensors(path, func(found map[string]string) error { meta = found; return nil }); err != nil {
+	meta, _, err := weights.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if keys := slices.Sorted(maps.Keys(meta)); !slices.Equal(keys, []string{"format", "model", "version"}) {
@@ -80,11 +80,10 @@ func forged(t testing.TB, change func(f *forgery)) string {
 		t.Fatal(err)
 	}
 	var f forgery
-	tensors, err := readTensors(path, func(found map[string]string) error { f.meta = found; return nil })
-	if err != nil {
+	var err error
+	if f.meta, f.tensors, err = weights.ReadFile(path); err != nil {
 		t.Fatal(err)
 	}
-	f.tensors = tensors
 	if err := json.Unmarshal([]byte(f.meta[descriptorKey]), &f.model); err != nil {
 		t.Fatal(err)
 	}
