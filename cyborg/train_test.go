@@ -135,6 +135,7 @@ func TestAnInterruptedTrainingEndsByteEqual(t *testing.T) {
 	for interruptions := 0; m == nil; interruptions++ {
 		ctx, cancel := context.WithCancel(context.Background())
 		steps := 0
+		cfg.Workers = 1 + interruptions%2
 		var err error
 		m, err = Train(ctx, cfg, d, Combined, 0, dir, func(Progress) {
 			if steps++; steps == 1+interruptions%3 {
@@ -330,6 +331,24 @@ func TestALossThatIsNoNumberIsReportedWithArmRunAndStep(t *testing.T) {
 	var diverged *nn.DivergedError
 	if !errors.As(err, &diverged) || !strings.Contains(err.Error(), "arm human, run 2") || !strings.Contains(err.Error(), "step") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestEveryGuidanceBringsTheMapsNearer(t *testing.T) {
+	cfg := tiny()
+	cfg.Alpha, cfg.Epochs, cfg.Augment = 0, 12, Augment{}
+	samples := mixed(t, 13)
+	for i := range samples {
+		samples[i].Image = samples[0].Image // one image to learn by heart
+		samples[i].Saliency, samples[i].SaliencySource = samples[0].Saliency, storage.SourceHuman
+	}
+	d := opened(t, dataset(t, oneGroup, samples), cfg, cacheAll)
+	for _, guidance := range []string{"mse", "bce", "kl", "cc"} {
+		cfg.Guidance = guidance
+		h := trained(t, cfg, d, Combined, 0).Summary().History
+		if first, last := h[0].TrainMap, h[len(h)-1].TrainMap; last > 0.95*first {
+			t.Errorf("%s: the distance goes from %v to %v", guidance, first, last)
+		}
 	}
 }
 

@@ -139,7 +139,8 @@ func (m *activation) scaling(n int) scaling {
 	return s
 }
 
-// gradient leaves that by the map before scaling in d.
+// gradient leaves that by the map before scaling in d. The extremes are 0 and 1
+// whatever the map: what pulls at them, which may be much, goes nowhere.
 func (s scaling) gradient(d, dcam []float32) {
 	if !(s.span > 0) {
 		clear(d)
@@ -147,11 +148,13 @@ func (s scaling) gradient(d, dcam []float32) {
 	}
 	var low, high float64
 	for i, v := range dcam {
+		if i == s.low || i == s.high {
+			continue
+		}
 		g, cam := float64(v)/s.span, (s.raw[i]-s.raw[s.low])/s.span
 		d[i] = float32(g)
 		low += g * (cam - 1)
 		high -= g * cam
 	}
-	d[s.low] = float32(float64(d[s.low]) + low)
-	d[s.high] = float32(float64(d[s.high]) + high)
+	d[s.low], d[s.high] = float32(low), float32(high)
 }
