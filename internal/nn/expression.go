@@ -58,6 +58,7 @@ type expression struct {
 
 var _ gorgonia.SDOp = (*expression)(nil)
 
+// Arity is the number of operands.
 func (e *expression) Arity() int {
 	in, _ := e.layouts()
 	return len(in)
@@ -69,6 +70,7 @@ func (e *expression) scalar() bool {
 	return ok
 }
 
+// Type is a function of four-axis tensors; only the loss is a scalar.
 func (e *expression) Type() hm.Type {
 	element := hm.TypeVariable('a')
 	t := gorgonia.TensorType{Dims: 4, Of: element}
@@ -86,6 +88,7 @@ func (e *expression) Type() hm.Type {
 	return hm.NewFnType(types...)
 }
 
+// InferShape is the shape that the operator was built for.
 func (e *expression) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
 	if e.scalar() {
 		return tensor.ScalarShape(), nil
@@ -124,17 +127,28 @@ func convert[To, From float32 | float64](src []From) []To {
 	return dst
 }
 
-func (e *expression) ReturnsPtr() bool     { return true }
-func (e *expression) CallsExtern() bool    { return false }
+// ReturnsPtr says that Do returns a tensor, not a plain number.
+func (e *expression) ReturnsPtr() bool { return true }
+
+// CallsExtern says that Do stays in Go.
+func (e *expression) CallsExtern() bool { return false }
+
+// OverwritesInput says that Do leaves its operands as they are.
 func (e *expression) OverwritesInput() int { return -1 }
+
+// WriteHash writes the id, which no other operator of the graph has.
 func (e *expression) WriteHash(h hash.Hash) {
 	var b [4]byte
 	binary.LittleEndian.PutUint32(b[:], e.id)
 	h.Write(b[:])
 }
-func (e *expression) Hashcode() uint32 { return e.id }
-func (e *expression) String() string   { return fmt.Sprintf("%s#%d", e.name(), e.id) }
 
+// Hashcode is the id.
+func (e *expression) Hashcode() uint32 { return e.id }
+
+func (e *expression) String() string { return fmt.Sprintf("%s#%d", e.name(), e.id) }
+
+// DiffWRT says which operands get a gradient.
 func (e *expression) DiffWRT(int) []bool {
 	if d, ok := e.graphOperator.(differentiableOperator); ok {
 		return d.differentiable()
@@ -142,6 +156,7 @@ func (e *expression) DiffWRT(int) []bool {
 	return nil
 }
 
+// SymDiff builds the gradients by the operands.
 func (e *expression) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	d, ok := e.graphOperator.(differentiableOperator)
 	if !ok {

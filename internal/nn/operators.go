@@ -127,8 +127,8 @@ func (o linear) layouts() ([]layout, layout) { return []layout{planar, planar, p
 func (o linear) differentiable() []bool      { return []bool{true, true, true} }
 func (o linear) gradient(g *Graph, in []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
-	return []node{c.apply(linearBackwardData{o.g}, in[1], grad), c.apply(linearBackwardWeights{o.g}, in[0], grad),
-		c.apply(linearBackwardBias{o.g}, grad)}, c.err
+	return []node{c.apply(linearBackwardData(o), in[1], grad), c.apply(linearBackwardWeights(o), in[0], grad),
+		c.apply(linearBackwardBias(o), grad)}, c.err
 }
 func (o linear) reference(dst []float64, src [][]float64) {
 	reference.Linear(o.g, dst, src[0], src[1], src[2])
@@ -264,7 +264,7 @@ func (o relu) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
 func (o relu) differentiable() []bool      { return []bool{true} }
 func (o relu) gradient(g *Graph, _ []node, out, grad node) ([]node, error) {
 	c := collect{g: g}
-	return []node{c.apply(reluBackward{o.s}, grad, out)}, c.err
+	return []node{c.apply(reluBackward(o), grad, out)}, c.err
 }
 func (o relu) reference(dst []float64, src [][]float64) { reference.ReLU(dst, src[0]) }
 
@@ -287,7 +287,7 @@ func (o sigmoid) layouts() ([]layout, layout) { return []layout{planar}, planar 
 func (o sigmoid) differentiable() []bool      { return []bool{true} }
 func (o sigmoid) gradient(g *Graph, _ []node, out, grad node) ([]node, error) {
 	c := collect{g: g}
-	return []node{c.apply(sigmoidBackward{o.s}, grad, out)}, c.err
+	return []node{c.apply(sigmoidBackward(o), grad, out)}, c.err
 }
 func (o sigmoid) reference(dst []float64, src [][]float64) { reference.Sigmoid(dst, src[0]) }
 
@@ -369,7 +369,7 @@ func (o maxPool) layouts() ([]layout, layout) { return []layout{blocked}, blocke
 func (o maxPool) differentiable() []bool      { return []bool{true} }
 func (o maxPool) gradient(g *Graph, in []node, out, grad node) ([]node, error) {
 	c := collect{g: g}
-	return []node{c.apply(maxPoolBackward{o.g}, grad, in[0], out)}, c.err
+	return []node{c.apply(maxPoolBackward(o), grad, in[0], out)}, c.err
 }
 func (o maxPool) reference(dst []float64, src [][]float64) { reference.MaxPool(o.g, dst, src[0]) }
 
@@ -394,7 +394,7 @@ func (o avgPool) layouts() ([]layout, layout) { return []layout{blocked}, blocke
 func (o avgPool) differentiable() []bool      { return []bool{true} }
 func (o avgPool) gradient(g *Graph, _ []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
-	return []node{c.apply(avgPoolBackward{o.g}, grad)}, c.err
+	return []node{c.apply(avgPoolBackward(o), grad)}, c.err
 }
 func (o avgPool) reference(dst []float64, src [][]float64) { reference.AvgPool(o.g, dst, src[0]) }
 
@@ -417,7 +417,7 @@ func (o globalAvgPool) layouts() ([]layout, layout) { return []layout{blocked}, 
 func (o globalAvgPool) differentiable() []bool      { return []bool{true} }
 func (o globalAvgPool) gradient(g *Graph, _ []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
-	return []node{c.apply(globalAvgPoolBackward{o.s}, grad)}, c.err
+	return []node{c.apply(globalAvgPoolBackward(o), grad)}, c.err
 }
 func (o globalAvgPool) reference(dst []float64, src [][]float64) {
 	reference.GlobalAvgPool(o.s, dst, src[0])
@@ -442,7 +442,7 @@ func (o upsample) layouts() ([]layout, layout) { return []layout{blocked}, block
 func (o upsample) differentiable() []bool      { return []bool{true} }
 func (o upsample) gradient(g *Graph, _ []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
-	return []node{c.apply(upsampleBackward{o.g}, grad)}, c.err
+	return []node{c.apply(upsampleBackward(o), grad)}, c.err
 }
 func (o upsample) reference(dst []float64, src [][]float64) { reference.Upsample(o.g, dst, src[0]) }
 

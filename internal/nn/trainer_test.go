@@ -262,7 +262,7 @@ func TestTheSourceIsNeverCalledAfterSteps(t *testing.T) {
 			defer cancel()
 			var running atomic.Int32
 			trainer := newSmallTrainer(t, smallTraining())
-			for s := range trainer.Steps(ctx, func(ctx context.Context, step int, b Batch) error {
+			for s, err := range trainer.Steps(ctx, func(ctx context.Context, step int, b Batch) error {
 				running.Add(1)
 				defer running.Add(-1)
 				if step > 2 && ending != "end" {
@@ -270,6 +270,9 @@ func TestTheSourceIsNeverCalledAfterSteps(t *testing.T) {
 				}
 				return smallBatches(ctx, step, b)
 			}) {
+				if err != nil && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
 				if s.Index == 2 && ending == "break" {
 					break
 				}
