@@ -25,19 +25,23 @@ type parquetWriter struct {
 // pageBytes is about the size of a data page, the unit in which files are read.
 const pageBytes = 1 << 20
 
-func newParquetWriter(w io.Writer, s Schema) (p *parquetWriter, err error) {
-	defer guard(&err)
-	leaves := s.leaves()
-	root, err := rootNode(leaves)
-	if err != nil {
-		return nil, err
-	}
+// newParquetWriter writes the columns of a data set.
+func newParquetWriter(w io.Writer, s Schema) (*parquetWriter, error) {
 	footer, err := s.footer()
 	if err != nil {
 		return nil, err
 	}
 	var meta metadata.KeyValueMetadata
 	if err := meta.Append(footerKey, footer); err != nil {
+		return nil, err
+	}
+	return newLeafWriter(w, s.leaves(), meta)
+}
+
+func newLeafWriter(w io.Writer, leaves []leaf, meta metadata.KeyValueMetadata) (p *parquetWriter, err error) {
+	defer guard(&err)
+	root, err := rootNode(leaves)
+	if err != nil {
 		return nil, err
 	}
 	p = &parquetWriter{leaves: leaves, buffer: bufio.NewWriterSize(w, 1<<16)}
@@ -53,8 +57,9 @@ func newParquetWriter(w io.Writer, s Schema) (p *parquetWriter, err error) {
 func writerProperties(leaves []leaf) *parquet.WriterProperties {
 	props := []parquet.WriterProperty{
 		parquet.WithAllocator(memory.NewGoAllocator()),
-		// Other readers refuse a file whose root has a repetition.
-		parquet.WithRootRepetition(parquet.Repetitions.Undefined),
+		// Other readers refuse a root that repeats, which is the library's default, and
+		// DuckDB 2.0.1 one that the library calls undefined, a word that Parquet lacks.
+		parquet.WithRootRepetition(parquet.Repetitions.Required),
 		parquet.WithDataPageSize(pageBytes),
 		parquet.WithDictionaryDefault(false),
 		parquet.WithStats(false),
@@ -79,7 +84,7 @@ func rootNode(leaves []leaf) (*schema.GroupNode, error) {
 		}
 		fields = append(fields, node)
 	}
-	return schema.NewGroupNode("schema", parquet.Repetitions.Undefined, fields, -1)
+	return schema.NewGroupNode("schema", parquet.Repetitions.Required, fields, -1)
 }
 
 var optional = parquet.Repetitions.Optional

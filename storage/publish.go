@@ -39,7 +39,7 @@ func (d *Draft) publish(m Manifest) (*Artefact, error) {
 	if m.Kind != d.kind || key != d.key {
 		return nil, fmt.Errorf("the manifest is of %s", name(m.Kind, key))
 	}
-	if m.Files, err = d.store.settle(d.Dir); err != nil {
+	if m.Files, err = settle(d.store.disk, d.Dir); err != nil {
 		return nil, err
 	}
 	m.Key = key
@@ -69,7 +69,7 @@ func (d *Draft) publish(m Manifest) (*Artefact, error) {
 
 // settle makes every file and folder below dir durable, and lists the files
 // that belong to the artefact.
-func (s *Store) settle(dir string) ([]ManifestFile, error) {
+func settle(d storeDisk, dir string) ([]ManifestFile, error) {
 	files, folders := []ManifestFile{}, []string{}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		switch {
@@ -90,14 +90,14 @@ func (s *Store) settle(dir string) ([]ManifestFile, error) {
 			return err
 		}
 		files = append(files, ManifestFile{Path: filepath.ToSlash(rel), Size: info.Size()})
-		return s.disk.Sync(path)
+		return d.Sync(path)
 	})
 	if err != nil {
 		return nil, err
 	}
 	slices.Reverse(folders) // what is within comes first
 	for _, f := range folders {
-		if err := s.disk.SyncDir(f); err != nil {
+		if err := d.SyncDir(f); err != nil {
 			return nil, err
 		}
 	}

@@ -78,6 +78,13 @@ func Size(data []byte) (w, h int, err error) {
 	return w, h, nil
 }
 
+// Turned reports whether the image is displayed otherwise than its pixels are
+// stored, which readers that know nothing of EXIF do not see.
+func Turned(data []byte) bool {
+	c, err := sniff(data)
+	return err == nil && c.orientation(data) != upNormal
+}
+
 // Decode is the function Decode under these limits.
 func (l Limits) Decode(data []byte) (*Image, error) {
 	m, o, err := decodeWith(l, data, func(c *codec) func([]byte) (*Image, error) { return c.image })
