@@ -38,7 +38,7 @@ func convForward(e *Env, g op.Conv, planar bool, y, x, w []float32, ep Epilogue)
 	depth := len(p.elements)
 	pack := Phase{Tasks: Blocks(g.Out), Run: func(block, _ int) {
 		p.packBias(block)
-		packRows(p.weights(block), w, depth, block*Block, p.lanesOf(block))
+		p.packRows(w, depth, block)
 	}}
 	return []Phase{pack, p.phase()}
 }
@@ -116,22 +116,16 @@ func backwardAxis(first, size, kernel, stride, pad, dilation int) (a axis, filte
 	return a, filter
 }
 
-// packRows transposes rows of w of n columns, from a row on, into columns of
-// Block lanes; lanes behind the last row become zero.
-func packRows(dst, w []float32, n, from, rows int) {
-	const stretch = 64 // columns whose lanes stay in the first level cache
+// packRows packs the rows of w, n elements each, as steps of lanes that are
+// rows; lanes behind the last row become zero.
+func (p *product) packRows(w []float32, n, block int) {
+	const stretch = 64 // elements whose lanes stay in the first level cache
+	dst, w, lanes := p.weights(block), w[block*Block*n:], p.lanesOf(block)
+	if lanes < Block {
+		clear(dst)
+	}
 	for i := 0; i < n; i += stretch {
-		part := dst[i*Block : min(i+stretch, n)*Block]
-		if rows < Block {
-			clear(part)
-		}
-		for lane := range rows {
-			at := lane
-			for _, v := range w[(from+lane)*n+i:][:len(part)/Block] {
-				part[at] = v
-				at += Block
-			}
-		}
+		p.transpose(dst[i*Block:], Block, w[i:], n, lanes, min(stretch, n-i))
 	}
 }
 
@@ -149,17 +143,27 @@ func (p *product) packTurned(g op.Conv, w []float32, us, vs []int) Phase {
 	return Phase{Tasks: Blocks(g.In.C) * parts, Run: func(task, _ int) {
 		block, first := task/parts, task%parts*perTask
 		lanes := p.lanesOf(block)
-		dst := p.weights(block)
-		for k := first; k < min(first+perTask, g.Out); k++ {
+		last := min(first+perTask, g.Out)
+		dst := p.weights(block)[first*len(places)*Block : last*len(places)*Block]
+		if lanes < Block {
+			clear(dst)
+		}
+		for k := first; k < last; k++ {
 			src := w[(k*g.In.C+block*Block)*size:][:lanes*size]
-			for i, place := range places {
-				row := dst[(k*len(places)+i)*Block:][:Block]
-				clear(row[lanes:])
-				for l := range row[:lanes] {
-					row[l] = src[place]
-					place += size
+			switch {
+			case size == 1:
+				copy(dst, src)
+			case len(places) == size:
+				p.transpose(dst, Block, src, size, lanes, size)
+			default:
+				for i, at := range places {
+					for l := range dst[i*Block:][:lanes] {
+						dst[i*Block+l] = src[at]
+						at += size
+					}
 				}
 			}
+			dst = dst[len(places)*Block:]
 		}
 	}}
 }

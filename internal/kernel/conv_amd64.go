@@ -21,6 +21,11 @@ func tilesAVX5122(t *tiles)
 //go:noescape
 func tilesAVX5124(t *tiles)
 
+// dst[i*dstStride+l] = src[l*srcStride+i] for l in [0, 8), i in [0, 8*squares).
+//
+//go:noescape
+func transposeAVX2(dst, src *float32, dstStride, srcStride, squares int)
+
 //go:noescape
 func peakAVX2(rounds int)
 
@@ -29,8 +34,8 @@ func peakAVX512(rounds int)
 
 // multipliers of the instruction sets that have one of their own.
 var multipliers = map[ISA]*multiplier{
-	AVX2:   {depth: 320, spans: []span{{1, tilesAVX21}}},
-	AVX512: {depth: 128, spans: []span{{4, tilesAVX5124}, {2, tilesAVX5122}, {1, tilesAVX5121}}},
+	AVX2:   {depth: 320, spans: []span{{1, tilesAVX21}}, squares: transposeAVX2},
+	AVX512: {depth: 128, spans: []span{{4, tilesAVX5124}, {2, tilesAVX5122}, {1, tilesAVX5121}}, squares: transposeAVX2},
 }
 
 // peaks of the instruction sets, 24 registers a round.

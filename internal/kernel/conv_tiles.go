@@ -31,6 +31,8 @@ type multiplier struct {
 	depth int
 	// spans are the kernels, those for the most blocks first.
 	spans []span
+	// squares transposes 8 rows of some times 8 columns; nil if there is none.
+	squares func(dst, src *float32, dstStride, srcStride, squares int)
 }
 
 // span is a kernel for a number of channel blocks at a time.
@@ -78,6 +80,27 @@ func (t *tiles) advance(blocks int) {
 	}
 	if t.bias != nil {
 		t.bias = t.bias[blocks*Block:]
+	}
+}
+
+// transpose is dst[i*dstStride+l] = src[l*srcStride+i] for rows l and columns i
+// of src.
+func (m *multiplier) transpose(dst []float32, dstStride int, src []float32, srcStride, rows, cols int) {
+	const side = 8
+	done := 0 // rows
+	if m.squares != nil && cols >= side {
+		for ; done+side <= rows; done += side {
+			m.squares(&dst[done], &src[done*srcStride], dstStride, srcStride, cols/side)
+		}
+	}
+	for l := range rows {
+		first := 0
+		if l < done {
+			first = cols / side * side
+		}
+		for i := first; i < cols; i++ {
+			dst[i*dstStride+l] = src[l*srcStride+i]
+		}
 	}
 }
 

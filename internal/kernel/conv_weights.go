@@ -133,11 +133,6 @@ func (d *weightGradient) unpack(dw []float32, channels int) Phase {
 		for chunk := 1; chunk < d.chunks; chunk++ {
 			add(total, total, d.partial(chunk, block)[first*Block:last*Block])
 		}
-		for lane := range min(Block, channels-block*Block) {
-			row := dw[(block*Block+lane)*n+first : (block*Block+lane)*n+last]
-			for i := range row {
-				row[i] = total[i*Block+lane]
-			}
-		}
+		d.transpose(dw[block*Block*n+first:], n, total, Block, last-first, min(Block, channels-block*Block))
 	}}
 }

@@ -1,5 +1,6 @@
-// Command conv writes the assembly of the tile products in internal/kernel and
-// of the loops that measure the peak of fused multiply-adds.
+// Command conv writes the assembly of the tile products in internal/kernel, of
+// the transposition of their operands, and of the loops that measure the peak of
+// fused multiply-adds.
 //
 // One template serves every instruction set: only the width of a register and
 // the number of channel blocks that a tile spans differ.
@@ -69,6 +70,7 @@ func generate() string {
 	p.tiles(avx512, 1, 2)
 	p.tiles(avx512, 2, 1)
 	p.tiles(avx512, 4, 1)
+	p.transpose()
 	p.peak(avx2)
 	p.peak(avx512)
 	return p.text.String()
@@ -249,6 +251,61 @@ func (p *printer) tiles(t target, blocks, sets int) {
 	p.line("ADDQ $%d, outs-16(SP)", rows*size)
 	p.line("SUBQ $%d, left-24(SP)", rows)
 	p.line("JGT  tile")
+	p.line("VZEROUPPER")
+	p.line("RET")
+}
+
+// transpose writes the transposition of squares of 8x8, one after another along
+// the rows of the source.
+func (p *printer) transpose() {
+	p.line("")
+	p.line("// func transposeAVX2(dst, src *float32, dstStride, srcStride, squares int)")
+	p.line("TEXT ·transposeAVX2(SB), NOSPLIT, $0-40")
+	for i, r := range [...]string{"dst+0(FP), AX", "src+8(FP), BX", "dstStride+16(FP), CX", "srcStride+24(FP), DX", "squares+32(FP), SI"} {
+		p.line("MOVQ %s", r)
+		if i == 2 || i == 3 {
+			p.line("SHLQ $2, %s", r[len(r)-2:])
+		}
+	}
+	p.line("LEAQ (CX)(CX*2), R8")
+	p.line("LEAQ (DX)(DX*2), R9")
+	rows := func(base, half, stride, stride3 string) []string {
+		at := []string{"(%s)", "(%s)(" + stride + "*1)", "(%s)(" + stride + "*2)", "(%s)(" + stride3 + "*1)"}
+		var list []string
+		for _, b := range []string{base, half} {
+			for _, a := range at {
+				list = append(list, fmt.Sprintf(a, b))
+			}
+		}
+		return list
+	}
+	p.line("")
+	p.line("square:")
+	p.line("LEAQ (BX)(DX*4), R10")
+	p.line("LEAQ (AX)(CX*4), R11")
+	for i, at := range rows("BX", "R10", "DX", "R9") {
+		p.line("VMOVUPS %s, Y%d", at, i)
+	}
+	for i := range 4 {
+		p.line("VUNPCKLPS Y%d, Y%d, Y%d", 2*i+1, 2*i, 8+2*i)
+		p.line("VUNPCKHPS Y%d, Y%d, Y%d", 2*i+1, 2*i, 9+2*i)
+	}
+	for i := range 4 { // pairs 0, 2 and 1, 3 of each half
+		t := 8 + i/2*4 + i%2
+		p.line("VSHUFPS $0x44, Y%d, Y%d, Y%d", t+2, t, 2*i)
+		p.line("VSHUFPS $0xee, Y%d, Y%d, Y%d", t+2, t, 2*i+1)
+	}
+	for i := range 4 {
+		p.line("VPERM2F128 $0x20, Y%d, Y%d, Y%d", i+4, i, 8+i)
+		p.line("VPERM2F128 $0x31, Y%d, Y%d, Y%d", i+4, i, 12+i)
+	}
+	for i, at := range rows("AX", "R11", "CX", "R8") {
+		p.line("VMOVUPS Y%d, %s", 8+i, at)
+	}
+	p.line("ADDQ $32, BX")
+	p.line("LEAQ (AX)(CX*8), AX")
+	p.line("DECQ SI")
+	p.line("JNZ  square")
 	p.line("VZEROUPPER")
 	p.line("RET")
 }
