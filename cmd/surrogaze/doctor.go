@@ -1,0 +1,28 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/surrogaze/surrogaze/internal/doctor"
+)
+
+func newDoctorCommand() *cobra.Command {
+	var bench bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine offers",
+		Args:  exactly(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			w := cmd.OutOrStdout()
+			if err := doctor.Inspect().Write(w); err != nil || !bench {
+				return err
+			}
+			_, err := fmt.Fprint(w, doctor.Bench(cmd.Context()))
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&bench, "bench", false, "measure the peaks of arithmetic and memory (some seconds)")
+	return cmd
+}

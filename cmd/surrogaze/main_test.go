@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/surrogaze/surrogaze/internal/testset"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"surrogaze": main})
+}
+
+// TestCommands runs the scripts in testdata: each a command line session, with
+// what it prints, its exit codes and the files it leaves. The folder set holds the
+// small data set, and small.yaml a configuration that takes seconds.
+func TestCommands(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			if err := testset.Write(e.WorkDir+"/set", testset.Small); err != nil {
+				return err
+			}
+			return os.WriteFile(e.WorkDir+"/small.yaml", []byte(smallConfig), 0o644)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+	})
+}
+
+// smallConfig is a run of seconds on testset.Small.
+const smallConfig = `
+data:
+  root: set
+  annotated: {images: images, labels: labels.csv, maps: maps, human_maps: 8}
+  unannotated: [{format: parquet, path: "unannotated/data/*.parquet"}]
+  classes: [vertical, horizontal]
+predictor: {widths: [4, 8], stem: {kernel: 3, stride: 2}, size: 16, steps: 6, batch: 4, folds: 2}
+classifier: {network: custom, stem: {width: 4, kernel: 3, stride: 2, pool: 0}, widths: [6], blocks: [1], strides: [2], size: 16}
+train: {arms: [none, combined], seeds: 2, epochs: 2, batch: 8}
+export: [{to: hf-parquet}, {to: imagefolder}]
+report: {examples: 2}
+`
+
+// exits runs a command line and wants an exit code: exits CODE surrogaze ARGS...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := "0"
+	if e, ok := err.(interface{ ExitCode() int }); ok {
+		code = strconv.Itoa(e.ExitCode())
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if code != args[0] {
+		ts.Fatalf("exit code %s, want %s", code, args[0])
+	}
+}
+
+func TestCommandLinesAreQuotedForTheShell(t *testing.T) {
+	for _, x := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"run", "a.yaml"}, "run a.yaml"},
+		{[]string{"--set", "export=[]"}, "--set 'export=[]'"},
+		{[]string{"--out", "my runs/x"}, "--out 'my runs/x'"},
+		{[]string{"it's", ""}, `'it'\''s' ''`},
+	} {
+		if got := commandLine(x.args); got != x.want {
+			t.Errorf("found %s, want %s", got, x.want)
+		}
+	}
+}
+
+func TestAnUnknownCommandIsMisuse(t *testing.T) {
+	root := newRootCommand()
+	root.SetArgs([]string{"anotate"})
+	if code := exitCode(context.Background(), root.Execute()); code != exitMisuse {
+		t.Errorf("exit code %d, want %d", code, exitMisuse)
+	}
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/surrogaze/surrogaze/internal/doctor"
+	"github.com/surrogaze/surrogaze/pipeline"
+)
+
+// runOptions are the flags of the commands that work on a configuration.
+type runOptions struct {
+	out      string
+	set      []string
+	progress string
+}
+
+func (o *runOptions) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.out, "out", "", "folder for the results (default runs/<config name>)")
+	cmd.Flags().StringArrayVar(&o.set, "set", nil, "override a value of the configuration, such as train.alpha=0.2 (repeatable)")
+}
+
+func (o *runOptions) registerProgress(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.progress, "progress", "auto", "auto, bars, plain or none")
+}
+
+// load reads the configuration with the flags laid over it.
+func (o *runOptions) load(path string) (*pipeline.Config, error) {
+	sets := o.set
+	if o.out != "" {
+		sets = append(sets, "out="+o.out)
+	}
+	return pipeline.LoadConfig(path, sets)
+}
+
+func newRunCommand() *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run CONFIG",
+		Short: "Run all stages: ingest, fit, annotate, train, evaluate, export, report",
+		Long: `Run runs all stages of a configuration: a YAML file, or the name of a built-in
+one (quickstart, coffee). What is done already is skipped; what was interrupted
+continues.`,
+		Args: exactly("CONFIG"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runStages(cmd.Context(), o, args[0], pipeline.StageReport)
+		},
+	}
+	o.register(cmd)
+	o.registerProgress(cmd)
+	return cmd
+}
+
+// stageHelp says what the stages do that are commands of their own.
+var stageHelp = map[pipeline.Stage]string{
+	pipeline.StageIngest:   "Read and check the annotated images and their human maps",
+	pipeline.StageFit:      "Fit the saliency predictor on the human maps",
+	pipeline.StageTrain:    "Train the classifiers of all arms and seeds",
+	pipeline.StageEvaluate: "Judge the classifiers: results.csv and the table",
+	pipeline.StageExport:   "Write the annotated data set in other formats",
+	pipeline.StageReport:   "Write report.html",
+}
+
+func newStageCommand(stage pipeline.Stage) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   string(stage) + " CONFIG",
+		Short: stageHelp[stage],
+		Long:  stageHelp[stage] + ", after the stages before it\nwhere they are not done yet.",
+		Args:  exactly("CONFIG"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runStages(cmd.Context(), o, args[0], stage)
+		},
+	}
+	o.register(cmd)
+	o.registerProgress(cmd)
+	return cmd
+}
+
+// runStages brings a run up to a stage and prints what it found.
+func runStages(ctx context.Context, o runOptions, path string, last pipeline.Stage) error {
+	cfg, err := o.load(path)
+	if err != nil {
+		return err
+	}
+	machine := doctor.Inspect()
+	fmt.Fprintf(os.Stderr, "surrogaze %s: %s to %s on %s\n", version(), cfg.Name, cfg.OutDir(), machine)
+	view, err := newView(o.progress)
+	if err != nil {
+		return err
+	}
+	p, err := pipeline.New(cfg, pipeline.Options{
+		Version: version(), Hardware: machine.String(),
+		Command: "surrogaze " + commandLine(os.Args[1:]), Observe: view.observe,
+	})
+	if err != nil {
+		view.close()
+		return err
+	}
+	result, err := p.Run(ctx, last)
+	view.close()
+	if err != nil {
+		return err
+	}
+	return printResult(os.Stdout, result, last)
+}

@@ -1,0 +1,54 @@
+// Package testset writes generated data sets to disk, for tests and benchmarks.
+package testset
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/surrogaze/surrogaze/internal/synthetic"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// Small has a few images of each kind, enough to run every stage in seconds.
+var Small = synthetic.Spec{Seed: 3, Annotated: 36, Train: 56, Val: 12, Test: 16, References: 6}
+
+// Write writes the two parts of a data set into dir: the annotated folder (images,
+// maps and labels.csv) and the Parquet set in unannotated/data.
+func Write(dir string, spec synthetic.Spec) error {
+	files, err := spec.Folder()
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		path := filepath.Join(dir, filepath.FromSlash(f.Path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, f.Data, 0o644); err != nil {
+			return err
+		}
+	}
+	return writeUnannotated(filepath.Join(dir, "unannotated"), spec)
+}
+
+func writeUnannotated(dir string, spec synthetic.Spec) error {
+	w, err := storage.Create(dir, storage.Schema{Classes: synthetic.Classes})
+	if err != nil {
+		return err
+	}
+	for _, x := range spec.Unannotated() {
+		data, err := x.PNG()
+		if err != nil {
+			return err
+		}
+		err = w.Append(storage.Sample{
+			ID: x.ID, Image: storage.Encoded{Bytes: data, Path: x.ID + ".png"}, Label: int64(x.Label),
+			Split: x.Split, Group: x.Group, SaliencyQuality: storage.NoQuality(),
+		})
+		if err != nil {
+			return fmt.Errorf("sample %q: %w", x.ID, err)
+		}
+	}
+	return w.Close()
+}

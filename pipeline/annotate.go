@@ -1,0 +1,276 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/surrogaze/surrogaze/predictor"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// annotatedData is what the annotate stage leaves: all samples, each with a map.
+type annotatedData struct {
+	set *storage.Dataset
+	Summary
+}
+
+// annotate draws a map for every sample that has no human map to be used.
+func (p *Pipeline) annotate(ctx context.Context, r recipe, in *annotated, f *fitted) (*annotatedData, error) {
+	events := p.events.of(StageAnnotate)
+	a, _, err := p.artefact(ctx, r, func(d *storage.Draft) error {
+		return p.makeDataset(ctx, d, in, f, events)
+	})
+	if err != nil {
+		return nil, err
+	}
+	set, err := storage.Open(a.Path(datasetFolder))
+	if err != nil {
+		return nil, err
+	}
+	data := &annotatedData{set: set, Summary: summarise(set)}
+	if err := readJSON(a.Path(summaryName), &data.Excluded); err != nil {
+		return nil, err
+	}
+	data.Excluded = append(slices.Clone(in.Excluded), data.Excluded...)
+	if err := p.place(a.Path(datasetFolder, "data"), "data"); err != nil {
+		return nil, err
+	}
+	if err := p.writeQuarantine(in.quarantine, a.Path(quarantineName)); err != nil {
+		return nil, err
+	}
+	events.end(data.Summary.String())
+	return data, nil
+}
+
+func (p *Pipeline) makeDataset(ctx context.Context, d *storage.Draft, in *annotated, f *fitted, events *stageEvents) error {
+	sources, err := p.openSources(ctx)
+	if err != nil {
+		return dataError(ctx, err)
+	}
+	rows := int64(len(in.set.Rows()))
+	for _, s := range sources {
+		rows += s.Rows()
+	}
+	events.start(fmt.Sprintf("%d samples", rows))
+	schema := storage.Schema{Classes: in.set.Classes(), References: true, Predictions: true}
+	if schema.Extra, err = joinExtra(sources); err != nil {
+		return dataError(ctx, err)
+	}
+	for _, s := range sources {
+		for _, column := range s.LeftOut() {
+			events.warn(fmt.Sprintf("%q: left out: %s", s.Name(), column))
+		}
+	}
+	bad, err := p.openQuarantine(d, rows)
+	if err != nil {
+		return err
+	}
+	a := &annotation{model: f.model, key: f.artefact.Manifest.Key, options: p.predictOptions(), bad: bad, total: rows, events: events}
+	a.split = func(s storage.Sample) string { return splitOf(p.cfg.Data.Split, p.cfg.Seed, s.ID, s.Group) }
+	known, err := p.humanSamples(ctx, in, f)
+	if err == nil {
+		others := stream{in.source, p.otherSamples(ctx, in)}
+		err = a.write(ctx, d.Path(datasetFolder), schema, known, append([]stream{others}, streams(ctx, sources, schema)...))
+	}
+	if err := errors.Join(err, bad.close()); err != nil {
+		return err
+	}
+	return writeJSON(d.Path(summaryName), bad.excluded())
+}
+
+// humanSamples are the samples whose human maps are used, each with the map that
+// was predicted out of fold.
+func (p *Pipeline) humanSamples(ctx context.Context, in *annotated, f *fitted) (iter.Seq2[storage.Sample, error], error) {
+	predicted := map[string]storage.Encoded{}
+	for s, err := range f.heldOut.All(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		predicted[s.ID] = s.Saliency
+	}
+	rows := in.rows(func(r storage.Row) bool { return in.chosen[r.ID] })
+	return func(yield func(storage.Sample, error) bool) {
+		for s, err := range in.set.Read(ctx, rows) {
+			s.Predicted = predicted[s.ID]
+			if !yield(s, err) {
+				return
+			}
+		}
+	}, nil
+}
+
+// otherSamples are the samples of the annotated set that get a predicted map; a
+// human map that they have becomes the reference.
+func (p *Pipeline) otherSamples(ctx context.Context, in *annotated) iter.Seq2[storage.Sample, error] {
+	rows := in.rows(func(r storage.Row) bool { return !in.chosen[r.ID] })
+	return func(yield func(storage.Sample, error) bool) {
+		for s, err := range in.set.Read(ctx, rows) {
+			s.Reference, s.Saliency = s.Saliency, storage.Encoded{}
+			s.SaliencySource = ""
+			if !yield(s, err) {
+				return
+			}
+		}
+	}
+}
+
+// stream is a named row of samples; its n-th pair is of row n.
+type stream struct {
+	name    string
+	samples iter.Seq2[storage.Sample, error]
+}
+
+// streams are the sources' samples with the extra columns of a joint schema.
+func streams(ctx context.Context, sources []storage.Source, schema storage.Schema) []stream {
+	var list []stream
+	for _, source := range sources {
+		places := extraPlaces(source.Schema().Extra, schema.Extra)
+		list = append(list, stream{source.Name(), func(yield func(storage.Sample, error) bool) {
+			for s, err := range source.Samples(ctx, 0) {
+				s.Extra = arrange(s.Extra, places, len(schema.Extra))
+				if !yield(s, err) {
+					return
+				}
+			}
+		}})
+	}
+	return list
+}
+
+// annotation draws maps for streams of samples and writes the data set.
+type annotation struct {
+	model   *predictor.Model
+	key     string // of the model
+	options predictor.Options
+	split   func(storage.Sample) string // for samples that come without
+	bad     *quarantine
+	total   int64 // rows of all streams and of the known samples
+	events  *stageEvents
+
+	skip  map[string]int // samples of each split that an interrupted try has written
+	count int64          // samples looked at
+
+	mutex  sync.Mutex
+	origin []storage.RowError // of the samples under way, in their order
+}
+
+// write continues the data set in dir: the known samples as they are, then those
+// of the streams with a predicted map.
+func (a *annotation) write(ctx context.Context, dir string, schema storage.Schema, known iter.Seq2[storage.Sample, error], in []stream) error {
+	w, err := storage.Continue(dir, schema, layout)
+	if err != nil {
+		return err
+	}
+	a.skip = w.Done()
+	if err := a.append(ctx, w, known, in); err != nil {
+		return errors.Join(err, w.Suspend())
+	}
+	return w.Close()
+}
+
+func (a *annotation) append(ctx context.Context, w *storage.Writer, known iter.Seq2[storage.Sample, error], in []stream) error {
+	for s, err := range known {
+		if err != nil {
+			return err
+		}
+		if a.written(s.Split) {
+			continue
+		}
+		if err := w.Append(s); err != nil {
+			return err
+		}
+	}
+	for x, err := range a.model.Annotate(ctx, a.samples(ctx, in), a.options) {
+		if err := a.take(ctx, w, x, err); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// take appends a predicted map's sample. One that was not drawn or cannot be
+// appended goes to quarantine.
+func (a *annotation) take(ctx context.Context, w *storage.Writer, x predictor.Prediction, err error) error {
+	if sample := (*predictor.SampleError)(nil); err != nil && !errors.As(err, &sample) {
+		return err
+	}
+	origin := a.next()
+	if err == nil {
+		s := x.Sample
+		s.Saliency, s.SaliencyQuality = x.Map, x.Quality
+		s.SaliencySource, s.SaliencyModel = storage.SourcePredictor, a.key
+		if err = w.Append(s); !errors.Is(err, storage.ErrDuplicateID) {
+			return err
+		}
+	}
+	origin.Err = err
+	return a.bad.add(ctx, &origin)
+}
+
+// written reports whether a sample of a split was written by an earlier try, and
+// counts it.
+func (a *annotation) written(split string) bool {
+	a.count++
+	if a.skip[split] == 0 {
+		return false
+	}
+	a.skip[split]--
+	return true
+}
+
+// samples are those that are to be annotated. Unusable rows go to quarantine, and
+// what is there already is passed over.
+func (a *annotation) samples(ctx context.Context, in []stream) iter.Seq2[storage.Sample, error] {
+	return func(yield func(storage.Sample, error) bool) {
+		for _, source := range in {
+			row := int64(-1)
+			for s, err := range source.samples {
+				row++
+				a.events.progress(a.count, a.total, "samples", "")
+				if a.bad.has(source.name, row) {
+					continue
+				}
+				if bad := (*storage.RowError)(nil); errors.As(err, &bad) {
+					if err := a.bad.add(ctx, bad); err != nil {
+						yield(storage.Sample{}, err)
+						return
+					}
+					continue
+				}
+				if err != nil {
+					yield(storage.Sample{}, dataError(ctx, err))
+					return
+				}
+				if s.Split == "" {
+					s.Split = a.split(s)
+				}
+				if a.written(s.Split) {
+					continue
+				}
+				a.begin(storage.RowError{Source: source.name, Row: row, ID: s.ID})
+				if !yield(s, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (a *annotation) begin(origin storage.RowError) {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	a.origin = append(a.origin, origin)
+}
+
+// next takes the origin of the sample that comes out of the model next.
+func (a *annotation) next() storage.RowError {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	origin := a.origin[0]
+	a.origin = a.origin[1:]
+	return origin
+}

@@ -1,0 +1,129 @@
+package pipeline
+
+import (
+	"errors"
+
+	"github.com/surrogaze/surrogaze/cyborg"
+	"github.com/surrogaze/surrogaze/internal/config"
+	"github.com/surrogaze/surrogaze/predictor"
+)
+
+// validate reports what of a configuration the packages below cannot use. A file's
+// values were checked one by one when it was loaded; this is about how they fit
+// together.
+func validate(cfg *Config) error {
+	p := &Pipeline{cfg: cfg, workers: 1}
+	fit := p.fitConfig()
+	train := p.classifierConfig(0)
+	var problems []config.Problem
+	for _, x := range []struct {
+		path string
+		err  error
+	}{{"predictor", fit.Validate()}, {"train", train.Validate()}} {
+		if x.err != nil {
+			problems = append(problems, config.Problem{Path: x.path, Text: x.err.Error()})
+		}
+	}
+	if len(problems) > 0 {
+		return &ConfigError{Problems: problems}
+	}
+	return nil
+}
+
+// ingestConfig is what of the configuration reaches the ingest stage.
+type ingestConfig struct {
+	Classes []string
+	Split   config.Split
+	MaxBad  float64
+	Seed    int64
+}
+
+func (p *Pipeline) ingestConfig() ingestConfig {
+	d := p.cfg.Data
+	return ingestConfig{d.Classes, d.Split, d.MaxBad, p.cfg.Seed}
+}
+
+// requested are the precision and device as they were asked for.
+type requested struct{ Device, Precision string }
+
+func (p *Pipeline) requested() requested { return requested{p.cfg.Device, p.cfg.Precision} }
+
+// predictorConfig is what of the configuration reaches the fit.
+func (p *Pipeline) predictorConfig() any {
+	return struct {
+		Predictor predictor.Config
+		HumanMaps int
+		Requested requested
+	}{p.fitConfig(), p.cfg.Data.Annotated.HumanMaps, p.requested()}
+}
+
+// fitConfig is the predictor's configuration.
+func (p *Pipeline) fitConfig() predictor.Config {
+	c, d := p.cfg.Predictor, predictor.DefaultConfig()
+	return predictor.Config{
+		Network: c.Network, Widths: c.Widths, StemKernel: c.Stem.Kernel, StemStride: c.Stem.Stride,
+		Size: c.Size, Loss: c.Loss, Steps: c.Steps, Batch: c.Batch, Select: c.Select,
+		Folds: c.Folds, ValidationShare: d.ValidationShare,
+		Optimizer: predictor.Optimizer{
+			Name: c.Optimizer.Name, LR: c.Optimizer.LR, WeightDecay: c.Optimizer.WeightDecay,
+			Momentum: c.Optimizer.Momentum, Nesterov: c.Optimizer.Nesterov,
+			Schedule: c.Optimizer.Schedule, Warmup: c.Optimizer.Warmup,
+			// A fit has no epochs: "step" decays each tenth of it per configured epoch.
+			StepEvery: max(1, c.Optimizer.StepEpochs*c.Steps/10), Gamma: c.Optimizer.Gamma,
+		},
+		Augment: predictor.Augment(c.Augment),
+		Mirror:  p.cfg.Annotate.Mirror,
+		Seed:    uint64(p.cfg.Seed),
+		Workers: p.workers, Device: p.cfg.Device, Precision: p.cfg.Precision,
+	}
+}
+
+// annotateConfig is what of the configuration reaches the annotate stage.
+func (p *Pipeline) annotateConfig() any {
+	return struct {
+		Annotate  config.Annotate
+		Classes   []string
+		Split     config.Split
+		MaxBad    float64
+		Seed      int64
+		Sources   []config.Source
+		Requested requested
+	}{p.cfg.Annotate, p.cfg.Data.Classes, p.cfg.Data.Split, p.cfg.Data.MaxBad, p.cfg.Seed, p.cfg.Data.Unannotated, p.requested()}
+}
+
+// trainConfig is what of the configuration reaches one training.
+func (p *Pipeline) trainConfig(r run) any {
+	return struct {
+		Classifier cyborg.Config
+		Arm        cyborg.Arm
+		Run        int
+		Requested  requested
+	}{p.classifierConfig(1), r.arm, r.seed, p.requested()}
+}
+
+// classifierConfig is the classifiers' configuration for a number of cores.
+func (p *Pipeline) classifierConfig(workers int) cyborg.Config {
+	c, t := p.cfg.Classifier, p.cfg.Train
+	return cyborg.Config{
+		Network: c.Network,
+		Stem:    cyborg.Stem{Width: c.Stem.Width, Kernel: c.Stem.Kernel, Stride: c.Stem.Stride, Pool: c.Stem.Pool},
+		Widths:  c.Widths, Blocks: c.Blocks, Strides: c.Strides,
+		Size: c.Size, Pretrained: c.Pretrained, CAMClass: c.CAM.Class,
+		Alpha: t.Alpha, Guidance: t.Guidance, Epochs: t.Epochs, Batch: t.Batch, Select: t.Select,
+		Optimizer: cyborg.Optimizer{
+			Name: t.Optimizer.Name, LR: t.Optimizer.LR, WeightDecay: t.Optimizer.WeightDecay,
+			Momentum: t.Optimizer.Momentum, Nesterov: t.Optimizer.Nesterov,
+			Schedule: t.Optimizer.Schedule, Warmup: t.Optimizer.Warmup,
+			StepEpochs: t.Optimizer.StepEpochs, Gamma: t.Optimizer.Gamma,
+		},
+		Augment: cyborg.Augment(t.Augment),
+		Seed:    uint64(p.cfg.Seed),
+		Workers: max(1, workers), Device: p.cfg.Device, Precision: p.cfg.Precision,
+	}
+}
+
+// evaluateConfig is what of the configuration reaches an evaluation: nothing, for
+// it covers all labelled splits.
+type evaluateConfig struct{}
+
+var errNoMaps = errors.New("no human maps among the train and val samples, want some to fit the predictor on")

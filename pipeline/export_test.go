@@ -1,0 +1,28 @@
+package pipeline
+
+import "context"
+
+// StageArtefact is an artefact of a run with the version of the code that made it.
+type StageArtefact struct {
+	Stage Stage
+	Name  string
+	Code  int
+	Dir   string
+}
+
+// Artefacts are those that a run has made.
+func (p *Pipeline) Artefacts(ctx context.Context) ([]StageArtefact, error) {
+	r, err := p.recipes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []StageArtefact
+	for _, x := range r.all() {
+		a, err := p.store.Lookup(x.recipe.Kind, x.recipe.key)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, StageArtefact{x.stage, x.name, x.recipe.Code, a.Dir})
+	}
+	return list, nil
+}

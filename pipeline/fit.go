@@ -1,0 +1,243 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/surrogaze/surrogaze/predictor"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// PredictorScores say how good the predictor is on human maps that it had not
+// seen.
+type PredictorScores struct {
+	// OutOfFold is about the annotated images, each predicted by a model that was
+	// fitted without its group.
+	OutOfFold *predictor.Report `json:"out_of_fold"`
+	// Torn reports that the annotated images lie in so few groups that folds had to
+	// divide them: the scores out of fold are then too good.
+	Torn bool `json:"torn,omitempty"`
+	// Reference is about the human maps that were kept from training, predicted by
+	// the model itself; nil if there are none.
+	Reference *predictor.Report `json:"reference,omitempty"`
+}
+
+// HeldOut is the report on reference maps where there are any, else out of fold.
+func (s *PredictorScores) HeldOut() *predictor.Report {
+	if s.Reference != nil {
+		return s.Reference
+	}
+	return s.OutOfFold
+}
+
+// cc is the correlation of a sample's predicted map with its human map, NaN where
+// there is no human map.
+func (s *PredictorScores) cc(id string) float64 {
+	for _, r := range []*predictor.Report{s.Reference, s.OutOfFold} {
+		if r == nil {
+			continue
+		}
+		for _, x := range r.Images {
+			if x.ID == id {
+				return x.CC
+			}
+		}
+	}
+	return nan()
+}
+
+// fitted is what the fit stage leaves.
+type fitted struct {
+	artefact *storage.Artefact
+	model    *predictor.Model
+	heldOut  *storage.Dataset // the annotated samples with their out-of-fold maps
+	scores   *PredictorScores
+}
+
+// Files of a predictor's artefact, and the folders of its draft.
+const (
+	modelName       = "model.safetensors"
+	scoresName      = "scores.json"
+	heldOutFolder   = "out-of-fold"
+	checkpointsName = "checkpoints"
+)
+
+// fit fits the predictor on the human maps, and again without each fold of them.
+func (p *Pipeline) fit(ctx context.Context, r recipe, in *annotated) (*fitted, error) {
+	events := p.events.of(StageFit)
+	a, _, err := p.artefact(ctx, r, func(d *storage.Draft) error {
+		return p.makePredictor(ctx, d, in, events)
+	})
+	if err != nil {
+		return nil, err
+	}
+	f := &fitted{artefact: a, scores: &PredictorScores{}}
+	if f.model, err = predictor.Load(a.Path(modelName)); err != nil {
+		return nil, err
+	}
+	if f.heldOut, err = storage.Open(a.Path(heldOutFolder)); err != nil {
+		return nil, err
+	}
+	if err := readJSON(a.Path(scoresName), f.scores); err != nil {
+		return nil, err
+	}
+	if err := p.place(a.Path(modelName), "models", "predictor.safetensors"); err != nil {
+		return nil, err
+	}
+	for _, w := range f.scores.warnings() {
+		events.warn(w)
+	}
+	events.end(describeScores(f.scores))
+	return f, nil
+}
+
+func describeScores(s *PredictorScores) string {
+	held := s.HeldOut()
+	text := fmt.Sprintf("CC %.3f on %d held-out human maps (mean map %.3f, centre %.3f)",
+		held.Predictor.CC.Mean, held.Predictor.CC.N, held.MeanMap.CC.Mean, held.Centre.CC.Mean)
+	return text
+}
+
+// warnings say in plain words why not to trust the predictor or its scores.
+func (s *PredictorScores) warnings() []string {
+	var list []string
+	if s.Torn {
+		list = append(list, "the human maps lie in fewer than three groups, so that folds had to divide groups: scores out of fold are too good")
+	}
+	if !s.HeldOut().BeatsMean {
+		list = append(list, "the predictor does not beat the mean map by more than chance: guidance by its maps is not to be trusted")
+	}
+	return list
+}
+
+func (p *Pipeline) makePredictor(ctx context.Context, d *storage.Draft, in *annotated, events *stageEvents) error {
+	examples, err := in.examples(ctx, true)
+	if err != nil {
+		return err
+	}
+	if len(examples) == 0 {
+		return dataError(ctx, errNoMaps)
+	}
+	cfg := p.fitConfig()
+	events.start(fmt.Sprintf("%d human maps, %d steps, once for all and once for each of %d folds", len(examples), cfg.Steps, cfg.Folds))
+	progress := newFitProgress(events, cfg)
+	checkpoints := d.Path(checkpointsName)
+	folds, err := predictor.FitFolds(ctx, cfg, examples, checkpoints, progress.fold)
+	if err != nil {
+		return exampleError(ctx, err)
+	}
+	model, err := predictor.Fit(ctx, cfg, examples, nil, d.Path(checkpointsName, "all"), progress.all)
+	if err != nil {
+		return exampleError(ctx, err)
+	}
+	model.Calibrate(folds)
+	scores := PredictorScores{OutOfFold: &folds.Report, Torn: folds.Torn}
+	if scores.Reference, err = p.scoreReferences(ctx, model, in); err != nil {
+		return err
+	}
+	if err := p.writeHeldOut(d.Path(heldOutFolder), in, examples, folds); err != nil {
+		return err
+	}
+	if err := writeJSON(d.Path(scoresName), scores); err != nil {
+		return err
+	}
+	if err := model.Save(d.Path(modelName)); err != nil {
+		return err
+	}
+	return os.RemoveAll(checkpoints)
+}
+
+// exampleError marks the errors of unusable examples as errors of the data.
+func exampleError(ctx context.Context, err error) error {
+	if e := (*predictor.ExampleError)(nil); errors.As(err, &e) {
+		return dataError(ctx, err)
+	}
+	return err
+}
+
+func (p *Pipeline) predictOptions() predictor.Options {
+	return predictor.Options{Workers: p.workers, Batch: p.cfg.Annotate.Batch, Device: p.cfg.Device, Precision: p.cfg.Precision}
+}
+
+// scoreReferences compares the model with the human maps kept from training.
+func (p *Pipeline) scoreReferences(ctx context.Context, model *predictor.Model, in *annotated) (*predictor.Report, error) {
+	references, err := in.examples(ctx, false)
+	if err != nil || len(references) == 0 {
+		return nil, err
+	}
+	return model.Score(ctx, references, p.predictOptions())
+}
+
+// writeHeldOut writes the annotated samples with their out-of-fold maps.
+func (p *Pipeline) writeHeldOut(dir string, in *annotated, examples []predictor.Example, folds *predictor.Folds) error {
+	if err := os.RemoveAll(dir); err != nil { // of an earlier, interrupted try
+		return err
+	}
+	w, err := storage.Create(dir, storage.Schema{Classes: in.set.Classes()})
+	if err != nil {
+		return err
+	}
+	for i, h := range folds.Predictions {
+		err := w.Append(storage.Sample{
+			ID: h.ID, Image: examples[i].Image, Label: storage.NoLabel, Split: "train",
+			Saliency: h.Map, SaliencySource: storage.SourcePredictor, SaliencyQuality: h.Quality,
+		})
+		if err != nil {
+			return errors.Join(err, w.Abort())
+		}
+	}
+	return w.Close()
+}
+
+// fitProgress adds up the steps of all fits.
+type fitProgress struct {
+	events *stageEvents
+	done   map[int]int64 // steps by fold, -1 is the fit of all
+	total  int64
+}
+
+func newFitProgress(events *stageEvents, cfg predictor.Config) *fitProgress {
+	return &fitProgress{events: events, done: map[int]int64{}, total: int64((cfg.Folds + 1) * cfg.Steps)}
+}
+
+func (f *fitProgress) fold(x predictor.Progress) {
+	f.tell(x.Fold, x, fmt.Sprintf("fold %d", x.Fold+1))
+}
+
+func (f *fitProgress) all(x predictor.Progress) { f.tell(-1, x, "all maps") }
+
+func (f *fitProgress) tell(fold int, x predictor.Progress, what string) {
+	f.done[fold] = int64(x.Step)
+	var sum int64
+	for _, n := range f.done {
+		sum += n
+	}
+	text := fmt.Sprintf("%s: loss %.4f", what, x.Loss)
+	if x.Validation.Step > 0 {
+		text += fmt.Sprintf(", validation CC %.3f", x.Validation.CC)
+	}
+	f.events.progress(sum, f.total, "steps", text)
+}
+
+// writeJSON writes v for programs and people.
+func writeJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %q: %w", path, err)
+	}
+	return storage.AtomicWriteFile(path, append(text, '\n'))
+}
+
+func readJSON(path string, v any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("read %q: %w", path, err)
+	}
+	return nil
+}

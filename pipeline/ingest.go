@@ -1,0 +1,214 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/surrogaze/surrogaze/predictor"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// annotated is what the ingest stage leaves: the samples of the annotated set, and
+// which of their human maps may be used.
+type annotated struct {
+	source     string // name of the set
+	quarantine string // path of the list of its unusable rows
+	set        *storage.Dataset
+	chosen     map[string]bool // ids whose human map may be used
+	Summary
+}
+
+// Files of the artefacts that hold data sets.
+const (
+	datasetFolder  = "dataset"
+	quarantineName = "quarantine.jsonl"
+	summaryName    = "summary.json"
+)
+
+// layout cuts the pipeline's data sets into row groups that many readers can hold
+// at a time, and files of a size that is handy to copy.
+var layout = storage.Layout{RowGroupBytes: 16 << 20, ShardBytes: 256 << 20}
+
+// openAnnotated opens the annotated set as it is given.
+func (p *Pipeline) openAnnotated() (storage.Source, error) {
+	a := p.cfg.Data.Annotated
+	return storage.OpenFolder(storage.Folder{
+		Root: p.root, Images: a.Images, Labels: a.Labels, Maps: a.Maps, Classes: p.cfg.Data.Classes, Workers: p.workers,
+	})
+}
+
+func (p *Pipeline) annotatedFingerprint(ctx context.Context) (string, error) {
+	source, err := p.openAnnotated()
+	if err != nil {
+		return "", err
+	}
+	return source.Fingerprint(ctx)
+}
+
+// openSources opens the unannotated sets.
+func (p *Pipeline) openSources(ctx context.Context) ([]storage.Source, error) {
+	var sources []storage.Source
+	for _, c := range p.cfg.Data.Unannotated {
+		path := c.Path
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(p.root, path)
+		}
+		s, err := storage.OpenFiles(ctx, storage.Files{
+			Format: c.Format, Path: path, Columns: c.Columns, Classes: p.cfg.Data.Classes, Workers: p.workers,
+		})
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, s)
+	}
+	return sources, nil
+}
+
+func (p *Pipeline) sourcesFingerprint(ctx context.Context) (string, error) {
+	sources, err := p.openSources(ctx)
+	if err != nil || len(sources) == 0 {
+		return "", err
+	}
+	h := sha256.New()
+	for _, s := range sources {
+		sum, err := s.Fingerprint(ctx)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(h, sum)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// pretrainedFingerprint is the hash of the weights that classifiers start from.
+func (p *Pipeline) pretrainedFingerprint() (string, error) {
+	if p.cfg.Classifier.Pretrained == "" {
+		return "", nil
+	}
+	f, err := os.Open(p.cfg.Classifier.Pretrained)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// ingest reads and checks the annotated set.
+func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
+	events := p.events.of(StageIngest)
+	a, _, err := p.artefact(ctx, r, func(d *storage.Draft) error {
+		return p.makeAnnotated(ctx, d, events)
+	})
+	if err != nil {
+		return nil, err
+	}
+	set, err := storage.Open(a.Path(datasetFolder))
+	if err != nil {
+		return nil, err
+	}
+	in := &annotated{
+		source: filepath.Join(p.root, p.cfg.Data.Annotated.Labels), quarantine: a.Path(quarantineName),
+		set: set, Summary: summarise(set),
+	}
+	if err := readJSON(a.Path(summaryName), &in.Excluded); err != nil {
+		return nil, err
+	}
+	in.chosen = chooseHumanMaps(candidates(set), p.cfg.Data.Annotated.HumanMaps, p.cfg.Seed)
+	if err := errors.Join(p.writeConfig(), p.writeQuarantine(in.quarantine)); err != nil {
+		return nil, err
+	}
+	events.end(fmt.Sprintf("%d samples, %d with a human map, %d of these to be used", len(set.Rows()), in.Human, len(in.chosen)))
+	return in, nil
+}
+
+// candidates are the samples whose human maps may be used: those that test
+// classifiers never are.
+func candidates(set *storage.Dataset) []candidate {
+	var list []candidate
+	for _, r := range set.Rows() {
+		if r.HasMap && (r.Split == splitTrain || r.Split == splitVal) {
+			list = append(list, candidate{r.ID, r.Label})
+		}
+	}
+	return list
+}
+
+func (p *Pipeline) makeAnnotated(ctx context.Context, d *storage.Draft, events *stageEvents) error {
+	source, err := p.openAnnotated()
+	if err != nil {
+		return dataError(ctx, err)
+	}
+	events.start(fmt.Sprintf("%d samples of %q", source.Rows(), source.Name()))
+	if err := os.RemoveAll(d.Path(datasetFolder)); err != nil { // of an interrupted try
+		return err
+	}
+	w, err := storage.CreateWith(d.Path(datasetFolder), storage.Schema{Classes: source.Schema().Classes}, layout)
+	if err != nil {
+		return err
+	}
+	bad, err := p.openQuarantine(d, source.Rows())
+	if err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	err = p.writeAnnotated(ctx, source, w, bad, events)
+	if err = errors.Join(err, bad.close()); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return writeJSON(d.Path(summaryName), bad.excluded())
+}
+
+func (p *Pipeline) writeAnnotated(ctx context.Context, source storage.Source, w *storage.Writer, bad *quarantine, events *stageEvents) error {
+	var n int64
+	for s, err := range source.Samples(ctx, 0) {
+		n++
+		events.progress(n, source.Rows(), "samples", s.ID)
+		if row := (*storage.RowError)(nil); errors.As(err, &row) {
+			if err := bad.add(ctx, row); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return dataError(ctx, err)
+		}
+		if s.Split == "" {
+			s.Split = splitOf(p.cfg.Data.Split, p.cfg.Seed, s.ID, s.Group)
+		}
+		if err := w.Append(s); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// examples reads the samples with a human map that may be used, or those with one
+// that may not.
+func (a *annotated) examples(ctx context.Context, usable bool) ([]predictor.Example, error) {
+	var rows []int
+	for i, r := range a.set.Rows() {
+		if r.HasMap && a.chosen[r.ID] == usable {
+			rows = append(rows, i)
+		}
+	}
+	var examples []predictor.Example
+	for s, err := range a.set.Read(ctx, rows) {
+		if err != nil {
+			return nil, err
+		}
+		examples = append(examples, predictor.Example{ID: s.ID, Group: s.Group, Image: s.Image, Map: s.Saliency})
+	}
+	return examples, nil
+}

@@ -1,0 +1,220 @@
+// Package pipeline runs the stages that lead from a few annotated images to
+// classifiers that look where people look:
+//
+//	ingest -> fit -> annotate -> train -> evaluate -> export -> report
+//
+// Every stage but the last leaves artefacts in a store, named by a key that
+// covers all they depend on. A stage whose artefact is there is skipped, one
+// that was interrupted continues in its draft, so that running again after any
+// crash finishes what is left. Results are then laid out in a plain folder.
+//
+// # Determinism
+//
+// On one class of hardware the CPU gives the same bytes in results.csv, data/
+// and models/ whatever the number of workers and however often the run was
+// interrupted.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+
+	"github.com/surrogaze/surrogaze/configs"
+	"github.com/surrogaze/surrogaze/internal/config"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// Stage is a step of the pipeline.
+type Stage string
+
+// The stages in their order.
+const (
+	StageIngest   Stage = "ingest"
+	StageFit      Stage = "fit"
+	StageAnnotate Stage = "annotate"
+	StageTrain    Stage = "train"
+	StageEvaluate Stage = "evaluate"
+	StageExport   Stage = "export"
+	StageReport   Stage = "report"
+)
+
+// Stages are all stages in their order.
+func Stages() []Stage {
+	return []Stage{StageIngest, StageFit, StageAnnotate, StageTrain, StageEvaluate, StageExport, StageReport}
+}
+
+// Options say what a pipeline cannot know by itself.
+type Options struct {
+	// Version is the program's, for manifests and the report.
+	Version string
+	// Hardware describes the machine, for the summary and the report.
+	Hardware string
+	// Command repeats the run, for the report.
+	Command string
+	// Observe is told what happens, one call at a time; it may be nil.
+	Observe func(Event)
+}
+
+// DataError says that the data cannot be used, as opposed to a failure of the
+// machine or of the program.
+type DataError struct{ Err error }
+
+func (e *DataError) Error() string { return e.Err.Error() }
+
+// Unwrap is the reason.
+func (e *DataError) Unwrap() error { return e.Err }
+
+// dataError marks an error as one of the data, unless the context ended.
+func dataError(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return &DataError{err}
+}
+
+// Config is a run's configuration, loaded and validated.
+type Config = config.Config
+
+// LoadConfig reads a configuration file, or a built-in configuration by its name,
+// and lays the overrides ("train.alpha=0.2") over it.
+func LoadConfig(pathOrName string, overrides []string) (*Config, error) {
+	return config.Load(pathOrName, overrides)
+}
+
+// ConfigError says that a configuration cannot be used, with every problem found.
+type ConfigError = config.Error
+
+// Pipeline runs one configuration.
+type Pipeline struct {
+	cfg     *Config
+	options Options
+	store   *storage.Store
+	root    string // of the data
+	workers int
+	events  *events
+}
+
+// New prepares the pipeline of a configuration. Only a built-in data set is
+// written to disk, below the store.
+func New(cfg *Config, options Options) (*Pipeline, error) {
+	if err := validate(cfg); err != nil {
+		return nil, err
+	}
+	store, err := storage.OpenStore(cfg.StoreDir())
+	if err != nil {
+		return nil, err
+	}
+	root, err := configs.Root(cfg.Data.Root, filepath.Join(cfg.StoreDir(), ".data"))
+	if err != nil {
+		return nil, err
+	}
+	workers := cfg.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	return &Pipeline{cfg: cfg, options: options, store: store, root: root, workers: workers, events: newEvents(options.Observe)}, nil
+}
+
+// Out is the folder of the results.
+func (p *Pipeline) Out() string { return p.cfg.OutDir() }
+
+// Run brings the run up to a stage: it makes what is missing of that stage and
+// those before it, and lays the results out. Run(ctx, StageReport) is the whole
+// run. When the context ends, what is under way is kept for the next call and
+// the error is the context's.
+func (p *Pipeline) Run(ctx context.Context, last Stage) (*Result, error) {
+	r, err := p.recipes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	result := &Result{Out: p.Out()}
+	if err := p.stages(ctx, r, last, result); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// stages runs the stages in a row, each on what those before it left.
+func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *Result) error {
+	annotated, err := p.ingest(ctx, r.ingest)
+	if err != nil {
+		return fmt.Errorf("%s: %w", StageIngest, err)
+	}
+	result.Data = annotated.Summary
+	if last == StageIngest {
+		return nil
+	}
+	fitted, err := p.fit(ctx, r.fit, annotated)
+	if err != nil {
+		return fmt.Errorf("%s: %w", StageFit, err)
+	}
+	result.Predictor = fitted.scores
+	if last == StageFit {
+		return nil
+	}
+	data, err := p.annotate(ctx, r.annotate, annotated, fitted)
+	if err != nil {
+		return fmt.Errorf("%s: %w", StageAnnotate, err)
+	}
+	result.Data = data.Summary
+	if last == StageAnnotate {
+		return nil
+	}
+	trained, err := p.train(ctx, r.runs, data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", StageTrain, err)
+	}
+	if last == StageTrain {
+		return nil
+	}
+	evaluated, err := p.evaluate(ctx, r.runs, trained, data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", StageEvaluate, err)
+	}
+	result.Table = evaluated.table
+	if last == StageEvaluate {
+		return nil
+	}
+	if err := p.export(ctx, r.exports, data); err != nil {
+		return fmt.Errorf("%s: %w", StageExport, err)
+	}
+	if last == StageExport {
+		return nil
+	}
+	if err := p.report(ctx, findings{runs: r.runs, fitted: fitted, data: data, trained: trained, evaluated: evaluated}); err != nil {
+		return fmt.Errorf("%s: %w", StageReport, err)
+	}
+	return nil
+}
+
+// artefact returns the published artefact of a recipe, making it if need be. make
+// fills the draft and is called again with the same draft after an interruption.
+func (p *Pipeline) artefact(ctx context.Context, r recipe, make func(*storage.Draft) error) (a *storage.Artefact, made bool, err error) {
+	a, err = p.store.Lookup(r.Kind, r.key)
+	if !errors.Is(err, storage.ErrNotPublished) {
+		return a, false, err
+	}
+	d, err := p.store.AwaitDraft(ctx, r.Kind, r.key)
+	if errors.Is(err, storage.ErrPublished) { // by another process meanwhile
+		a, err = p.store.Lookup(r.Kind, r.key)
+		return a, false, err
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	clock := startClock(d.Path(clockName))
+	if err := make(d); err != nil {
+		return nil, false, errors.Join(err, clock.stop(), d.Close())
+	}
+	if err := clock.stop(); err != nil {
+		return nil, false, errors.Join(err, d.Close())
+	}
+	a, err = d.Publish(storage.Manifest{Recipe: r.Recipe, Program: p.options.Version, Ran: nil})
+	if err != nil {
+		return nil, false, errors.Join(err, d.Close())
+	}
+	return a, true, nil
+}

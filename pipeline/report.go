@@ -1,0 +1,306 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/surrogaze/surrogaze/cyborg"
+	"github.com/surrogaze/surrogaze/internal/metric"
+	"github.com/surrogaze/surrogaze/internal/report"
+	"github.com/surrogaze/surrogaze/predictor"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// findings is all that a report and a summary are made from.
+type findings struct {
+	runs      []run
+	fitted    *fitted
+	data      *annotatedData
+	trained   *trained
+	evaluated *evaluated
+	steps     []Step
+}
+
+// report writes summary.json and report.html.
+func (p *Pipeline) report(ctx context.Context, f findings) error {
+	events := p.events.of(StageReport)
+	events.start("summary.json and report.html")
+	var err error
+	if f.steps, err = p.Plan(ctx); err != nil {
+		return err
+	}
+	if err := writeJSON(p.outPath("summary.json"), p.summaryFile(f)); err != nil {
+		return err
+	}
+	r, err := p.newReport(ctx, f)
+	if err != nil {
+		return err
+	}
+	err = storage.AtomicWrite(p.outPath("report.html"), func(w io.Writer) error { return report.Write(w, r) })
+	if err != nil {
+		return err
+	}
+	events.end(p.outPath("report.html"))
+	return nil
+}
+
+func (p *Pipeline) summaryFile(f findings) summaryFile {
+	s := summaryFile{
+		Name: p.cfg.Name, Version: p.options.Version, Go: runtime.Version(), Hardware: p.options.Hardware,
+		Device: p.cfg.Device, Precision: p.cfg.Precision, Created: time.Now().UTC().Truncate(time.Second),
+		Seconds: map[Stage]Number{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Data: f.data.Summary,
+	}
+	for _, x := range f.steps {
+		s.Seconds[x.Stage] += Number(math.Round(x.Took.Seconds()*10) / 10)
+	}
+	return s
+}
+
+func (p *Pipeline) newReport(ctx context.Context, f findings) (*report.Report, error) {
+	r := &report.Report{
+		Name: p.cfg.Name, Split: p.cfg.Evaluate.Split, Classes: f.data.set.Classes(),
+		Predictor: newPredictorReport(p.cfg.Predictor.Folds, f.fitted),
+		Data:      newDataReport(f.data),
+	}
+	if f.fitted.scores.Torn {
+		r.Warnings = f.fitted.scores.warnings()[:1]
+	}
+	for i, x := range f.runs {
+		r.Runs = append(r.Runs, newRunReport(x, f.trained.models[i].Summary(), f.evaluated.evaluations[i][r.Split]))
+		if j := f.evaluated.evaluations[i][r.Split]; j != nil {
+			r.Images, r.Mapped = j.N, j.CAMs
+		}
+	}
+	var err error
+	if r.Making, err = p.making(f); err != nil {
+		return nil, err
+	}
+	r.Examples, err = p.examples(ctx, f)
+	return r, err
+}
+
+func newRunReport(x run, s cyborg.Summary, j *judgement) report.Run {
+	r := report.Run{Arm: string(x.arm), Index: x.seed, AUC: nan(), Accuracy: nan(), EER: nan(), CAM: nan(), Best: s.Best.Epoch}
+	for _, e := range s.History {
+		epoch := report.Epoch{TrainLoss: e.TrainLoss, ValLoss: nan(), ValAUC: nan()}
+		if e.Validation != nil {
+			epoch.ValLoss, epoch.ValAUC = float64(e.Validation.Loss), float64(e.Validation.AUC)
+		}
+		r.History = append(r.History, epoch)
+	}
+	if j != nil {
+		r.AUC, r.Accuracy, r.EER, r.CAM = float64(j.AUC), float64(j.Accuracy), float64(j.EER), float64(j.CAM)
+		r.ROC = j.roc()
+	}
+	return r
+}
+
+// roc is the curve of a judgement over two classes, nil if there are more or both
+// do not occur.
+func (j *judgement) roc() []metric.ROCPoint {
+	scores, positive := make([]float64, len(j.Samples)), make([]bool, len(j.Samples))
+	for i, s := range j.Samples {
+		if len(s.Scores) != 2 {
+			return nil
+		}
+		scores[i], positive[i] = s.Scores[1], s.Label == 1
+	}
+	if !slices.Contains(positive, true) || !slices.Contains(positive, false) {
+		return nil
+	}
+	return metric.ROC(scores, positive)
+}
+
+func newPredictorReport(folds int, f *fitted) *report.Predictor {
+	s := f.model.Summary()
+	r := &report.Predictor{Train: s.Train, Validation: s.Validation, Best: s.Best.Step}
+	for _, x := range s.History {
+		r.History = append(r.History, report.Point{Step: x.Step, TrainLoss: x.TrainLoss, Loss: x.Loss, CC: x.CC})
+	}
+	if f.scores.Reference != nil {
+		r.Checks = append(r.Checks, newCheck("human maps kept from training", f.scores.Reference))
+	}
+	r.Checks = append(r.Checks, newCheck(fmt.Sprintf("out of fold, at most %d folds by group", folds), f.scores.OutOfFold))
+	return r
+}
+
+func newCheck(how string, r *predictor.Report) report.Check {
+	c := report.Check{
+		HeldOut: how, N: r.Predictor.CC.N, BeatsMean: r.BeatsMean,
+		Predictor: newScores(r.Predictor), MeanMap: newScores(r.MeanMap), Centre: newScores(r.Centre),
+	}
+	for _, x := range r.Images {
+		c.Images = append(c.Images, report.ImageScore{CC: x.CC, Quality: x.Quality})
+	}
+	return c
+}
+
+func newScores(s predictor.Scores) report.Scores {
+	return report.Scores{CC: mean(s.CC), SIM: mean(s.SIM), KL: mean(s.KL), MSE: mean(s.MSE), AUC: mean(s.AUC)}
+}
+
+func mean(a predictor.Average) float64 {
+	if a.N == 0 {
+		return nan()
+	}
+	return a.Mean
+}
+
+func newDataReport(data *annotatedData) report.Data {
+	d := report.Data{Quality: data.quality}
+	for _, c := range data.Counts {
+		d.Counts = append(d.Counts, report.Count{Split: c.Split, Class: c.Class, Source: c.Source, N: c.N})
+	}
+	for _, e := range data.Excluded {
+		d.Excluded = append(d.Excluded, report.Excluded{Reason: e.Reason, N: e.N})
+	}
+	return d
+}
+
+func (p *Pipeline) making(f findings) (report.Making, error) {
+	config, err := p.cfg.YAML()
+	if err != nil {
+		return report.Making{}, err
+	}
+	m := report.Making{Command: p.options.Command, Config: string(config), Facts: []report.Fact{
+		{Name: "surrogaze", Value: p.options.Version},
+		{Name: "Go", Value: runtime.Version()},
+		{Name: "hardware", Value: p.options.Hardware},
+		{Name: "device and precision asked for", Value: p.cfg.Device + ", " + p.cfg.Precision},
+		{Name: "seed", Value: fmt.Sprintf("%d, %d paired runs an arm", p.cfg.Seed, p.cfg.Train.Seeds)},
+	}}
+	for _, stage := range Stages() {
+		s, artefacts := report.Stage{Name: string(stage)}, 0
+		for _, x := range f.steps {
+			if x.Stage == stage {
+				artefacts++
+				s.Key = x.Key
+				s.Took += x.Took
+			}
+		}
+		if artefacts > 1 { // each has a key of its own
+			s.Key = ""
+		}
+		if artefacts > 0 {
+			m.Stages = append(m.Stages, s)
+		}
+	}
+	return m, nil
+}
+
+// examples are images of the judged split with their maps: those with a human map
+// first, the classes in turn.
+func (p *Pipeline) examples(ctx context.Context, f findings) ([]report.Example, error) {
+	rows := exampleRows(f.data.set.Rows(), p.cfg.Evaluate.Split, p.cfg.Report.Examples, p.cfg.Seed)
+	var samples []storage.Sample
+	for s, err := range f.data.set.Read(ctx, rows) {
+		if err != nil {
+			return nil, err
+		}
+		samples = append(samples, s)
+	}
+	examples := make([]report.Example, len(samples))
+	for i, s := range samples {
+		var err error
+		if examples[i], err = newExample(s, f.data.set.Classes()); err != nil {
+			return nil, fmt.Errorf("example %q: %w", s.ID, err)
+		}
+		examples[i].CC = f.fitted.scores.cc(s.ID)
+	}
+	return examples, p.addCAMs(ctx, f, samples, examples)
+}
+
+// exampleRows picks n rows of a split.
+func exampleRows(rows []storage.Row, split string, n int, seed int64) []int {
+	var mapped, others []candidate
+	index := map[string]int{}
+	for i, r := range rows {
+		if r.Split != split || r.Label == storage.NoLabel {
+			continue
+		}
+		index[r.ID] = i
+		if r.HasReference || r.SaliencySource == storage.SourceHuman {
+			mapped = append(mapped, candidate{r.ID, r.Label})
+		} else {
+			others = append(others, candidate{r.ID, r.Label})
+		}
+	}
+	var picked []int
+	for _, list := range [][]candidate{mapped, others} {
+		if room := n - len(picked); room > 0 {
+			for id := range chooseHumanMaps(list, room, seed) {
+				picked = append(picked, index[id])
+			}
+		}
+	}
+	slices.Sort(picked)
+	return picked
+}
+
+func newExample(s storage.Sample, classes []string) (report.Example, error) {
+	e := report.Example{ID: s.ID, Label: className(classes, s.Label), Split: s.Split, CC: nan(), Quality: nan()}
+	var err error
+	if e.Image, err = report.Picture(s.Image.Bytes); err != nil {
+		return e, err
+	}
+	human, predicted := s.Reference, s.Saliency
+	if s.SaliencySource == storage.SourceHuman {
+		human, predicted = s.Saliency, s.Predicted
+	} else {
+		e.Quality = float64(s.SaliencyQuality)
+	}
+	if human.Present() {
+		if e.Human, err = report.Overlay(s.Image.Bytes, human.Bytes); err != nil {
+			return e, err
+		}
+	}
+	if predicted.Present() {
+		e.Predicted, err = report.Overlay(s.Image.Bytes, predicted.Bytes)
+	}
+	return e, err
+}
+
+// addCAMs adds to the examples what the first classifier of every arm looks at.
+func (p *Pipeline) addCAMs(ctx context.Context, f findings, samples []storage.Sample, examples []report.Example) error {
+	for i, x := range f.runs {
+		if x.seed != 0 {
+			continue
+		}
+		maps, err := f.trained.models[i].Maps(ctx, samples, cyborg.Options{Workers: p.workers, Device: p.cfg.Device, Precision: p.cfg.Precision})
+		if err != nil {
+			return err
+		}
+		said := map[string]scored{}
+		if j := f.evaluated.evaluations[i][p.cfg.Evaluate.Split]; j != nil {
+			for _, s := range j.Samples {
+				said[s.ID] = s
+			}
+		}
+		for k, s := range samples {
+			cam, err := newCAM(x, s, maps[k], said[s.ID], f.data.set.Classes())
+			if err != nil {
+				return fmt.Errorf("example %q: %w", s.ID, err)
+			}
+			examples[k].CAMs = append(examples[k].CAMs, cam)
+		}
+	}
+	return nil
+}
+
+func newCAM(x run, s storage.Sample, m cyborg.Map, said scored, classes []string) (report.CAM, error) {
+	c := report.CAM{Arm: string(x.arm), Score: nan(), CC: nan()}
+	var err error
+	if c.Picture, err = report.OverlayMap(s.Image.Bytes, m.W, m.H, m.Pix); err != nil {
+		return c, err
+	}
+	if len(said.Scores) > 0 {
+		best := slices.Index(said.Scores, slices.Max(said.Scores))
+		c.Class, c.Score, c.Right, c.CC = className(classes, int64(best)), said.Scores[best], best == said.Label, float64(said.CAM)
+	}
+	return c, nil
+}

@@ -1,0 +1,125 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/surrogaze/surrogaze/predictor"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// SetOptions say which data set AnnotateSet annotates and how.
+type SetOptions struct {
+	Model   string // a predictor's file
+	In      string // a Parquet or Arrow file, a pattern of them, or a folder
+	Format  string // parquet, arrow or huggingface; "" is told by In
+	Columns map[string]string
+	Out     string  // folder of the new data set
+	Split   string  // of rows that come without
+	MaxBad  float64 // largest share of unusable rows
+	Workers int     // at least 1
+	Batch   int     // images a forward pass; 0 is 16
+	Device  string
+	// Precision is auto, f32 or bf16.
+	Precision string
+	Observe   func(Event)
+}
+
+// AnnotateSet draws a map for every image of a data set by a fitted predictor,
+// without a project around it. The set may be larger than memory. What an
+// interrupted call has finished in Out is kept for the next.
+func AnnotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
+	s, err := annotateSet(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("annotate %q: %w", o.In, err)
+	}
+	return s, nil
+}
+
+func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
+	events := newEvents(o.Observe).of(StageAnnotate)
+	model, key, err := loadPredictor(o.Model)
+	if err != nil {
+		return nil, err
+	}
+	format := o.Format
+	if format == "" {
+		format = formatOf(o.In)
+	}
+	source, err := storage.OpenFiles(ctx, storage.Files{Format: format, Path: o.In, Columns: o.Columns, Workers: o.Workers})
+	if err != nil {
+		return nil, dataError(ctx, err)
+	}
+	for _, column := range source.LeftOut() {
+		events.warn("left out: " + column)
+	}
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+		return nil, err
+	}
+	list, err := storage.OpenQuarantine(filepath.Join(o.Out, quarantineName))
+	if err != nil {
+		return nil, err
+	}
+	bad := &quarantine{list: list, rows: source.Rows(), share: o.MaxBad}
+	events.start(fmt.Sprintf("%d samples of %q", source.Rows(), source.Name()))
+	a := &annotation{
+		model: model, key: key, bad: bad, total: source.Rows(), events: events,
+		options: predictor.Options{Workers: o.Workers, Batch: o.Batch, Device: o.Device, Precision: o.Precision},
+		split:   func(storage.Sample) string { return o.Split },
+	}
+	err = a.write(ctx, o.Out, source.Schema(), nothing, []stream{{source.Name(), source.Samples(ctx, 0)}})
+	if err := errors.Join(err, bad.close()); err != nil {
+		return nil, err
+	}
+	set, err := storage.Open(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	summary := summarise(set)
+	summary.Excluded = bad.excluded()
+	events.end(summary.String())
+	return &summary, nil
+}
+
+// nothing is an empty row of samples.
+func nothing(func(storage.Sample, error) bool) {}
+
+// loadPredictor reads a model and the hash of its file, which names it.
+func loadPredictor(path string) (*predictor.Model, string, error) {
+	model, err := predictor.Load(path)
+	if err != nil {
+		return nil, "", err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return nil, "", err
+	}
+	return model, hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// formatOf tells the format of a data set by its path.
+func formatOf(path string) string {
+	switch filepath.Ext(path) {
+	case ".parquet":
+		return "parquet"
+	case ".arrow", ".arrows", ".ipc", ".feather":
+		return "arrow"
+	}
+	for _, name := range []string{"state.json", "dataset_dict.json", "dataset_info.json"} {
+		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
+			return "huggingface"
+		}
+	}
+	return "parquet"
+}

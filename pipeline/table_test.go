@@ -1,0 +1,57 @@
+package pipeline
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/surrogaze/surrogaze/cyborg"
+)
+
+// twoArms are evaluations of none (AUC .5, .6, .7) and combined (.8, 1, .9).
+func twoArms() ([]run, []evaluation) {
+	var runs []run
+	var found []evaluation
+	for seed, auc := range [][2]Number{{.5, .8}, {.6, 1}, {.7, .9}} {
+		for i, arm := range []cyborg.Arm{cyborg.None, cyborg.Combined} {
+			runs = append(runs, run{arm: arm, seed: seed})
+			found = append(found, evaluation{"test": {N: 10, AUC: auc[i], Accuracy: auc[i], CAM: Number(nan())}})
+		}
+	}
+	return runs, found
+}
+
+func TestDifferencesToNoneArePairedBySeed(t *testing.T) {
+	runs, found := twoArms()
+	row := newTable("test", runs, found).Arms[1]
+	// Differences .3, .4, .2: mean .3, sd .1; t(.975, 2) = 4.302653, so the
+	// interval's half is 4.302653 * .1 / sqrt(3) = .2484138.
+	for _, x := range []struct {
+		name      string
+		got, want float64
+	}{
+		{"mean", float64(row.AUC), .9}, {"sd", float64(row.SD), .1}, {"difference", float64(row.Difference), .3},
+		{"low", float64(row.Low), .3 - .2484138}, {"high", float64(row.High), .3 + .2484138},
+	} {
+		if math.Abs(x.got-x.want) > 1e-6 {
+			t.Errorf("%s is %v, want %v", x.name, x.got, x.want)
+		}
+	}
+}
+
+func TestTheTableShowsADashForWhatIsNotDefined(t *testing.T) {
+	runs, found := twoArms()
+	var b strings.Builder
+	if err := newTable("test", runs, found).Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	for _, want := range []string{"none", "3", "0.600", "0.100", "-"} {
+		if !strings.Contains(lines[1], want) {
+			t.Errorf("line %q lacks %q", lines[1], want)
+		}
+	}
+	if strings.Contains(b.String(), "NaN") {
+		t.Errorf("found NaN in\n%s", b.String())
+	}
+}
