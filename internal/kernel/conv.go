@@ -50,7 +50,8 @@ func ConvBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
 	if g.Groups > 1 {
 		return groupedBackwardData(e, g, dx, dy, w)
 	}
-	var packs, products []Phase
+	var parts []turned
+	var products []Phase
 	at := 0
 	for i := range min(g.StrideH, g.In.H) {
 		rows, us := backwardAxis(i, g.In.H, g.KernelH, g.StrideH, g.PadH, g.DilationH)
@@ -62,11 +63,17 @@ func ConvBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
 			p := newProduct(e, at, newGather(e, g.OutShape(), false, rows, cols, productPixels), g.In, to, dx, dy, Epilogue{})
 			at = p.end()
 			p.origin = (i*g.In.W + j) * Block
-			packs = append(packs, p.packTurned(g, w, us, vs))
+			part := turned{product: p}
+			for _, u := range us {
+				for _, v := range vs {
+					part.taps = append(part.taps, u*g.KernelW+v)
+				}
+			}
+			parts = append(parts, part)
 			products = append(products, p.phase())
 		}
 	}
-	return []Phase{together(packs), together(products)}
+	return []Phase{packTurned(e, g, w, parts), together(products)}
 }
 
 // together runs the tasks of several phases as one.
@@ -129,41 +136,31 @@ func (p *product) packRows(w []float32, n, block int) {
 	}
 }
 
-// packTurned packs the filters' taps us, vs as steps (k, u, v) of lanes c.
-func (p *product) packTurned(g op.Conv, w []float32, us, vs []int) Phase {
+// turned is a product of some of the filters' taps.
+type turned struct {
+	*product
+	taps []int // by their place in a filter
+}
+
+// packTurned packs the filters as steps (k, tap) of lanes c.
+func packTurned(e *Env, g op.Conv, w []float32, parts []turned) Phase {
 	const perTask = 32 // output channels
 	size := g.KernelH * g.KernelW
-	var places []int // of the taps in a filter
-	for _, u := range us {
-		for _, v := range vs {
-			places = append(places, u*g.KernelW+v)
-		}
-	}
-	parts := ceil(g.Out, perTask)
-	return Phase{Tasks: Blocks(g.In.C) * parts, Run: func(task, _ int) {
-		block, first := task/parts, task%parts*perTask
-		lanes := p.lanesOf(block)
-		last := min(first+perTask, g.Out)
-		dst := p.weights(block)[first*len(places)*Block : last*len(places)*Block]
-		if lanes < Block {
-			clear(dst)
-		}
-		for k := first; k < last; k++ {
-			src := w[(k*g.In.C+block*Block)*size:][:lanes*size]
-			switch {
-			case size == 1:
-				copy(dst, src)
-			case len(places) == size:
-				p.transpose(dst, Block, src, size, lanes, size)
-			default:
-				for i, at := range places {
-					for l := range dst[i*Block:][:lanes] {
-						dst[i*Block+l] = src[at]
-						at += size
-					}
+	e.reserve(size * Block)
+	tasks := ceil(g.Out, perTask)
+	return Phase{Tasks: Blocks(g.In.C) * tasks, Run: func(task, worker int) {
+		block, first := task/tasks, task%tasks*perTask
+		lanes := parts[0].lanesOf(block)
+		filter := e.scratch[worker][:size*Block] // (tap, c)
+		clear(filter)
+		for k := first; k < min(first+perTask, g.Out); k++ {
+			parts[0].transpose(filter, Block, w[(k*g.In.C+block*Block)*size:], size, lanes, size)
+			for _, p := range parts {
+				dst := p.weights(block)[k*len(p.taps)*Block:]
+				for i, tap := range p.taps {
+					copy(dst[i*Block:][:Block], filter[tap*Block:])
 				}
 			}
-			dst = dst[len(places)*Block:]
 		}
 	}}
 }

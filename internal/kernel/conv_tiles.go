@@ -86,6 +86,10 @@ func (t *tiles) advance(blocks int) {
 // transpose is dst[i*dstStride+l] = src[l*srcStride+i] for rows l and columns i
 // of src.
 func (m *multiplier) transpose(dst []float32, dstStride int, src []float32, srcStride, rows, cols int) {
+	if srcStride == 1 && cols == 1 {
+		copy(dst, src[:rows])
+		return
+	}
 	const side = 8
 	done := 0 // rows
 	if m.squares != nil && cols >= side {
