@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"time"
 )
 
@@ -107,6 +108,11 @@ func parseManifest(text []byte) (Manifest, error) {
 	}
 	if key != m.Key {
 		return m, fmt.Errorf("key %.12s, but what it was made from has key %.12s", m.Key, key)
+	}
+	for _, f := range m.Files {
+		if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
+			return m, fmt.Errorf("file %q, want a path inside the artefact", f.Path)
+		}
 	}
 	return m, nil
 }
