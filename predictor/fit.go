@@ -44,7 +44,8 @@ type Point struct {
 // with the same weights to the bit. A finished fit returns at once. progress,
 // which may be nil, is called after every step.
 //
-// An example that cannot be decoded is an *ExampleError.
+// All examples stay in memory, reduced to sides of about twice Config.Size: some
+// 28 Size² bytes each. One that cannot be decoded is an *ExampleError.
 func Fit(ctx context.Context, cfg Config, train, val []Example, dir string, progress func(Progress)) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
