@@ -35,7 +35,7 @@ func peakAVX512(rounds int)
 // multipliers of the instruction sets that have one of their own.
 var multipliers = map[ISA]*multiplier{
 	AVX2:   {depth: 320, spans: []span{{1, tilesAVX21}}, squares: transposeAVX2},
-	AVX512: {depth: 128, spans: []span{{4, tilesAVX5124}, {2, tilesAVX5122}, {1, tilesAVX5121}}, squares: transposeAVX2},
+	AVX512: {depth: 144, spans: []span{{4, tilesAVX5124}, {2, tilesAVX5122}, {1, tilesAVX5121}}, squares: transposeAVX2},
 }
 
 // peaks of the instruction sets, 24 registers a round.

@@ -279,3 +279,35 @@ func TestRunningAConvolutionAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Kernels for several channel blocks at a time run where instruction sets have
+// the registers; what leads up to them runs everywhere.
+func TestProductsOfSeveralChannelBlocksAreThoseOfEach(t *testing.T) {
+	several := func(n int) span {
+		return span{n, func(t *tiles) {
+			u := *t
+			for i := range n {
+				if i > 0 {
+					u.advance(1)
+				}
+				tilesGeneric(&u)
+			}
+		}}
+	}
+	const steps, blocks = 3, 7
+	d := newDraw(1)
+	x, w, add, bias := d.values(40), d.values(blocks*steps*Block), d.values(blocks*tileRows*Block), d.values(blocks*Block)
+	product := func(spans ...span) []float32 {
+		m := multiplier{depth: steps, spans: spans}
+		y := make([]float32, len(add))
+		m.run(&tiles{
+			x: x, w: w, y: y, add: add, bias: bias,
+			rows: []int32{0, 5, 10, 15, 20, 25}, outs: []int32{0, 80, 16, 64, 32, 48}, steps: []int32{0, 7, 3},
+			wBlock: steps * Block, yBlock: tileRows * Block,
+		}, blocks)
+		return y
+	}
+	if want, got := product(span{1, tilesGeneric}), product(several(4), several(2), several(1)); !slices.Equal(got, want) {
+		t.Errorf("7 blocks as 4, 2 and 1: %v, want %v", got, want)
+	}
+}
