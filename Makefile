@@ -11,16 +11,14 @@ ci: ## everything that a clone must pass
 test:
 	go test ./...
 
-lint: ## wants golangci-lint of the version in .ci/run
-	gofmt -l .
-	go vet ./...
-	golangci-lint run
+lint:
+	bash .ci/run format vet lint
 
 race:
-	go test -race -short ./...
+	bash .ci/run race
 
 noasm: ## the Go kernels alone
-	go test -tags noasm -short ./...
+	bash .ci/run noasm
 
 generate: ## assembly, schema, documentation of the configuration
 	go generate ./...
@@ -43,7 +41,7 @@ memory: ## a data set four times as large as the memory limit
 	SURROGAZE_MEMORY=1 go test -run Memory -timeout 1h -v ./cmd/surrogaze
 
 readback: ## exports read by the libraries that they are for
-	bench/readback/run
+	bash .ci/run readback
 
 report: ## docs/images/report.png, of the run in RUN
 	mkdir -p docs/images
