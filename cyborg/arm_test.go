@@ -1,11 +1,14 @@
 package cyborg
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/surrogaze/surrogaze/internal/raster"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
@@ -59,6 +62,32 @@ func TestArmsAreParsedByName(t *testing.T) {
 	}
 	if _, err := ParseArm("all"); err == nil {
 		t.Error("an unknown arm is accepted")
+	}
+}
+
+func TestTheMeanIsOverTheMapsOfAllTrainingSamples(t *testing.T) {
+	samples := mixed(t, 2*kinds)
+	d := opened(t, dataset(t, smallRows, samples), tiny(), 0)
+	if err := d.loadMean(context.Background(), 2); err != nil {
+		t.Fatal(err)
+	}
+	want := make([]float64, 20*20)
+	for _, s := range samples {
+		if s.Split != trainSplit || s.Label == storage.NoLabel || !shows(t, s) {
+			continue
+		}
+		p, err := raster.DecodeMap(s.Saliency.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range areaMean(p, 20) {
+			want[i] += v / 11 // 12 samples, one without a label; those without a map add nothing
+		}
+	}
+	for i, v := range d.mean.Pix {
+		if math.Abs(float64(v)-want[i]) > 1e-6 {
+			t.Fatalf("value %d is %v, want %v", i, v, want[i])
+		}
 	}
 }
 

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/surrogaze/surrogaze/internal/raster"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -41,6 +39,10 @@ func (e *SampleError) Error() string { return fmt.Sprintf("sample %q: %v", e.ID,
 // Unwrap is the reason.
 func (e *SampleError) Unwrap() error { return e.Err }
 
+// mostClasses bounds the classes of a set without class names, whose labels may be
+// anything.
+const mostClasses = 1 << 16
+
 // OpenData makes a data set ready for the network of a configuration. Decoded
 // images and maps, reduced to what the network can see of them, stay in memory up
 // to budget bytes, first come, first kept; the others are decoded each time they
@@ -55,6 +57,9 @@ func OpenData(set *storage.Dataset, cfg Config, budget int64) (*Data, error) {
 	d := &Data{set: set, size: cfg.Size, classes: set.Classes(), cache: cache{budget: budget, held: map[guide]decoded{}}}
 	if len(d.classes) == 0 {
 		for _, r := range set.Rows() {
+			if r.Label >= mostClasses {
+				return nil, fmt.Errorf("data set %q: sample %q: label %d without a class name, want below %d", set.Dir(), r.ID, r.Label, mostClasses)
+			}
 			for int64(len(d.classes)) <= r.Label {
 				d.classes = append(d.classes, strconv.Itoa(len(d.classes)))
 			}
@@ -281,120 +286,4 @@ func decodeMap(e storage.Encoded, size int) (*raster.Plane, error) {
 		return nil, nil
 	}
 	return raster.ReduceMap(p, size), nil
-}
-
-// loadMean makes the mean of the combined maps of all training samples. It looks
-// at each once, whatever their number.
-func (d *Data) loadMean(ctx context.Context, workers int) error {
-	d.meanLock.Lock()
-	defer d.meanLock.Unlock()
-	if d.mean != nil {
-		return nil
-	}
-	combined := newPlan(Combined, d.set, 0)
-	var items []item
-	for row := range combined.rows {
-		if combined.keep(row) {
-			items = append(items, item{-1, combined.guide(row)})
-		}
-	}
-	sum := make([]float64, d.size*d.size)
-	var batch []source
-	add := func() error {
-		maps, err := d.squares(ctx, batch, workers)
-		for _, m := range maps {
-			for i, v := range m {
-				sum[i] += float64(v)
-			}
-		}
-		batch = batch[:0]
-		return err
-	}
-	for s, err := range d.read(ctx, items) {
-		if err != nil {
-			return err
-		}
-		if batch = append(batch, s); len(batch) == 64 {
-			if err := add(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := add(); err != nil {
-		return err
-	}
-	mean := raster.NewPlane(d.size, d.size)
-	for i, v := range sum {
-		mean.Pix[i] = float32(v / float64(max(len(items), 1)))
-	}
-	d.mean = mean
-	return nil
-}
-
-// squares decodes maps side by side and squeezes them into squares; those that
-// are blank are nil.
-func (d *Data) squares(ctx context.Context, sources []source, workers int) ([][]float32, error) {
-	maps := make([][]float32, len(sources))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(workers)
-	for i, s := range sources {
-		group.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			m, err := d.decode(s)
-			if err == nil && m.human != nil {
-				maps[i] = make([]float32, d.size*d.size)
-				raster.ResizeMap(maps[i], d.size, d.size, m.human)
-			}
-			return err
-		})
-	}
-	return maps, group.Wait()
-}
-
-// cache keeps pixels until its budget is spent. It lets nothing go again: an
-// epoch needs everything once, so whatever would be let go is as good as what
-// comes for it.
-type cache struct {
-	mu     sync.RWMutex
-	budget int64
-	held   map[guide]decoded
-}
-
-func (c *cache) get(g guide) (decoded, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	m, ok := c.held[g]
-	return m, ok
-}
-
-// getOr decodes what the cache does not have, and keeps it while there is room.
-func (c *cache) getOr(g guide, decode func() (decoded, error)) (decoded, error) {
-	if m, ok := c.get(g); ok {
-		return m, nil
-	}
-	m, err := decode()
-	if err != nil {
-		return m, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, held := c.held[g]; !held && m.bytes() <= c.budget {
-		c.held[g] = m
-		c.budget -= m.bytes()
-	}
-	return m, nil
-}
-
-// bytes is the memory that an entry takes.
-func (m decoded) bytes() int64 {
-	n := int64(128)
-	if m.image != nil {
-		n += int64(len(m.image.Pix))
-	}
-	if m.human != nil {
-		n += 4 * int64(len(m.human.Pix))
-	}
-	return n
 }

@@ -100,13 +100,11 @@ func (m *Model) evaluate(ctx context.Context, data *Data, split string, options 
 	if err != nil {
 		return nil, err
 	}
-	grid := p.members[0].grid
-	e := &Evaluation{Split: split, N: len(items), Unlabelled: unlabelled, Samples: make([]Scored, len(items)), MeanCAM: newMap(grid)}
-	losses := make([]float64, len(items))
-	mean := newMeanOfMaps(grid)
+	e := &Evaluation{Split: split, N: len(items), Unlabelled: unlabelled, Samples: make([]Scored, len(items)), MeanCAM: newMap(p.grid)}
+	losses, mean := make([]float64, len(items)), newMeanOfMaps(p.grid)
 	err = p.each(ctx, data.read(ctx, items), data.decode, func(i int, d decoded, r result) {
 		row := data.set.Rows()[items[i].row]
-		s := Scored{ID: row.ID, Label: int(row.Label), CC: agreement(r.cam, grid, d.human)}
+		s := Scored{ID: row.ID, Label: int(row.Label), CC: agreement(r.cam, p.grid, d.human)}
 		s.Scores, losses[i] = judge(r.logits, s.Label)
 		e.Samples[i] = s
 		mean.add(r.cam)
@@ -198,7 +196,7 @@ func (m *Model) Maps(ctx context.Context, samples []storage.Sample, options Opti
 		}
 		return decoded{image: image}, err
 	}, func(i int, _ decoded, r result) {
-		maps[i] = newMap(p.members[0].grid)
+		maps[i] = newMap(p.grid)
 		copy(maps[i].Pix, r.cam)
 	})
 	if err != nil {

@@ -250,6 +250,16 @@ func TestMapsOfASampleThatCannotBeDecodedNameIt(t *testing.T) {
 	}
 }
 
+func TestTheStepScheduleCountsEpochs(t *testing.T) {
+	o := Optimizer{Schedule: "step", StepEpochs: 12, Gamma: 0.1}
+	if got := o.schedule(91.05).Every; got != 1093 { // 12 epochs of 1821 samples, 20 a step
+		t.Errorf("the rate falls each %d steps, want 1093", got)
+	}
+	if got := o.schedule(0.01).Every; got != 1 {
+		t.Errorf("the rate falls each %d steps, want 1", got)
+	}
+}
+
 func TestAllProblemsOfAConfigurationAreReported(t *testing.T) {
 	if err := DefaultConfig().Validate(); err != nil {
 		t.Errorf("the default configuration: %v", err)

@@ -16,6 +16,7 @@ import (
 type panel struct {
 	members []*member
 	batch   int
+	grid    int // side of the CAM; 0 without
 }
 
 // member is one of a panel.
@@ -23,7 +24,7 @@ type member struct {
 	program *nn.Program
 	cfg     Config
 	classes int
-	grid    int // side of the CAM; 0 without
+	grid    int // of the panel
 }
 
 // result is what the network says of an image.
@@ -37,23 +38,23 @@ func newPanel(cfg Config, params *nn.Params, classes, n, batch int, withCAM bool
 	p := &panel{batch: max(min(batch, n), 1)}
 	members := max(1, min(options.Workers, (n+p.batch-1)/p.batch))
 	options.Workers = 1
+	if withCAM {
+		net, err := cfg.network()
+		if err != nil {
+			return nil, err
+		}
+		p.grid = net.Grid(cfg.Size)
+	}
 	for range members {
 		g, err := evaluationGraph(cfg, params, classes, p.batch, withCAM)
 		if err != nil {
 			return nil, err
 		}
-		m := &member{cfg: cfg, classes: classes}
-		if m.program, err = nn.Compile(g, options); err != nil {
+		program, err := nn.Compile(g, options)
+		if err != nil {
 			return nil, err
 		}
-		if withCAM {
-			net, err := cfg.network()
-			if err != nil {
-				return nil, err
-			}
-			m.grid = net.Grid(cfg.Size)
-		}
-		p.members = append(p.members, m)
+		p.members = append(p.members, &member{program, cfg, classes, p.grid})
 	}
 	return p, nil
 }
