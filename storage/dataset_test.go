@@ -20,8 +20,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// sampleEqual takes two NaN qualities for equal.
-var sampleEqual = cmpopts.EquateNaNs()
+// sampleEqual takes two NaN qualities for equal. It compares bytes as a whole,
+// which is much faster than one by one.
+var sampleEqual = cmp.Options{cmpopts.EquateNaNs(), cmp.Comparer(func(a, b []byte) bool {
+	return (a == nil) == (b == nil) && bytes.Equal(a, b)
+})}
 
 func writeSet(t testing.TB, dir string, schema Schema, layout Layout, samples []Sample) {
 	t.Helper()
@@ -183,20 +186,9 @@ func TestTheSameSamplesGiveTheSameBytes(t *testing.T) {
 }
 
 // folder maps the names of the files in a data set to their content.
-func folder(t testing.TB, dir string) map[string][]byte {
+func folder(t testing.TB, dir string) map[string]string {
 	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(dir, dataFolder))
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{}
-	for _, e := range entries {
-		files[e.Name()], err = os.ReadFile(filepath.Join(dir, dataFolder, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return files
+	return tree(t, filepath.Join(dir, dataFolder))
 }
 
 func TestRowGroupsAndShardsAreCutByBytes(t *testing.T) {

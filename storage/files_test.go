@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -420,4 +421,42 @@ func TestAFlippedByteIsAnErrorAndNoPanic(t *testing.T) {
 			readForeign(Files{Format: c.format, Path: path}) // it need not notice
 		}
 	}
+}
+
+func TestForeignSetsAreReadInAQuarterOfTheirSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes 48 MB")
+	}
+	// One row group of 48 MB: only reading page by page stays within 12 MB.
+	dir := t.TempDir()
+	const rows, size = 96, 512 << 10
+	image := append(pngImage(t, 8, 4, 1), make([]byte, size)...)
+	samples := make([]Sample, rows)
+	for i := range samples {
+		samples[i] = Sample{ID: fmt.Sprint(i), Image: Encoded{Bytes: image}, Label: NoLabel, Split: "train", SaliencyQuality: NoQuality()}
+	}
+	writeSet(t, dir, Schema{}, Layout{RowGroupBytes: 1 << 30, ShardBytes: 1 << 30}, samples)
+	s := openFiles(t, Files{Format: "parquet", Path: dir})
+	samples = nil
+	n, most := 0, uint64(0)
+	before := heapInUse()
+	for _, err := range s.Samples(context.Background(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n%8 == 0 {
+			most = max(most, heapInUse())
+		}
+	}
+	if limit := uint64(rows * size / 4); n != rows || most > before+limit {
+		t.Errorf("%d rows with %d bytes of heap beyond the %d before, want %d rows with at most %d", n, most-before, before, rows, limit)
+	}
+}
+
+// heapInUse is the size of what the garbage collector cannot free.
+func heapInUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

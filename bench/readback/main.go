@@ -51,7 +51,7 @@ func write(dir string) error {
 	}
 	set := filepath.Join(dir, "set")
 	// Several row groups and shards a split.
-	w, err := storage.CreateWith(set, schema, storage.Layout{RowGroupBytes: 4000, ShardBytes: 8000})
+	w, err := storage.CreateWith(set, schema, storage.Layout{RowGroupBytes: 3000, ShardBytes: 4000})
 	if err != nil {
 		return err
 	}
