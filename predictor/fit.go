@@ -36,7 +36,8 @@ type Point struct {
 // Fit trains a predictor on examples with human maps and returns the checkpoint
 // that does best on the validation examples, on which it also calibrates the
 // quality estimate. Without validation examples it takes Config.ValidationShare
-// of the training examples, in whole groups; Summary counts them.
+// of the training examples, in whole groups unless there is only one; Summary
+// counts them.
 //
 // The folder dir, made if need be, holds the fit's checkpoints. A fit that was
 // killed, or whose context ended (the error then is the context's), continues
