@@ -29,6 +29,5 @@
 // The loss is CYBORG's (arXiv 2112.00686), extended to batches in which maps are
 // missing: where every image has a map, the two are equal. The published CAM is
 // of the predicted class, later work of the same group takes the true one; so
-// does [DefaultConfig], because early in training the predicted class is often
-// the wrong one and its map says little.
+// does [DefaultConfig], because the project's study of small image sets did.
 package cyborg
