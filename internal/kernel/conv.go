@@ -34,11 +34,11 @@ func ConvForwardPlanar(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phas
 
 func convForward(e *Env, g op.Conv, planar bool, y, x, w []float32, ep Epilogue) []Phase {
 	out := g.OutShape()
-	p := newProduct(e, 0, newGather(e, g.In, planar, forwardRows(g), forwardCols(g), productPixels), out, blockedLayout(out), y, x, ep)
-	depth := len(p.elements)
+	p := newProduct(e, 0, newGather(e, g.In, planar, forwardRows(g), forwardCols(g), productPixels, multiplierOf(e.ISA).depth), out, blockedLayout(out), y, x, ep)
+	n := p.elements()
 	pack := Phase{Tasks: Blocks(g.Out), Run: func(block, _ int) {
 		p.packBias(block)
-		p.packRows(w, depth, block)
+		p.packRows(w, n, block)
 	}}
 	return []Phase{pack, p.phase()}
 }
@@ -60,7 +60,7 @@ func ConvBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
 			to := blockedLayout(g.In)
 			to.line *= g.StrideH
 			to.pixel *= g.StrideW
-			p := newProduct(e, at, newGather(e, g.OutShape(), false, rows, cols, productPixels), g.In, to, dx, dy, Epilogue{})
+			p := newProduct(e, at, newGather(e, g.OutShape(), false, rows, cols, productPixels, multiplierOf(e.ISA).depth), g.In, to, dx, dy, Epilogue{})
 			at = p.end()
 			p.origin = (i*g.In.W + j) * Block
 			part := turned{product: p}

@@ -73,7 +73,8 @@ func (l layout) offsets(images, lines, columns int) []int32 {
 // gather is how a convolution reads its source, strip by strip: whole images,
 // or lines of one image. A strip is copied into a frame that has the zeros
 // around it, the channel blocks close together, and no pixels that no tap meets.
-// A planar source that needs no zeros is read where it is.
+// A planar source that needs no zeros is read where it is. The frame holds one
+// piece of the elements' planes at a time.
 type gather struct {
 	shape      op.Shape // of the source
 	lanes      int      // of a plane
@@ -83,23 +84,32 @@ type gather struct {
 	frame      layout // of units, or of the source's pixels
 	unitRow    int    // of the source, to a line of the frame
 	unitCol    int
-	images     int // of a strip
-	lines      int // of a strip
-	pixels     []int32
-	elements   []int32
+	images     int     // of a strip
+	lines      int     // of a strip
+	pixels     []int32 // offsets in the frame
+	pieces     []piece
+}
+
+// piece is some of the elements (c, u, v) that a filter looks at, in order.
+type piece struct {
+	first    int     // element
+	from, to int     // planes
+	elements []int32 // offsets in the frame
 }
 
 // frameSize is about what a frame may hold, so that it stays in the second
 // level cache.
-const frameSize = 96 << 10
+const frameSize = 48 << 10
 
-// newGather divides the source into strips of about a number of output pixels.
-func newGather(e *Env, s op.Shape, planar bool, rows, cols axis, pixels int) *gather {
+// newGather divides the source into strips of about a number of output pixels,
+// and the elements into pieces of at most about a number.
+func newGather(e *Env, s op.Shape, planar bool, rows, cols axis, pixels, elements int) *gather {
 	g := &gather{shape: s, lanes: Block, rows: rows, cols: cols, source: blockedLayout(s), unitRow: rows.unit(), unitCol: cols.unit()}
 	if planar {
 		g.lanes, g.source = 1, planarLayout(s)
 	}
 	g.direct = planar && rows.inside(s.H) && cols.inside(s.W)
+	g.cut(elements)
 	g.divide(pixels)
 	if g.direct {
 		g.frame, g.unitRow, g.unitCol = g.source, 1, 1
@@ -114,16 +124,46 @@ func newGather(e *Env, s op.Shape, planar bool, rows, cols axis, pixels int) *ga
 	return g
 }
 
+// taps is the number of elements of a channel, and elements that of all.
+func (g *gather) taps() int     { return len(g.rows.taps) * len(g.cols.taps) }
+func (g *gather) elements() int { return g.shape.C * g.taps() }
+
+// cut makes the pieces: of whole planes, or else of whole channels, where they
+// are small enough.
+func (g *gather) cut(most int) {
+	n, unit := g.elements(), max(g.taps(), 1)
+	switch {
+	case unit*g.lanes <= most:
+		unit *= g.lanes
+	case unit > most:
+		unit = 1
+	}
+	size := even(ceil(max(n, 1), unit), most/unit) * unit
+	plane := max(g.taps(), 1) * g.lanes
+	for first := 0; first == 0 || first < n; first += size {
+		last := min(first+size, n)
+		g.pieces = append(g.pieces, piece{first: first, from: first / plane, to: ceil(last, plane), elements: make([]int32, last-first)})
+	}
+}
+
+// planes is the largest number that a piece has.
+func (g *gather) planes() (most int) {
+	for _, c := range g.pieces {
+		most = max(most, c.to-c.from)
+	}
+	return most
+}
+
 // place finds where pixels and elements lie in the frame.
 func (g *gather) place() {
 	f := g.frame
 	g.pixels = layout{0, f.image, g.rows.step / g.unitRow * f.line, g.cols.step / g.unitCol * f.pixel}.offsets(g.images, g.lines, g.cols.outputs)
-	for c := range g.shape.C {
-		for _, u := range g.rows.taps {
-			for _, v := range g.cols.taps {
-				down, right := (u-g.rows.first())/g.unitRow, (v-g.cols.first())/g.unitCol
-				g.elements = append(g.elements, int32(c/g.lanes*f.plane+c%g.lanes+down*f.line+right*f.pixel))
-			}
+	for _, p := range g.pieces {
+		for i := range p.elements {
+			c, tap := (p.first+i)/g.taps(), (p.first+i)%g.taps()
+			down := (g.rows.taps[tap/len(g.cols.taps)] - g.rows.first()) / g.unitRow
+			right := (g.cols.taps[tap%len(g.cols.taps)] - g.cols.first()) / g.unitCol
+			p.elements[i] = int32((c/g.lanes-p.from)*f.plane + c%g.lanes + down*f.line + right*f.pixel)
 		}
 	}
 }
@@ -132,7 +172,7 @@ func (g *gather) place() {
 func (g *gather) divide(pixels int) {
 	line := g.planes() * g.lanes * g.cols.span(g.cols.outputs) // of the frame
 	all := line * g.rows.span(g.rows.outputs)
-	if g.direct || len(g.rows.taps) == 0 {
+	if g.direct || g.taps() == 0 {
 		line, all = 0, 0
 	}
 	g.lines = g.rows.outputs
@@ -150,13 +190,11 @@ func (g *gather) divide(pixels int) {
 // even is the size of parts of n that are at most most, as equal as they can
 // be, and at least 1.
 func even(n, most int) int {
-	most = min(max(most, 1), n)
+	most = max(min(most, n), 1)
 	return ceil(n, ceil(n, most))
 }
 
 func ceil(a, b int) int { return (a + b - 1) / b }
-
-func (g *gather) planes() int { return ceil(g.shape.C, g.lanes) }
 
 // strip is some images, and some lines of each.
 type strip struct{ image, images, line, lines int }
@@ -174,21 +212,21 @@ func (g *gather) strip(i int) strip {
 	return s
 }
 
-// load returns a strip's source, in which pixels and elements are offsets. It
-// has the planes in [from, to) only.
-func (g *gather) load(frame, src []float32, s strip, from, to int) []float32 {
+// load returns a strip's source, in which pixels and the piece's elements are
+// offsets.
+func (g *gather) load(frame, src []float32, s strip, c piece) []float32 {
 	top, left := s.line*g.rows.step+g.rows.first(), g.cols.first()
 	switch {
-	case len(g.elements) == 0:
+	case len(c.elements) == 0:
 		return nil
 	case g.direct:
-		return src[s.image*g.source.image+top*g.source.line+left*g.source.pixel:]
+		return src[c.from*g.source.plane+s.image*g.source.image+top*g.source.line+left*g.source.pixel:]
 	}
-	for p := from; p < to; p++ {
+	for p := c.from; p < c.to; p++ {
 		for n := range s.images {
 			image := src[p*g.source.plane+(s.image+n)*g.source.image:]
 			for i := range g.rows.span(s.lines) {
-				line := frame[p*g.frame.plane+n*g.frame.image+i*g.frame.line:][:g.frame.line]
+				line := frame[(p-c.from)*g.frame.plane+n*g.frame.image+i*g.frame.line:][:g.frame.line]
 				if at := top + i*g.unitRow; at < 0 || at >= g.shape.H {
 					clear(line)
 				} else {

@@ -26,7 +26,6 @@ type product struct {
 	origin    int      // of the first of them
 	at        int      // of the packed weights and bias in shared memory
 	perTask   int      // channel blocks
-	chunk     int      // steps
 	full      band
 	short     band // of a strip that is smaller than the others
 	perWorker []tiles
@@ -49,7 +48,6 @@ func newProduct(e *Env, at int, g *gather, shape op.Shape, result layout, y, x [
 		p.short = band{wholeTiles(g.pixels[:n]), wholeTiles(outs[:n])}
 	}
 	p.perTask = even(p.blocks(), min(p.blocks()/ceil(enoughTasks, g.strips()), productResult/(Block*len(g.pixels))))
-	p.chunk = g.chunk(p.depth)
 	return p
 }
 
@@ -62,38 +60,23 @@ func wholeTiles(list []int32) []int32 {
 	return list
 }
 
-// chunk is the number of elements, at most about most, after which to pause:
-// whole planes, or else whole channels, if they are few enough.
-func (g *gather) chunk(most int) int {
-	n, unit := len(g.elements), len(g.rows.taps)*len(g.cols.taps)
-	switch {
-	case n <= most:
-		return max(n, 1)
-	case unit*g.lanes <= most:
-		unit *= g.lanes
-	case unit > most:
-		unit = 1
-	}
-	return even(ceil(n, unit), most/unit) * unit
-}
-
 func (p *product) blocks() int { return Blocks(p.shape.C) }
 
 // lanesOf is the number of channels in a block.
 func (p *product) lanesOf(block int) int { return min(Block, p.shape.C-block*Block) }
 
 // end is where its shared memory ends.
-func (p *product) end() int { return p.at + (len(p.elements)+1)*Block*p.blocks() }
+func (p *product) end() int { return p.at + (p.elements()+1)*Block*p.blocks() }
 
 // weights is the place of a block's packed weights: Block lanes an element.
 func (p *product) weights(block int) []float32 {
-	size := len(p.elements) * Block
+	size := p.elements() * Block
 	return p.env.shared[p.at+block*size:][:size]
 }
 
 // bias is the place of the packed biases.
 func (p *product) bias() []float32 {
-	return p.env.shared[p.at+p.blocks()*len(p.elements)*Block:][:p.blocks()*Block]
+	return p.env.shared[p.at+p.blocks()*p.elements()*Block:][:p.blocks()*Block]
 }
 
 func (p *product) packBias(block int) {
@@ -109,13 +92,12 @@ func (p *product) phase() Phase {
 	return Phase{Tasks: p.strips() * groups, Run: func(task, worker int) {
 		s, from := p.strip(task/groups), task%groups*p.perTask
 		to := min(from+p.perTask, p.blocks())
-		x := p.load(p.env.scratch[worker], p.x, s, 0, p.planes())
 		rows := p.full
 		if s.pixels(p.gather) < len(p.pixels) {
 			rows = p.short
 		}
 		origin := p.origin + s.image*p.result.image + s.line*p.result.line
-		p.multiply(&p.perWorker[worker], x, rows, origin, from, to-from)
+		p.multiply(worker, s, rows, origin, from, to-from)
 		if lanes := p.shape.C % Block; to == p.blocks() && lanes != 0 {
 			last := p.y[(to-1)*p.result.plane+origin:]
 			for _, at := range rows.outs {
@@ -125,35 +107,34 @@ func (p *product) phase() Phase {
 	}}
 }
 
-// multiply computes a strip of some channel blocks, as many steps at a time as
-// have their weights in the first level cache.
-func (p *product) multiply(t *tiles, x []float32, rows band, origin, block, blocks int) {
-	n := len(p.elements)
-	at := block*p.result.plane + origin
-	for from := 0; from == 0 || from < n; from += p.chunk {
-		to := min(from+p.chunk, n)
+// multiply computes a strip of some channel blocks, piece by piece.
+func (p *product) multiply(worker int, s strip, rows band, origin, block, blocks int) {
+	t, at := &p.perWorker[worker], block*p.result.plane+origin
+	for i, c := range p.pieces {
+		last := i == len(p.pieces)-1
 		*t = tiles{
-			x: x, w: p.weightsFrom(block)[from*Block:], y: p.y[at:],
-			rows: rows.rows, outs: rows.outs, steps: p.elements[from:to],
-			wBlock: n * Block, yBlock: p.result.plane,
-			relu: p.epilogue.ReLU && to == n,
+			x: p.load(p.env.scratch[worker], p.x, s, c), w: p.weightsFrom(block, c.first), y: p.y[at:],
+			rows: rows.rows, outs: rows.outs, steps: c.elements,
+			wBlock: p.elements() * Block, yBlock: p.result.plane,
+			relu: p.epilogue.ReLU && last,
 		}
-		if to < n {
-			t.next = p.weightsFrom(block)[to*Block:]
+		if !last {
+			t.next = p.weightsFrom(block, p.pieces[i+1].first)
 		}
 		switch {
-		case from > 0:
+		case i > 0:
 			t.add = t.y
 		case p.epilogue.Residual != nil:
 			t.add = p.epilogue.Residual[at:]
 		}
-		if from == 0 && p.epilogue.Bias != nil {
+		if i == 0 && p.epilogue.Bias != nil {
 			t.bias = p.bias()[block*Block:]
 		}
 		p.run(t, blocks)
 	}
 }
 
-func (p *product) weightsFrom(block int) []float32 {
-	return p.env.shared[p.at+block*len(p.elements)*Block:]
+// weightsFrom are the packed weights from a block's element on.
+func (p *product) weightsFrom(block, element int) []float32 {
+	return p.env.shared[p.at+(block*p.elements()+element)*Block:]
 }

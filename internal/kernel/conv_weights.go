@@ -34,15 +34,9 @@ type weightGradient struct {
 	x, dy     []float32
 	result    layout // of dy
 	blocks    int    // of dy
-	pieces    []piece
-	chunks    int // of strips, summed each for itself
+	bands     []band // of the pieces
+	chunks    int    // of strips, summed each for itself
 	perWorker []tiles
-}
-
-// piece is some elements of the filters, those of the planes in [from, to).
-type piece struct {
-	from, to int
-	band
 }
 
 func convBackwardWeights(e *Env, g op.Conv, planar bool, dw, x, dy []float32) []Phase {
@@ -53,65 +47,62 @@ func convBackwardWeights(e *Env, g op.Conv, planar bool, dw, x, dy []float32) []
 		perPixel *= Block
 	}
 	d := &weightGradient{
-		gather:     newGather(e, g.In, planar, rows, cols, weightStrip/(Block+perPixel)),
+		gather:     newGather(e, g.In, planar, rows, cols, weightStrip/(Block+perPixel), weightElements),
 		multiplier: multiplierOf(e.ISA), env: e, x: x, dy: dy,
 		result: blockedLayout(out), blocks: Blocks(out.C),
 		perWorker: make([]tiles, e.Workers),
 	}
-	d.cut(g.KernelH * g.KernelW)
-	blocksPerTask := even(d.blocks, weightResult/(Block*d.pieces[0].elements()))
+	for _, c := range d.pieces {
+		d.bands = append(d.bands, band{wholeTiles(c.elements), wholeTiles(c.places())})
+	}
+	blocksPerTask := even(d.blocks, weightResult/(Block*len(d.bands[0].rows)))
 	groups := ceil(d.blocks, blocksPerTask)
 	d.chunks = ceil(d.strips(), ceil(d.strips(), ceil(enoughTasks, groups*len(d.pieces))))
-	e.share(d.chunks * d.blocks * len(d.elements) * Block)
+	e.share(d.chunks * d.blocks * d.elements() * Block)
 	sum := Phase{Tasks: len(d.pieces) * groups * d.chunks, Run: func(task, worker int) {
 		chunk := task % d.chunks
 		task /= d.chunks
 		first := task / len(d.pieces) * blocksPerTask
-		d.sum(worker, d.pieces[task%len(d.pieces)], chunk, first, min(blocksPerTask, d.blocks-first))
+		d.sum(worker, task%len(d.pieces), chunk, first, min(blocksPerTask, d.blocks-first))
 	}}
 	return []Phase{sum, d.unpack(dw, out.C)}
 }
+
+// weightElements is the number of elements that a task takes: some tiles of them,
+// which go through a channel block of dy in turn.
+const weightElements = 160
 
 // weightResult is the number of float32 of the gradient that a task goes through
 // again and again.
 const weightResult = 32 << 10
 
-func (p piece) elements() int { return len(p.rows) }
-
-// cut divides the elements, size of them a channel, into pieces of whole planes
-// that fill tiles well.
-func (d *weightGradient) cut(size int) {
-	const enough = 16 * tileRows // elements
-	planes := ceil(enough, size*d.lanes)
-	for from := 0; from < d.planes(); from += planes {
-		to := min(from+planes, d.planes())
-		first, last := from*d.lanes*size, min(to*d.lanes, d.shape.C)*size
-		outs := make([]int32, 0, last-first)
-		for t := first; t < last; t++ {
-			outs = append(outs, int32(t*Block))
-		}
-		d.pieces = append(d.pieces, piece{from, to, band{wholeTiles(d.elements[first:last]), wholeTiles(outs)}})
+// places are where a piece's elements lie in the gradient of a block.
+func (p piece) places() []int32 {
+	list := make([]int32, len(p.elements))
+	for i := range list {
+		list[i] = int32((p.first + i) * Block)
 	}
+	return list
 }
 
 // partial is the sum of a chunk of strips, (blocks, elements, Block), from a
 // block on.
 func (d *weightGradient) partial(chunk, block int) []float32 {
-	return d.env.shared[(chunk*d.blocks+block)*len(d.elements)*Block:]
+	return d.env.shared[(chunk*d.blocks+block)*d.elements()*Block:]
 }
 
-// sum adds up a chunk's strips for some elements and channel blocks of dy.
-func (d *weightGradient) sum(worker int, e piece, chunk, block, blocks int) {
+// sum adds up a chunk's strips for a piece and some channel blocks of dy.
+func (d *weightGradient) sum(worker, piece, chunk, block, blocks int) {
 	each := ceil(d.strips(), d.chunks)
 	t := &d.perWorker[worker]
 	for i := chunk * each; i < min((chunk+1)*each, d.strips()); i++ {
 		s := d.strip(i)
 		*t = tiles{
-			x:    d.load(d.env.scratch[worker], d.x, s, e.from, e.to),
+			x:    d.load(d.env.scratch[worker], d.x, s, d.pieces[piece]),
 			w:    d.dy[block*d.result.plane+s.image*d.result.image+s.line*d.result.line:],
 			y:    d.partial(chunk, block),
-			rows: e.rows, outs: e.outs, steps: d.pixels[:s.pixels(d.gather)],
-			wBlock: d.result.plane, yBlock: len(d.elements) * Block,
+			rows: d.bands[piece].rows, outs: d.bands[piece].outs, steps: d.pixels[:s.pixels(d.gather)],
+			wBlock: d.result.plane, yBlock: d.elements() * Block,
 		}
 		if i > chunk*each {
 			t.add = t.y
@@ -123,7 +114,7 @@ func (d *weightGradient) sum(worker int, e piece, chunk, block, blocks int) {
 // unpack adds up the chunks, in their order, and stores them as filters.
 func (d *weightGradient) unpack(dw []float32, channels int) Phase {
 	const stretch = 64 // elements
-	n := len(d.elements)
+	n := d.elements()
 	parts := ceil(n, stretch)
 	add := vectors(d.env.ISA).add
 	return Phase{Tasks: d.blocks * parts, Run: func(task, _ int) {
