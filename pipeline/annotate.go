@@ -21,7 +21,7 @@ type annotatedData struct {
 // annotate draws a map for every sample that has no human map to be used.
 func (p *Pipeline) annotate(ctx context.Context, r recipe, in *annotated, f *fitted) (*annotatedData, error) {
 	events := p.events.of(StageAnnotate)
-	a, _, err := p.artefact(ctx, r, func(d *storage.Draft) error {
+	a, err := p.artefact(ctx, r, func(d draft) error {
 		return p.makeDataset(ctx, d, in, f, events)
 	})
 	if err != nil {
@@ -46,7 +46,7 @@ func (p *Pipeline) annotate(ctx context.Context, r recipe, in *annotated, f *fit
 	return data, nil
 }
 
-func (p *Pipeline) makeDataset(ctx context.Context, d *storage.Draft, in *annotated, f *fitted, events *stageEvents) error {
+func (p *Pipeline) makeDataset(ctx context.Context, d draft, in *annotated, f *fitted, events *stageEvents) error {
 	sources, err := p.openSources(ctx)
 	if err != nil {
 		return dataError(ctx, err)

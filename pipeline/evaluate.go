@@ -93,7 +93,7 @@ func (p *Pipeline) evaluate(ctx context.Context, runs []run, t *trained, data *a
 }
 
 func (p *Pipeline) evaluation(ctx context.Context, r run, m *cyborg.Model, images *cyborg.Data, data *annotatedData, workers int, events *stageEvents) (evaluation, error) {
-	a, _, err := p.artefact(ctx, r.evaluation, func(d *storage.Draft) error {
+	a, err := p.artefact(ctx, r.evaluation, func(d draft) error {
 		events.start("val and test splits")
 		found := evaluation{}
 		for _, split := range judgedSplits {

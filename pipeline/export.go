@@ -30,7 +30,7 @@ func (p *Pipeline) exportTo(ctx context.Context, e export, data *annotatedData, 
 	if err != nil {
 		return err
 	}
-	a, _, err := p.artefact(ctx, e.recipe, func(d *storage.Draft) error {
+	a, err := p.artefact(ctx, e.recipe, func(d draft) error {
 		events.start(e.to)
 		summary, err := exporter.Export(ctx, data.set, d.Path(e.to))
 		if err != nil {

@@ -68,7 +68,7 @@ const (
 // fit fits the predictor on the human maps, and again without each fold of them.
 func (p *Pipeline) fit(ctx context.Context, r recipe, in *annotated) (*fitted, error) {
 	events := p.events.of(StageFit)
-	a, _, err := p.artefact(ctx, r, func(d *storage.Draft) error {
+	a, err := p.artefact(ctx, r, func(d draft) error {
 		return p.makePredictor(ctx, d, in, events)
 	})
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *PredictorScores) warnings() []string {
 	return list
 }
 
-func (p *Pipeline) makePredictor(ctx context.Context, d *storage.Draft, in *annotated, events *stageEvents) error {
+func (p *Pipeline) makePredictor(ctx context.Context, d draft, in *annotated, events *stageEvents) error {
 	examples, err := in.examples(ctx, true)
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (p *Pipeline) makePredictor(ctx context.Context, d *storage.Draft, in *anno
 	}
 	cfg := p.fitConfig()
 	events.start(fmt.Sprintf("%d human maps, %d steps, once for all and once for each of %d folds", len(examples), cfg.Steps, cfg.Folds))
-	progress := newFitProgress(events, cfg)
+	progress := newFitProgress(events, cfg, d.record)
 	checkpoints := d.Path(checkpointsName)
 	folds, err := predictor.FitFolds(ctx, cfg, examples, checkpoints, progress.fold)
 	if err != nil {
@@ -195,12 +195,13 @@ func (p *Pipeline) writeHeldOut(dir string, in *annotated, examples []predictor.
 // fitProgress adds up the steps of all fits.
 type fitProgress struct {
 	events *stageEvents
+	record *record
 	done   map[int]int64 // steps by fold, -1 is the fit of all
 	total  int64
 }
 
-func newFitProgress(events *stageEvents, cfg predictor.Config) *fitProgress {
-	return &fitProgress{events: events, done: map[int]int64{}, total: int64((cfg.Folds + 1) * cfg.Steps)}
+func newFitProgress(events *stageEvents, cfg predictor.Config, r *record) *fitProgress {
+	return &fitProgress{events: events, record: r, done: map[int]int64{}, total: int64((cfg.Folds + 1) * cfg.Steps)}
 }
 
 func (f *fitProgress) fold(x predictor.Progress) {
@@ -215,6 +216,7 @@ func (f *fitProgress) tell(fold int, x predictor.Progress, what string) {
 	for _, n := range f.done {
 		sum += n
 	}
+	f.record.step(sum)
 	text := fmt.Sprintf("%s: loss %.4f", what, x.Loss)
 	if x.Validation.Step > 0 {
 		text += fmt.Sprintf(", validation CC %.3f", x.Validation.CC)

@@ -106,7 +106,7 @@ func (p *Pipeline) pretrainedFingerprint() (string, error) {
 // ingest reads and checks the annotated set.
 func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
 	events := p.events.of(StageIngest)
-	a, _, err := p.artefact(ctx, r, func(d *storage.Draft) error {
+	a, err := p.artefact(ctx, r, func(d draft) error {
 		return p.makeAnnotated(ctx, d, events)
 	})
 	if err != nil {
@@ -143,7 +143,7 @@ func candidates(set *storage.Dataset) []candidate {
 	return list
 }
 
-func (p *Pipeline) makeAnnotated(ctx context.Context, d *storage.Draft, events *stageEvents) error {
+func (p *Pipeline) makeAnnotated(ctx context.Context, d draft, events *stageEvents) error {
 	source, err := p.openAnnotated()
 	if err != nil {
 		return dataError(ctx, err)

@@ -190,31 +190,43 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	return nil
 }
 
+// draft is an artefact that is being made, with the record of its making.
+type draft struct {
+	*storage.Draft
+	*record
+}
+
 // artefact returns the published artefact of a recipe, making it if need be. make
 // fills the draft and is called again with the same draft after an interruption.
-func (p *Pipeline) artefact(ctx context.Context, r recipe, make func(*storage.Draft) error) (a *storage.Artefact, made bool, err error) {
-	a, err = p.store.Lookup(r.Kind, r.key)
+func (p *Pipeline) artefact(ctx context.Context, r recipe, make func(draft) error) (*storage.Artefact, error) {
+	a, err := p.store.Lookup(r.Kind, r.key)
 	if !errors.Is(err, storage.ErrNotPublished) {
-		return a, false, err
+		return a, err
 	}
 	d, err := p.store.AwaitDraft(ctx, r.Kind, r.key)
 	if errors.Is(err, storage.ErrPublished) { // by another process meanwhile
-		a, err = p.store.Lookup(r.Kind, r.key)
-		return a, false, err
+		return p.store.Lookup(r.Kind, r.key)
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	clock := startClock(d.Path(clockName))
-	if err := make(d); err != nil {
-		return nil, false, errors.Join(err, clock.stop(), d.Close())
+	if a, err = p.make(d, r, make); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
-	if err := clock.stop(); err != nil {
-		return nil, false, errors.Join(err, d.Close())
-	}
-	a, err = d.Publish(storage.Manifest{Recipe: r.Recipe, Program: p.options.Version, Ran: nil})
+	return a, nil
+}
+
+func (p *Pipeline) make(d *storage.Draft, r recipe, make func(draft) error) (*storage.Artefact, error) {
+	on, err := p.predictOptions().Ran()
 	if err != nil {
-		return nil, false, errors.Join(err, d.Close())
+		return nil, err
 	}
-	return a, true, nil
+	record, err := openRecord(d.Path(recordName), on)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(make(draft{d, record}), record.close()); err != nil {
+		return nil, err
+	}
+	return d.Publish(storage.Manifest{Recipe: r.Recipe, Program: p.options.Version, Ran: record.Ran})
 }

@@ -55,7 +55,7 @@ func (p *Pipeline) Plan(ctx context.Context) ([]Step, error) {
 		switch {
 		case err == nil:
 			s.State, s.Made = Done, a.Manifest.Created
-			if s.Took, err = readClock(a.Path(clockName)); err != nil {
+			if s.Took, err = took(a); err != nil {
 				return nil, err
 			}
 		case !errors.Is(err, storage.ErrNotPublished):

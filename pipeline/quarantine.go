@@ -18,7 +18,7 @@ type quarantine struct {
 }
 
 // openQuarantine goes on with the quarantine of a draft.
-func (p *Pipeline) openQuarantine(d *storage.Draft, rows int64) (*quarantine, error) {
+func (p *Pipeline) openQuarantine(d draft, rows int64) (*quarantine, error) {
 	list, err := storage.OpenQuarantine(d.Path(quarantineName))
 	if err != nil {
 		return nil, err

@@ -30,14 +30,17 @@ type findings struct {
 func (p *Pipeline) report(ctx context.Context, f findings) error {
 	events := p.events.of(StageReport)
 	events.start("summary.json and report.html")
-	var err error
+	on, err := p.predictOptions().Ran()
+	if err != nil {
+		return err
+	}
 	if f.steps, err = p.Plan(ctx); err != nil {
 		return err
 	}
-	if err := writeJSON(p.outPath("summary.json"), p.summaryFile(f)); err != nil {
+	if err := writeJSON(p.outPath("summary.json"), p.summaryFile(f, on)); err != nil {
 		return err
 	}
-	r, err := p.newReport(ctx, f)
+	r, err := p.newReport(ctx, f, on)
 	if err != nil {
 		return err
 	}
@@ -49,10 +52,10 @@ func (p *Pipeline) report(ctx context.Context, f findings) error {
 	return nil
 }
 
-func (p *Pipeline) summaryFile(f findings) summaryFile {
+func (p *Pipeline) summaryFile(f findings, on storage.Ran) summaryFile {
 	s := summaryFile{
 		Name: p.cfg.Name, Version: p.options.Version, Go: runtime.Version(), Hardware: p.options.Hardware,
-		Device: p.cfg.Device, Precision: p.cfg.Precision, Created: time.Now().UTC().Truncate(time.Second),
+		Device: on.Device, Precision: on.Precision, Created: time.Now().UTC().Truncate(time.Second),
 		Seconds: map[Stage]Number{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Data: f.data.Summary,
 	}
 	for _, x := range f.steps {
@@ -61,7 +64,7 @@ func (p *Pipeline) summaryFile(f findings) summaryFile {
 	return s
 }
 
-func (p *Pipeline) newReport(ctx context.Context, f findings) (*report.Report, error) {
+func (p *Pipeline) newReport(ctx context.Context, f findings, on storage.Ran) (*report.Report, error) {
 	r := &report.Report{
 		Name: p.cfg.Name, Split: p.cfg.Evaluate.Split, Classes: f.data.set.Classes(),
 		Predictor: newPredictorReport(p.cfg.Predictor.Folds, f.fitted),
@@ -77,7 +80,7 @@ func (p *Pipeline) newReport(ctx context.Context, f findings) (*report.Report, e
 		}
 	}
 	var err error
-	if r.Making, err = p.making(f); err != nil {
+	if r.Making, err = p.making(f, on); err != nil {
 		return nil, err
 	}
 	r.Examples, err = p.examples(ctx, f)
@@ -162,7 +165,7 @@ func newDataReport(data *annotatedData) report.Data {
 	return d
 }
 
-func (p *Pipeline) making(f findings) (report.Making, error) {
+func (p *Pipeline) making(f findings, on storage.Ran) (report.Making, error) {
 	config, err := p.cfg.YAML()
 	if err != nil {
 		return report.Making{}, err
@@ -171,7 +174,7 @@ func (p *Pipeline) making(f findings) (report.Making, error) {
 		{Name: "surrogaze", Value: p.options.Version},
 		{Name: "Go", Value: runtime.Version()},
 		{Name: "hardware", Value: p.options.Hardware},
-		{Name: "device and precision asked for", Value: p.cfg.Device + ", " + p.cfg.Precision},
+		{Name: "device and precision", Value: fmt.Sprintf("%s, %s (asked for: %s, %s)", on.Device, on.Precision, p.cfg.Device, p.cfg.Precision)},
 		{Name: "seed", Value: fmt.Sprintf("%d, %d paired runs an arm", p.cfg.Seed, p.cfg.Train.Seeds)},
 	}}
 	for _, stage := range Stages() {

@@ -143,7 +143,7 @@ type summaryFile struct {
 	Version   string           `json:"version"`
 	Go        string           `json:"go"`
 	Hardware  string           `json:"hardware"`
-	Device    string           `json:"device"`
+	Device    string           `json:"device"` // that this process computed on
 	Precision string           `json:"precision"`
 	Created   time.Time        `json:"created"`
 	Seconds   map[Stage]Number `json:"seconds"` // of making each stage's artefacts, added up

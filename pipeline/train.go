@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/surrogaze/surrogaze/cyborg"
-	"github.com/surrogaze/surrogaze/storage"
 )
 
 // trained is what the train stage leaves: the classifiers in the order of the
@@ -74,9 +73,10 @@ func imageBudget() int64 {
 
 // classifier brings the classifier of a run about.
 func (p *Pipeline) classifier(ctx context.Context, r run, images *cyborg.Data, workers int, progress *trainProgress) (*cyborg.Model, error) {
-	a, _, err := p.artefact(ctx, r.classifier, func(d *storage.Draft) error {
+	a, err := p.artefact(ctx, r.classifier, func(d draft) error {
 		progress.start()
 		m, err := cyborg.Train(ctx, p.classifierConfig(workers), images, r.arm, r.seed, d.Path(checkpointsName), func(x cyborg.Progress) {
+			d.step(int64(x.Step))
 			progress.tell(r, x)
 		})
 		if err != nil {

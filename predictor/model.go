@@ -177,6 +177,16 @@ func (o Options) internal() nn.Options {
 	return nn.Options{Device: o.Device, Precision: o.Precision, Workers: max(o.Workers, 1)}
 }
 
+// Ran is what a computation with these options runs on at present, its steps left
+// open.
+func (o Options) Ran() (storage.Ran, error) {
+	t, err := o.internal().Resolve()
+	if err != nil {
+		return storage.Ran{}, err
+	}
+	return storage.Ran{Device: t.Device, Hardware: t.ISA, Precision: t.Precision}, nil
+}
+
 func (o Options) batch() int {
 	if o.Batch > 0 {
 		return o.Batch
