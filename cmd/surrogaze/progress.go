@@ -112,35 +112,32 @@ func (r *rate) describe(e pipeline.Event, now time.Time) string {
 type bars struct {
 	progress *mpb.Progress
 	bar      *mpb.Bar
+	rate     rate
 	text     atomic.Pointer[string] // read by the goroutine that draws
 }
 
 func newBars(w io.Writer) *bars {
-	return &bars{progress: mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithRefreshRate(150*time.Millisecond))}
+	return &bars{progress: mpb.New(mpb.WithOutput(w), mpb.WithWidth(24), mpb.WithAutoRefresh(), mpb.WithRefreshRate(150*time.Millisecond))}
 }
 
 func (b *bars) observe(e pipeline.Event) {
 	switch e.Kind {
 	case pipeline.Started:
 		b.drop()
+		b.rate = rate{began: time.Now()}
 		b.text.Store(&e.Text)
 		b.bar = b.progress.AddBar(0,
 			mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(
-				decor.Name(fmt.Sprintf("%-8s ", e.Stage)),
-				decor.CountersNoUnit("%d/%d ", decor.WCSyncWidth),
-			),
-			mpb.AppendDecorators(
-				decor.AverageSpeed(0, "%.1f/s ", decor.WCSyncWidth),
-				decor.AverageETA(decor.ET_STYLE_GO),
-				decor.Any(func(decor.Statistics) string { return "  " + *b.text.Load() }),
-			),
+			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-8s ", e.Stage))),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + *b.text.Load() })),
 		)
 	case pipeline.Progress:
 		if b.bar == nil {
 			return
 		}
-		b.text.Store(&e.Text)
+		b.rate.first(e.Done)
+		text := b.rate.describe(e, time.Now()) + "; " + e.Text
+		b.text.Store(&text)
 		b.bar.SetTotal(max(e.Total, e.Done+1), false)
 		b.bar.SetCurrent(e.Done)
 	default:
