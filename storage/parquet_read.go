@@ -94,6 +94,8 @@ func (p *parquetFile) readSchema() error {
 	}
 	features := info.Info.Features
 	p.schema.Classes = features[columnLabel].Names
+	_, mapped := features[columnSaliency]
+	p.schema.Unmapped = !mapped
 	_, p.schema.References = features[columnReference]
 	_, p.schema.Predictions = features[columnPrediction]
 	if err := p.readExtra(features); err != nil {

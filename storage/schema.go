@@ -87,6 +87,8 @@ type Schema struct {
 	// Classes are the class names in the order of their indices. Without any, the
 	// labels are plain integers.
 	Classes []string
+	// Unmapped leaves out the columns of maps: no sample has one.
+	Unmapped bool
 	// References adds the column saliency_reference.
 	References bool
 	// Predictions adds the column saliency_predicted.
@@ -179,20 +181,26 @@ func (s Schema) leaves() []leaf {
 				return s.Label
 			},
 			set: func(s *Sample, v any) { s.Label = v.(int64) }},
-		picture(columnSaliency, func(s *Sample) *Encoded { return &s.Saliency }),
-		text(columnSource, true, func(s *Sample) *string { return &s.SaliencySource }),
-		text(columnModel, true, func(s *Sample) *string { return &s.SaliencyModel }),
-		{column: columnQuality, feature: value(Float32), kind: Float32,
-			get: func(s *Sample) any {
-				if !s.Saliency.Present() || isNull(s.SaliencyQuality) {
-					return nil
-				}
-				return s.SaliencyQuality
-			},
-			set: func(s *Sample, v any) { s.SaliencyQuality = v.(float32) }},
+	}
+	if !s.Unmapped {
+		ls = append(ls,
+			picture(columnSaliency, func(s *Sample) *Encoded { return &s.Saliency }),
+			text(columnSource, true, func(s *Sample) *string { return &s.SaliencySource }),
+			text(columnModel, true, func(s *Sample) *string { return &s.SaliencyModel }),
+			leaf{column: columnQuality, feature: value(Float32), kind: Float32,
+				get: func(s *Sample) any {
+					if !s.Saliency.Present() || isNull(s.SaliencyQuality) {
+						return nil
+					}
+					return s.SaliencyQuality
+				},
+				set: func(s *Sample, v any) { s.SaliencyQuality = v.(float32) }},
+		)
+	}
+	ls = append(ls,
 		text(columnSplit, true, func(s *Sample) *string { return &s.Split }),
 		text(columnGroup, true, func(s *Sample) *string { return &s.Group }),
-	}
+	)
 	if s.References {
 		ls = append(ls, picture(columnReference, func(s *Sample) *Encoded { return &s.Reference }))
 	}
@@ -251,6 +259,8 @@ func (s Schema) check(x *Sample) error {
 		return fmt.Errorf("sample %q: no image", x.ID)
 	case x.Label != NoLabel && (x.Label < 0 || len(s.Classes) > 0 && x.Label >= int64(len(s.Classes))):
 		return fmt.Errorf("sample %q: label %d, want %d (none) or 0 to %d", x.ID, x.Label, NoLabel, len(s.Classes)-1)
+	case x.Saliency.Present() && s.Unmapped:
+		return fmt.Errorf("sample %q: a map, but the schema has no column %s", x.ID, columnSaliency)
 	case x.Reference.Present() && !s.References:
 		return fmt.Errorf("sample %q: reference map, but the schema has no column %s", x.ID, columnReference)
 	case x.Predicted.Present() && !s.Predictions:

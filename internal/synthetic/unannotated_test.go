@@ -74,7 +74,7 @@ func TestTheCommittedParquetSetIsWhatTheGeneratorDraws(t *testing.T) {
 func writeParquet(t *testing.T, samples []storage.Sample) {
 	t.Helper()
 	dir := t.TempDir()
-	w, err := storage.Create(dir, storage.Schema{Classes: synthetic.Classes})
+	w, err := storage.Create(dir, storage.Schema{Classes: synthetic.Classes, Unmapped: true})
 	if err != nil {
 		t.Fatal(err)
 	}

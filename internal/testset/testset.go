@@ -33,7 +33,7 @@ func Write(dir string, spec synthetic.Spec) error {
 }
 
 func writeUnannotated(dir string, spec synthetic.Spec) error {
-	w, err := storage.Create(dir, storage.Schema{Classes: synthetic.Classes})
+	w, err := storage.Create(dir, storage.Schema{Classes: synthetic.Classes, Unmapped: true})
 	if err != nil {
 		return err
 	}
