@@ -11,7 +11,7 @@ import (
 // It serves concatenations whose parts do not begin at block borders. Lanes of
 // dst outside the range keep their values, but where the range ends at s.C the
 // lanes behind it become zero.
-func CopyChannels(e *Env, s op.Shape, dst []float32, dstFrom int, src []float32, srcFrom, n int) []Phase {
+func CopyChannels(_ *Env, s op.Shape, dst []float32, dstFrom int, src []float32, srcFrom, n int) []Phase {
 	pixels := s.Pixels()
 	end := dstFrom + n
 	if end == s.C {
@@ -39,7 +39,7 @@ func CopyChannels(e *Env, s op.Shape, dst []float32, dstFrom int, src []float32,
 // FoldBatchNorm scales a convolution's weight by the batch norm behind it, so
 // that conv(x, weight) + bias is the normalised result:
 // weight = w*s, bias = beta - mean*s with s = gamma/sqrt(variance+eps).
-func FoldBatchNorm(e *Env, g op.Conv, norm op.BatchNorm, weight, bias, w, gamma, beta, mean, variance []float32) []Phase {
+func FoldBatchNorm(_ *Env, g op.Conv, norm op.BatchNorm, weight, bias, w, gamma, beta, mean, variance []float32) []Phase {
 	size := len(w) / g.Out
 	const rows = 64
 	return []Phase{{Tasks: (g.Out + rows - 1) / rows, Run: func(task, _ int) {
