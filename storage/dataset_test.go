@@ -81,7 +81,7 @@ func encodedGen(always bool) *rapid.Generator[Encoded] {
 			return Encoded{}
 		}
 		return Encoded{
-			Bytes: rapid.SliceOfN(rapid.Byte(), 1, 2000).Draw(t, "bytes"),
+			Bytes: blob(rapid.IntRange(1, 2000).Draw(t, "size"), rapid.Byte().Draw(t, "seed")),
 			Path:  rapid.SampledFrom([]string{"", "a.png", "ä b.jpg"}).Draw(t, "path"),
 		}
 	})

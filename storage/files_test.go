@@ -460,3 +460,33 @@ func heapInUse() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+func TestExtraColumnsOfAllFilesAreKeptUnlessTheirTypesDiffer(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		columns []Column
+		values  []any
+	}{
+		"a": {[]Column{{"n", Int64}, {"odd", Int64}}, []any{int64(1), int64(2)}},
+		"b": {[]Column{{"word", String}, {"n", Int64}, {"odd", Bool}}, []any{"w", int64(3), true}},
+	} {
+		s := numbered(1, 10, name)[0]
+		s.Image.Bytes, s.Extra = pngImage(t, 2, 2, 0), c.values
+		writeSet(t, filepath.Join(dir, name), Schema{Extra: c.columns}, DefaultLayout, []Sample{s})
+	}
+	s := openFiles(t, Files{Format: "parquet", Path: dir})
+	if diff := cmp.Diff([]Column{{"n", Int64}, {"word", String}}, s.Schema().Extra); diff != "" {
+		t.Error(diff)
+	}
+	left := strings.Join(s.LeftOut(), "\n")
+	if !strings.Contains(left, `column "odd": INT64 in`) || !strings.Contains(left, "BOOLEAN in") {
+		t.Errorf("left out: %s, want the column odd with both types", left)
+	}
+	samples, bad := drain(t, s, 0)
+	if len(samples) != 2 || len(bad) != 0 {
+		t.Fatalf("got %d samples and bad rows %v, want 2 and none", len(samples), bad)
+	}
+	if diff := cmp.Diff([][]any{{int64(1), nil}, {int64(3), "w"}}, [][]any{samples[0].Extra, samples[1].Extra}); diff != "" {
+		t.Error(diff)
+	}
+}

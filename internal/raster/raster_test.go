@@ -71,6 +71,26 @@ func TestADecompressionBombIsRefusedByItsHeader(t *testing.T) {
 	}
 }
 
+func TestTurnedIsSaidOfImagesWithAnOrientation(t *testing.T) {
+	plain, err := EncodeJPEG(NewImage(4, 2), 90)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An EXIF block whose one entry is the orientation (0x0112), a short.
+	with := func(orientation string) []byte {
+		exif := "\xff\xe1\x00\x22Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00" + orientation + "\x00\x00\x00\x00\x00\x00"
+		return slices.Concat(plain[:2], []byte(exif), plain[2:])
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		want bool
+	}{"no EXIF": {plain, false}, "upright": {with("\x01"), false}, "clockwise": {with("\x06"), true}, "upside down": {with("\x03"), true}, "no image": {nil, false}} {
+		if got := Turned(c.data); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func TestLimitsCountPixels(t *testing.T) {
 	data := read(t, "decode", "grey.png") // 37 x 29
 	if _, err := (Limits{Pixels: 37 * 29}).Decode(data); err != nil {
