@@ -196,9 +196,9 @@ type draft struct {
 	*record
 }
 
-// artefact returns the published artefact of a recipe, making it if need be. make
+// artefact returns the published artefact of a recipe, making it if need be. fill
 // fills the draft and is called again with the same draft after an interruption.
-func (p *Pipeline) artefact(ctx context.Context, r recipe, make func(draft) error) (*storage.Artefact, error) {
+func (p *Pipeline) artefact(ctx context.Context, r recipe, fill func(draft) error) (*storage.Artefact, error) {
 	a, err := p.store.Lookup(r.Kind, r.key)
 	if !errors.Is(err, storage.ErrNotPublished) {
 		return a, err
@@ -210,13 +210,13 @@ func (p *Pipeline) artefact(ctx context.Context, r recipe, make func(draft) erro
 	if err != nil {
 		return nil, err
 	}
-	if a, err = p.make(d, r, make); err != nil {
+	if a, err = p.makeArtefact(d, r, fill); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return a, nil
 }
 
-func (p *Pipeline) make(d *storage.Draft, r recipe, make func(draft) error) (*storage.Artefact, error) {
+func (p *Pipeline) makeArtefact(d *storage.Draft, r recipe, fill func(draft) error) (*storage.Artefact, error) {
 	on, err := p.predictOptions().Ran()
 	if err != nil {
 		return nil, err
@@ -225,7 +225,7 @@ func (p *Pipeline) make(d *storage.Draft, r recipe, make func(draft) error) (*st
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(make(draft{d, record}), record.close()); err != nil {
+	if err := errors.Join(fill(draft{d, record}), record.close()); err != nil {
 		return nil, err
 	}
 	return d.Publish(storage.Manifest{Recipe: r.Recipe, Program: p.options.Version, Ran: record.Ran})

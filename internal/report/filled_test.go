@@ -101,13 +101,13 @@ func inventPredictor(rng *rand.Rand) *Predictor {
 }
 
 func inventData(rng *rand.Rand) Data {
-	d := Data{Excluded: []Excluded{{"undecodable image", 2}, {"aspect ratio of the map", 1}}}
-	for _, c := range []Count{
-		{"test", "vertical", "reference", 21}, {"test", "horizontal", "reference", 19}, {"test", "vertical", "predictor", 176}, {"test", "horizontal", "predictor", 184},
-		{"train", "vertical", "human", 22}, {"train", "horizontal", "human", 18}, {"train", "vertical", "predictor", 171}, {"train", "horizontal", "predictor", 189},
-		{"train", "", "predictor", 12}, {"val", "vertical", "predictor", 48}, {"val", "horizontal", "predictor", 52},
-	} {
-		d.Counts = append(d.Counts, c)
+	d := Data{
+		Excluded: []Excluded{{"undecodable image", 2}, {"aspect ratio of the map", 1}},
+		Counts: []Count{
+			{"test", "vertical", "reference", 21}, {"test", "horizontal", "reference", 19}, {"test", "vertical", "predictor", 176}, {"test", "horizontal", "predictor", 184},
+			{"train", "vertical", "human", 22}, {"train", "horizontal", "human", 18}, {"train", "vertical", "predictor", 171}, {"train", "horizontal", "predictor", 189},
+			{"train", "", "predictor", 12}, {"val", "vertical", "predictor", 48}, {"val", "horizontal", "predictor", 52},
+		},
 	}
 	for range 820 {
 		d.Quality.Add(min(0.99, 0.84+0.09*rng.NormFloat64()))

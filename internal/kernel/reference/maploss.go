@@ -42,7 +42,7 @@ func MapLoss[T Float](g op.MapLoss, loss, pred, target []T) {
 
 // MapLossBackward is the gradient of [MapLoss] by pred.
 func MapLossBackward[T Float](g op.MapLoss, dpred, dloss, pred, target []T) {
-	eachMap(g, pred, target, func(n int, raw, p, t []float64) {
+	eachMap(g, pred, target, func(n int, _, p, t []float64) {
 		d := mapGradient(g.Kind, p, t)
 		for i := range d {
 			if g.Logits && g.Kind == op.BCE {
