@@ -35,17 +35,23 @@ type Files struct {
 }
 
 // table is one file of a set. It holds what its header or footer says; the file
-// itself is open only during scan.
+// itself is open only while rows are read.
 type table interface {
 	columns() []tableColumn
 	rows() int64
 	// classNames are the names of a column's classes, nil if the file gives none.
 	classNames(column string) []string
-	// scan calls yield for each row from the given one on, until it returns false,
-	// with the row's values of the columns at the indices pick: nil for null, else
-	// bool, int64, float32, float64, string or []byte. The values are the callee's to
-	// keep, the slice is not.
-	scan(from int64, pick []int, yield func(values []any) bool) error
+	// read begins to read the columns at the indices pick from a row on.
+	read(from int64, pick []int) (tableRows, error)
+}
+
+// tableRows are the rows of a table, read one after another.
+type tableRows interface {
+	// next is the values of the next row: nil for null, else bool, int64, float32,
+	// float64, string or []byte. The values are the caller's to keep, the slice is
+	// not. The error is io.EOF at the end.
+	next() ([]any, error)
+	close()
 }
 
 // tableColumn is a column, or a field of a struct column.
@@ -309,29 +315,46 @@ func (s *filesSource) Samples(ctx context.Context, from int64) iter.Seq2[Sample,
 
 // scan reads a part from a row on, and reports whether the reader wants more.
 func (s *filesSource) scan(ctx context.Context, p *part, row int64, yield func(Sample, error) bool) (bool, error) {
-	more := true
-	err := p.table.scan(row, p.plan.pick, func(values []any) bool {
-		if ctx.Err() != nil {
-			return false
+	for values, err := range p.rows(ctx, row, p.plan.pick) {
+		if err != nil {
+			return false, err
 		}
 		x, err := p.sample(row, values, s.schema)
 		if err != nil {
 			x, err = Sample{}, &RowError{Source: p.path, Row: row, ID: x.ID, Err: err}
 		}
-		row++
-		more = yield(x, err)
-		return more
-	})
-	if ctx.Err() != nil && more {
-		return false, ctx.Err()
+		if row++; !yield(x, err) {
+			return false, nil
+		}
 	}
-	if err == nil && more && row != p.table.rows() {
-		err = fmt.Errorf("%d rows, but the file says %d", row, p.table.rows())
+	return true, nil
+}
+
+// rows reads the picked columns of a part from a row on. An error ends the
+// sequence, and so does the end of the file before the last row.
+func (p *part) rows(ctx context.Context, row int64, pick []int) iter.Seq2[[]any, error] {
+	return func(yield func([]any, error) bool) {
+		r, err := p.table.read(row, pick)
+		if err != nil {
+			yield(nil, fmt.Errorf("read %q: %w", p.path, err))
+			return
+		}
+		defer r.close()
+		for ; row < p.table.rows(); row++ {
+			if err := ctx.Err(); err != nil {
+				yield(nil, err)
+				return
+			}
+			values, err := r.next()
+			if err != nil {
+				yield(nil, fmt.Errorf("read %q: row %d: %w", p.path, row, unexpected(err)))
+				return
+			}
+			if !yield(values, nil) {
+				return
+			}
+		}
 	}
-	if err != nil {
-		return false, fmt.Errorf("read %q: row %d: %w", p.path, row, err)
-	}
-	return more, nil
 }
 
 func (s *filesSource) Fingerprint(ctx context.Context) (string, error) {
@@ -341,7 +364,7 @@ func (s *filesSource) Fingerprint(ctx context.Context) (string, error) {
 		files = append(files, namedFile{p.name, p.path})
 		images, err := p.images(ctx)
 		if err != nil {
-			return "", fmt.Errorf("fingerprint of %q: read %q: %w", s.files.Path, p.path, err)
+			return "", fmt.Errorf("fingerprint of %q: %w", s.files.Path, err)
 		}
 		for _, name := range images {
 			files = append(files, namedFile{p.name + ": " + name, filepath.Join(filepath.Dir(p.path), filepath.FromSlash(name))})
@@ -360,18 +383,18 @@ func (p *part) images(ctx context.Context) ([]string, error) {
 		return nil, nil
 	}
 	found := map[string]bool{}
-	err := p.table.scan(0, p.plan.pick[p.plan.path:p.plan.path+1], func(values []any) bool {
-		name, _ := values[0].(string)
-		if filepath.IsLocal(name) {
-			info, err := os.Stat(filepath.Join(filepath.Dir(p.path), name))
-			if err == nil && info.Mode().IsRegular() {
-				found[name] = true
-			}
+	for values, err := range p.rows(ctx, 0, p.plan.pick[p.plan.path:p.plan.path+1]) {
+		if err != nil {
+			return nil, err
 		}
-		return ctx.Err() == nil
-	})
-	if err == nil {
-		err = ctx.Err()
+		name, _ := values[0].(string)
+		if !filepath.IsLocal(name) {
+			continue
+		}
+		info, err := os.Stat(filepath.Join(filepath.Dir(p.path), name))
+		if err == nil && info.Mode().IsRegular() {
+			found[name] = true
+		}
 	}
-	return slices.Sorted(maps.Keys(found)), err
+	return slices.Sorted(maps.Keys(found)), nil
 }

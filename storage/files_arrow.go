@@ -3,6 +3,7 @@ package storage
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -211,69 +212,95 @@ func arrowKind(dt arrow.DataType) (Kind, bool) {
 	return 0, false
 }
 
-// scan holds one record batch in memory, as large as the writer made it.
-func (t *arrowTable) scan(from int64, pick []int, yield func([]any) bool) (err error) {
+// arrowRows holds one record batch in memory, as large as the writer made it.
+type arrowRows struct {
+	table *arrowTable
+	file  *os.File
+	pick  []int
+	// batches is the next record batch and the row of it to begin at.
+	batches func() (arrow.Record, int64, error)
+	batch   arrow.Record
+	row     int64 // in the batch
+	values  []any
+}
+
+func (t *arrowTable) read(from int64, pick []int) (_ tableRows, err error) {
 	defer guard(&err)
 	f, err := os.Open(t.path)
 	if err != nil {
-		return reason(err)
+		return nil, reason(err)
 	}
-	defer f.Close()
+	r := &arrowRows{table: t, file: f, pick: pick, values: make([]any, len(pick))}
 	if t.stream {
-		return t.scanStream(f, from, pick, yield)
+		r.batches, err = streamBatches(f, from)
+	} else {
+		r.batches, err = t.fileBatches(f, from)
 	}
-	r, err := newFileReader(f)
 	if err != nil {
-		return err
+		r.close()
+		return nil, err
 	}
-	for i, n := range t.batches {
-		if from >= n {
-			from -= n
-			continue
-		}
-		batch, err := r.Record(i)
-		if err != nil {
-			return err
-		}
-		if !t.scanBatch(batch, from, pick, yield) {
-			return nil
-		}
-		from = 0
-	}
-	return nil
+	return r, nil
 }
 
-func (t *arrowTable) scanStream(f *os.File, from int64, pick []int, yield func([]any) bool) error {
+func (r *arrowRows) close() { r.file.Close() }
+
+func (r *arrowRows) next() (_ []any, err error) {
+	defer guard(&err)
+	for r.batch == nil || r.row >= r.batch.NumRows() {
+		r.batch = nil // let go of it before the next is read
+		if r.batch, r.row, err = r.batches(); err != nil {
+			return nil, err
+		}
+	}
+	for i, p := range r.pick {
+		r.values[i] = r.table.cell(r.batch, p, int(r.row))
+	}
+	r.row++
+	return r.values, nil
+}
+
+// fileBatches goes from batch to batch of a file, from that with a row on.
+func (t *arrowTable) fileBatches(f *os.File, from int64) (func() (arrow.Record, int64, error), error) {
+	r, err := newFileReader(f)
+	if err != nil {
+		return nil, err
+	}
+	i := 0
+	for i < len(t.batches) && from >= t.batches[i] {
+		from -= t.batches[i]
+		i++
+	}
+	return func() (arrow.Record, int64, error) {
+		if i == len(t.batches) {
+			return nil, 0, io.EOF
+		}
+		batch, err := r.RecordAt(i)
+		first := from
+		i, from = i+1, 0
+		return batch, first, err
+	}, nil
+}
+
+// streamBatches goes from batch to batch of a stream, from that with a row on.
+func streamBatches(f *os.File, from int64) (func() (arrow.Record, int64, error), error) {
 	m, err := newMessages(f)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := ipc.NewReaderFromMessageReader(m, ipc.WithAllocator(limitedAllocator(m.size)))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.skip = from
-	for r.Next() {
+	return func() (arrow.Record, int64, error) {
+		if !r.Next() {
+			return nil, 0, cmp.Or(r.Err(), io.EOF)
+		}
 		first := m.skip // what is left of it lies in this batch
 		m.skip = 0
-		if !t.scanBatch(r.Record(), first, pick, yield) {
-			return nil
-		}
-	}
-	return r.Err()
-}
-
-func (t *arrowTable) scanBatch(batch arrow.Record, first int64, pick []int, yield func([]any) bool) bool {
-	values := make([]any, len(pick))
-	for row := int(first); row < int(batch.NumRows()); row++ {
-		for i, p := range pick {
-			values[i] = t.cell(batch, p, row)
-		}
-		if !yield(values) {
-			return false
-		}
-	}
-	return true
+		return r.Record(), first, nil
+	}, nil
 }
 
 // cell is the value of a column in a row of a batch, a copy.

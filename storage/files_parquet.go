@@ -142,64 +142,99 @@ func parquetType(c *pqschema.Column) string {
 	}
 }
 
-// scan reads page by page, so that it never holds more than one page of each
-// column, however large the row groups are.
-func (t *parquetTable) scan(from int64, pick []int, yield func([]any) bool) (err error) {
+// parquetRows reads page by page, so that it never holds more than one page of
+// each column, however large the row groups are.
+type parquetRows struct {
+	table  *parquetTable
+	file   *os.File
+	reader *file.Reader
+	alloc  memory.Allocator
+	pick   []int
+	group  int   // the next row group
+	left   int64 // rows left in the one before it
+	cells  []func() (any, error)
+	values []any
+}
+
+func (t *parquetTable) read(from int64, pick []int) (_ tableRows, err error) {
 	defer guard(&err)
 	f, err := os.Open(t.path)
 	if err != nil {
-		return reason(err)
+		return nil, reason(err)
 	}
-	defer f.Close()
-	props := foreignProperties(f)
-	r, err := file.NewParquetReader(f, file.WithReadProps(props), file.WithMetadata(t.meta))
+	r := &parquetRows{table: t, file: f, pick: pick, values: make([]any, len(pick)), cells: make([]func() (any, error), len(pick))}
+	if err := r.begin(from); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// begin goes to a row.
+func (r *parquetRows) begin(from int64) (err error) {
+	props := foreignProperties(r.file)
+	r.alloc = props.Allocator()
+	r.reader, err = file.NewParquetReader(r.file, file.WithReadProps(props), file.WithMetadata(r.table.meta))
 	if err != nil {
 		return err
 	}
-	for i, g := range t.meta.RowGroups {
-		n := g.GetNumRows()
-		if from >= n {
-			from -= n
-			continue
-		}
-		more, err := t.scanGroup(r.RowGroup(i), props.Allocator(), from, n, pick, yield)
-		if err != nil || !more {
+	groups := r.table.meta.RowGroups
+	for r.group < len(groups) && from >= groups[r.group].GetNumRows() {
+		from -= groups[r.group].GetNumRows()
+		r.group++
+	}
+	for range from {
+		if _, err := r.next(); err != nil {
 			return err
 		}
-		from = 0
 	}
 	return nil
 }
 
-func (t *parquetTable) scanGroup(g *file.RowGroupReader, alloc memory.Allocator, from, n int64, pick []int, yield func([]any) bool) (bool, error) {
-	cells := make([]func() (any, error), len(pick))
-	for i, p := range pick {
-		column, err := columnReader(g, t.meta.Schema.Column(t.leaves[p]), t.leaves[p], alloc)
+func (r *parquetRows) close() { r.file.Close() }
+
+func (r *parquetRows) next() (_ []any, err error) {
+	defer guard(&err)
+	for r.left == 0 {
+		if r.group == len(r.table.meta.RowGroups) {
+			return nil, io.EOF
+		}
+		if err := r.openGroup(); err != nil {
+			return nil, err
+		}
+	}
+	for i, next := range r.cells {
+		if r.values[i], err = next(); err != nil {
+			return nil, r.inColumn(i, err)
+		}
+	}
+	r.left--
+	return r.values, nil
+}
+
+func (r *parquetRows) openGroup() error {
+	g := r.reader.RowGroup(r.group)
+	for i, p := range r.pick {
+		leaf := r.table.leaves[p]
+		column, err := columnReader(g, r.table.meta.Schema.Column(leaf), leaf, r.alloc)
 		if err == nil {
-			cells[i], err = t.cells(column, t.cols[p])
+			r.cells[i], err = cells(column, r.table.cols[p].kind)
 		}
 		if err != nil {
-			return false, fmt.Errorf("column %q: %w", t.cols[p].name, err)
+			return r.inColumn(i, err)
 		}
 	}
-	values := make([]any, len(pick))
-	for row := range n {
-		for i, next := range cells {
-			v, err := next()
-			if err != nil {
-				return false, fmt.Errorf("column %q: %w", t.cols[pick[i]].name, err)
-			}
-			values[i] = v
-		}
-		if row >= from && !yield(values) {
-			return false, nil
-		}
-	}
-	return true, nil
+	r.left = r.table.meta.RowGroups[r.group].GetNumRows()
+	r.group++
+	return nil
+}
+
+func (r *parquetRows) inColumn(i int, err error) error {
+	return fmt.Errorf("column %q: %w", r.table.cols[r.pick[i]].name, err)
 }
 
 // cells reads the values of a column chunk one by one.
-func (t *parquetTable) cells(column file.ColumnChunkReader, c tableColumn) (func() (any, error), error) {
+func cells(column file.ColumnChunkReader, kind Kind) (func() (any, error), error) {
 	switch r := column.(type) {
 	case *file.BooleanColumnChunkReader:
 		return cellsOf(r, r.ReadBatch, func(v bool) any { return v }), nil
@@ -215,7 +250,7 @@ func (t *parquetTable) cells(column file.ColumnChunkReader, c tableColumn) (func
 	case *file.Float64ColumnChunkReader:
 		return cellsOf(r, r.ReadBatch, func(v float64) any { return v }), nil
 	case *file.ByteArrayColumnChunkReader:
-		return cellsOf(r, r.ReadBatch, func(v parquet.ByteArray) any { return c.kind.own(v) }), nil
+		return cellsOf(r, r.ReadBatch, func(v parquet.ByteArray) any { return kind.own(v) }), nil
 	}
 	return nil, fmt.Errorf("unexpected type %v", column.Type())
 }

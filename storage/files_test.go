@@ -490,3 +490,19 @@ func TestExtraColumnsOfAllFilesAreKeptUnlessTheirTypesDiffer(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestAPanicOfTheReaderIsTheReaders(t *testing.T) {
+	for format, path := range map[string]string{"parquet": "testdata/parquet/none.parquet", "arrow": "testdata/arrow/file.arrow"} {
+		s := openFiles(t, Files{Format: format, Path: path})
+		func() {
+			defer func() {
+				if p := recover(); p != "mine" {
+					t.Errorf("%s: got panic %v, want the reader's own", format, p)
+				}
+			}()
+			for range s.Samples(context.Background(), 0) {
+				panic("mine")
+			}
+		}()
+	}
+}
