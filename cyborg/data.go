@@ -66,7 +66,7 @@ func OpenData(set *storage.Dataset, cfg Config, budget int64) (*Data, error) {
 		}
 	}
 	if len(d.classes) < 2 {
-		return nil, fmt.Errorf("data set %q: found %d classes, want at least two", set.Dir(), len(d.classes))
+		return nil, storage.Unusable("data set %q: found %d classes, want at least two", set.Dir(), len(d.classes))
 	}
 	d.hash = sync.OnceValue(d.fingerprint)
 	return d, nil

@@ -152,7 +152,7 @@ func (t *training) choose(ctx context.Context) error {
 	p := newPlan(t.arm, t.data.set, t.cfg.Seed)
 	_, t.unlabelled = t.data.labelled(trainSplit)
 	if p.n == 0 {
-		return fmt.Errorf("found no samples to train on (split %q has %d without a label), want at least one", trainSplit, t.unlabelled)
+		return storage.Unusable("found no samples to train on (split %q has %d without a label), want at least one", trainSplit, t.unlabelled)
 	}
 	p.guided = p.guided && t.cfg.Alpha < 1
 	if p.guided && t.arm == Mean {
@@ -170,7 +170,7 @@ func (t *training) choose(ctx context.Context) error {
 		return nil
 	}
 	if t.cfg.Select != "last" {
-		return fmt.Errorf("split %q: found %d labelled samples of %d classes, want some of at least two to select an epoch by %s (or select last)",
+		return storage.Unusable("split %q: found %d labelled samples of %d classes, want some of at least two to select an epoch by %s (or select last)",
 			validationSplit, len(t.val), len(classes), t.cfg.Select)
 	}
 	t.val = nil

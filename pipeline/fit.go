@@ -127,11 +127,11 @@ func (p *Pipeline) makePredictor(ctx context.Context, d draft, in *annotated, ev
 	checkpoints := d.Path(checkpointsName)
 	folds, err := predictor.FitFolds(ctx, cfg, examples, checkpoints, progress.fold)
 	if err != nil {
-		return exampleError(ctx, err)
+		return err
 	}
 	model, err := predictor.Fit(ctx, cfg, examples, nil, d.Path(checkpointsName, "all"), progress.all)
 	if err != nil {
-		return exampleError(ctx, err)
+		return err
 	}
 	model.Calibrate(folds)
 	scores := PredictorScores{OutOfFold: &folds.Report, Torn: folds.Torn}
@@ -148,14 +148,6 @@ func (p *Pipeline) makePredictor(ctx context.Context, d draft, in *annotated, ev
 		return err
 	}
 	return os.RemoveAll(checkpoints)
-}
-
-// exampleError marks the errors of unusable examples as errors of the data.
-func exampleError(ctx context.Context, err error) error {
-	if e := (*predictor.ExampleError)(nil); errors.As(err, &e) {
-		return dataError(ctx, err)
-	}
-	return err
 }
 
 func (p *Pipeline) predictOptions() predictor.Options {

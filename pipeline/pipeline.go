@@ -23,7 +23,9 @@ import (
 	"runtime"
 
 	"github.com/surrogaze/surrogaze/configs"
+	"github.com/surrogaze/surrogaze/cyborg"
 	"github.com/surrogaze/surrogaze/internal/config"
+	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
@@ -60,19 +62,27 @@ type Options struct {
 
 // DataError says that the data cannot be used, as opposed to a failure of the
 // machine or of the program.
-type DataError struct{ Err error }
-
-func (e *DataError) Error() string { return e.Err.Error() }
-
-// Unwrap is the reason.
-func (e *DataError) Unwrap() error { return e.Err }
+type DataError = storage.DataError
 
 // dataError marks an error as one of the data, unless the context ended.
 func dataError(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	return &DataError{err}
+	return &DataError{Err: err}
+}
+
+// classify marks the errors of single samples as errors of the data.
+func classify(ctx context.Context, err error) error {
+	var (
+		row     *storage.RowError
+		example *predictor.ExampleError
+		sample  *cyborg.SampleError
+	)
+	if errors.As(err, &row) || errors.As(err, &example) || errors.As(err, &sample) {
+		return dataError(ctx, err)
+	}
+	return err
 }
 
 // Config is a run's configuration, loaded and validated.
@@ -132,7 +142,7 @@ func (p *Pipeline) Run(ctx context.Context, last Stage) (*Result, error) {
 	}
 	result := &Result{Out: p.Out()}
 	if err := p.stages(ctx, r, last, result); err != nil {
-		return nil, err
+		return nil, classify(ctx, err)
 	}
 	return result, nil
 }

@@ -75,7 +75,7 @@ func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir strin
 	}
 	blank := given - len(train) - len(val)
 	if len(train) == 0 || len(val) == 0 {
-		return nil, fmt.Errorf("found %d training and %d validation examples with a map that is not blank (%d are), want at least one of each", len(train), len(val), blank)
+		return nil, storage.Unusable("found %d training and %d validation examples with a map that is not blank (%d are), want at least one of each", len(train), len(val), blank)
 	}
 	f, err := newFitting(cfg, train, val, dir, progress)
 	if err != nil {

@@ -2,11 +2,12 @@ package predictor
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/surrogaze/surrogaze/storage"
 )
 
 // Streams of random numbers of one seed.
@@ -61,7 +62,7 @@ func torn(samples []*sample, part func(i int) int) bool {
 func split(samples []*sample, share float64, seed uint64) (train, val []*sample, err error) {
 	groups := units(samples, 2, seed, streamSplit)
 	if len(groups) < 2 {
-		return nil, nil, fmt.Errorf("found %d examples with a map, want at least 2, or examples for validation", len(samples))
+		return nil, nil, storage.Unusable("found %d examples with a map, want at least 2, or examples for validation", len(samples))
 	}
 	wanted := share * float64(len(samples))
 	var held []int
@@ -90,7 +91,7 @@ func split(samples []*sample, share float64, seed uint64) (train, val []*sample,
 func folds(samples []*sample, k int, seed uint64) ([]int, error) {
 	groups := units(samples, 3, seed, streamFolds)
 	if len(groups) < 3 {
-		return nil, fmt.Errorf("found %d examples, want at least 3: to train, to choose a checkpoint and to hold out", len(groups))
+		return nil, storage.Unusable("found %d examples, want at least 3: to train, to choose a checkpoint and to hold out", len(groups))
 	}
 	k = min(k, len(groups))
 	slices.SortStableFunc(groups, func(a, b []int) int { return cmp.Compare(len(b), len(a)) })

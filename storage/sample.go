@@ -1,6 +1,21 @@
 package storage
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
+
+// DataError says that data cannot be used for what is asked, as opposed to a
+// failure of the machine or of the program.
+type DataError struct{ Err error }
+
+func (e *DataError) Error() string { return e.Err.Error() }
+
+// Unwrap is the reason.
+func (e *DataError) Unwrap() error { return e.Err }
+
+// Unusable makes a [DataError].
+func Unusable(format string, args ...any) error { return &DataError{fmt.Errorf(format, args...)} }
 
 // NoLabel is the label of a sample that has none; in Parquet it is null.
 const NoLabel int64 = -1
