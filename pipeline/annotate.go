@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"sync"
 
 	"github.com/surrogaze/surrogaze/predictor"
@@ -35,7 +34,7 @@ func (p *Pipeline) annotate(ctx context.Context, r recipe, in *annotated, f *fit
 	if err := readJSON(a.Path(summaryName), &data.Excluded); err != nil {
 		return nil, err
 	}
-	data.Excluded = append(slices.Clone(in.Excluded), data.Excluded...)
+	data.Excluded = joinExcluded(in.Excluded, data.Excluded)
 	if err := p.place(a.Path(datasetFolder, "data"), "data"); err != nil {
 		return nil, err
 	}

@@ -343,7 +343,7 @@ func TestUnlabelledSamplesGetMapsAndAreLeftOutOfTraining(t *testing.T) {
 
 func TestASetIsAnnotatedWithoutAProject(t *testing.T) {
 	p := newProject(t)
-	if _, err := p.open("out", nil).Run(context.Background(), pipeline.StageFit); err != nil {
+	if _, err := p.open("out", nil).Run(context.Background(), pipeline.StageAnnotate); err != nil {
 		t.Fatal(err)
 	}
 	options := pipeline.SetOptions{
@@ -356,6 +356,16 @@ func TestASetIsAnnotatedWithoutAProject(t *testing.T) {
 	}
 	if s.Predicted != 20 || s.Samples != 20 {
 		t.Errorf("found %d of %d samples with a map, want 20 of 20", s.Predicted, s.Samples)
+	}
+	for name, change := range map[string]func(*pipeline.SetOptions){
+		"another set":        func(o *pipeline.SetOptions) { o.In = p.path("out", "data", "val-*.parquet") },
+		"a run's own folder": func(o *pipeline.SetOptions) { o.Out = p.path("out") },
+	} {
+		changed := options
+		change(&changed)
+		if _, err := pipeline.AnnotateSet(context.Background(), changed); err == nil || !strings.Contains(err.Error(), "folder") {
+			t.Errorf("%s: found %v, want the folder to be refused", name, err)
+		}
 	}
 	options.Model = p.path("set", "labels.csv")
 	if _, err := pipeline.AnnotateSet(context.Background(), options); err == nil || !strings.Contains(err.Error(), "labels.csv") {

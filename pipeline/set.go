@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -59,7 +61,8 @@ func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	for _, column := range source.LeftOut() {
 		events.warn("left out: " + column)
 	}
-	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+	id := setIdentity{Model: key, In: source.Name(), Rows: source.Rows(), Columns: o.Columns, Split: o.Split}
+	if err := id.claim(o.Out); err != nil {
 		return nil, err
 	}
 	list, err := storage.OpenQuarantine(filepath.Join(o.Out, quarantineName))
@@ -85,6 +88,47 @@ func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	summary.Excluded = bad.excluded()
 	events.end(summary.String())
 	return &summary, nil
+}
+
+// setIdentity says of what a folder holds the annotated set, so that a later call
+// goes on with it or leaves it alone.
+type setIdentity struct {
+	Model   string            `json:"model"`
+	In      string            `json:"in"`
+	Rows    int64             `json:"rows"`
+	Columns map[string]string `json:"columns"`
+	Split   string            `json:"split"`
+}
+
+const identityName = "annotated.json"
+
+// claim makes the folder, or finds that an earlier call has begun the same in it.
+func (id setIdentity) claim(dir string) error {
+	text, err := json.MarshalIndent(id, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, identityName)
+	found, err := os.ReadFile(path)
+	switch {
+	case err == nil && string(found) == string(text):
+		return nil
+	case err == nil:
+		return fmt.Errorf("%q says that the folder is of another model or another set: choose another folder", path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("folder %q holds %q: want a new or an empty folder", dir, entries[0].Name())
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return storage.AtomicWriteFile(path, text)
 }
 
 // nothing is an empty row of samples.

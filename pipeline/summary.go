@@ -48,6 +48,20 @@ type Excluded struct {
 	N      int    `json:"n"`
 }
 
+// joinExcluded adds up what was excluded for the same reason.
+func joinExcluded(lists ...[]Excluded) []Excluded {
+	var joint []Excluded
+	for _, e := range slices.Concat(lists...) {
+		i := slices.IndexFunc(joint, func(other Excluded) bool { return other.Reason == e.Reason })
+		if i < 0 {
+			joint = append(joint, e)
+		} else {
+			joint[i].N += e.N
+		}
+	}
+	return joint
+}
+
 // summarise counts the samples of a data set.
 func summarise(set *storage.Dataset) Summary {
 	s := Summary{Samples: len(set.Rows())}
