@@ -56,10 +56,14 @@ func (p *Pipeline) summaryFile(f findings, on storage.Ran) summaryFile {
 	s := summaryFile{
 		Name: p.cfg.Name, Version: p.options.Version, Go: runtime.Version(), Hardware: p.options.Hardware,
 		Device: on.Device, Precision: on.Precision, Created: time.Now().UTC().Truncate(time.Second),
-		Seconds: map[Stage]Number{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Data: f.data.Summary,
+		Seconds: map[Stage]float64{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Data: f.data.Summary,
 	}
+	took := map[Stage]time.Duration{}
 	for _, x := range f.steps {
-		s.Seconds[x.Stage] += Number(math.Round(x.Took.Seconds()*10) / 10)
+		took[x.Stage] += x.Took
+	}
+	for stage, d := range took {
+		s.Seconds[stage] = math.Round(d.Seconds()*10) / 10
 	}
 	return s
 }

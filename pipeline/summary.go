@@ -153,17 +153,17 @@ func (p *Pipeline) writeOut(name string, text []byte) error {
 
 // summaryFile is summary.json: what a run found, and on what machine.
 type summaryFile struct {
-	Name      string           `json:"name"`
-	Version   string           `json:"version"`
-	Go        string           `json:"go"`
-	Hardware  string           `json:"hardware"`
-	Device    string           `json:"device"` // that this process computed on
-	Precision string           `json:"precision"`
-	Created   time.Time        `json:"created"`
-	Seconds   map[Stage]Number `json:"seconds"` // of making each stage's artefacts, added up
-	Table     *Table           `json:"table"`
-	Predictor *PredictorScores `json:"predictor"`
-	Data      Summary          `json:"data"`
+	Name      string            `json:"name"`
+	Version   string            `json:"version"`
+	Go        string            `json:"go"`
+	Hardware  string            `json:"hardware"`
+	Device    string            `json:"device"` // that this process computed on
+	Precision string            `json:"precision"`
+	Created   time.Time         `json:"created"`
+	Seconds   map[Stage]float64 `json:"seconds"` // of making each stage's artefacts, added up
+	Table     *Table            `json:"table"`
+	Predictor *PredictorScores  `json:"predictor"`
+	Data      Summary           `json:"data"`
 }
 
 // nan is the value of a measure that is not defined.
