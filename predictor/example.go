@@ -58,7 +58,7 @@ func decode(e Example, size int) (*sample, error) {
 		return nil, &ExampleError{e.ID, fmt.Errorf("map: %w", err)}
 	}
 	if raster.MinMax(human.Pix) {
-		s.human = reducedMap(human, size)
+		s.human = raster.ReduceMap(human, kept*size)
 	}
 	s.id, s.group = e.ID, e.Group
 	if s.group == "" {
@@ -81,49 +81,17 @@ func decodeImage(image storage.Encoded, size int) (*sample, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	s := &sample{width: m.W, height: m.H, image: m}
-	if w, h := reduced(m.W, m.H, size); w < m.W {
-		s.image = raster.Thumbnail(m, max(w, h))
-	}
-	return s, nil
+	return &sample{width: m.W, height: m.H, image: raster.Reduce(m, kept*size)}, nil
 }
 
-// reduced is the size at which an image is kept: the shorter side at least twice
-// the network's, so that a zoomed view still has a pixel for each of its own.
-func reduced(w, h, size int) (int, int) {
-	shorter := min(w, h)
-	if shorter <= 2*size {
-		return w, h
-	}
-	return (w*2*size + shorter - 1) / shorter, (h*2*size + shorter - 1) / shorter
-}
-
-func reducedMap(p *raster.Plane, size int) *raster.Plane {
-	w, h := reduced(p.W, p.H, size)
-	if w == p.W {
-		return p
-	}
-	small := raster.NewPlane(w, h)
-	raster.ResizeMap(small.Pix, h, w, p)
-	return small
-}
-
-// Channel statistics of ImageNet, which pretrained encoders expect and any other
-// network can live with.
-var (
-	channelMean = [3]float32{0.485, 0.456, 0.406}
-	channelStd  = [3]float32{0.229, 0.224, 0.225}
-)
+// kept is how many times the network's side the shorter side of an image is kept
+// at, so that a zoomed view still has a pixel for each of its own.
+const kept = 2
 
 // input writes a view of the image as the network takes it: planar (3, size, size).
 func (s *sample) input(dst []float32, view raster.View, size int) {
 	view.Image(dst, size, size, s.image)
-	for c := range 3 {
-		plane := dst[c*size*size : (c+1)*size*size]
-		for i, v := range plane {
-			plane[i] = (v - channelMean[c]) / channelStd[c]
-		}
-	}
+	raster.Normalize(dst)
 }
 
 // target writes the same view of the human map: (size, size).

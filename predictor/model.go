@@ -75,7 +75,7 @@ type preprocessing struct {
 // Save writes the model to one safetensors file, in place of what path held. The
 // same model gives the same bytes.
 func (m *Model) Save(path string) error {
-	text, err := json.Marshal(descriptor{m.cfg, preprocessing{channelMean, channelStd}, m.calibration, m.summary})
+	text, err := json.Marshal(descriptor{m.cfg, preprocessing{raster.ChannelMean, raster.ChannelStd}, m.calibration, m.summary})
 	if err != nil {
 		return fmt.Errorf("save the predictor: %w", err)
 	}
@@ -121,7 +121,7 @@ func (d *descriptor) parse(meta map[string]string) error {
 	if err := json.Unmarshal([]byte(meta[descriptorKey]), d); err != nil {
 		return fmt.Errorf("metadata %q: %w", descriptorKey, err)
 	}
-	if p := (preprocessing{channelMean, channelStd}); d.Preprocessing != p {
+	if p := (preprocessing{raster.ChannelMean, raster.ChannelStd}); d.Preprocessing != p {
 		return fmt.Errorf("found preprocessing %v, want %v", d.Preprocessing, p)
 	}
 	d.Config.Workers = 1
