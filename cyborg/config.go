@@ -48,6 +48,8 @@ type Config struct {
 	Workers   int    `json:"-"`
 	Device    string `json:"-"` // "auto", "cpu" or "cuda[:n]"
 	Precision string `json:"-"` // "auto", "f32" or "bf16"
+	// Profile, if not nil, measures the steps of one training.
+	Profile *Profile `json:"-"`
 }
 
 // Stem is the first convolution of a custom network and the max pooling after it.

@@ -184,10 +184,11 @@ func (t *training) build() error {
 	if err != nil {
 		return err
 	}
-	steps := t.feed.steps()
+	steps, options := t.feed.steps(), t.cfg.options()
+	options.Profile = t.cfg.Profile.operators()
 	t.trainer, err = nn.NewTrainer(g, nn.Training{
 		Optimizer: t.cfg.Optimizer.internal(), Schedule: t.cfg.Optimizer.schedule(float64(steps) / float64(t.cfg.Epochs)),
-		Steps: steps, Seed: t.feed.seed, Options: t.cfg.options(),
+		Steps: steps, Seed: t.feed.seed, Options: options,
 	})
 	if err != nil {
 		return err

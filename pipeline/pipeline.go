@@ -58,7 +58,14 @@ type Options struct {
 	Command string
 	// Observe is told what happens, one call at a time; it may be nil.
 	Observe func(Event)
+	// Profile, if not nil, measures the steps of the first classifier that is
+	// trained, and makes classifiers be trained one after another, so that no other
+	// disturbs.
+	Profile *Profile
 }
+
+// Profile sums up what the operators of a training take.
+type Profile = cyborg.Profile
 
 // DataError says that the data cannot be used, as opposed to a failure of the
 // machine or of the program.

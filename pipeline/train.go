@@ -28,7 +28,11 @@ func (p *Pipeline) train(ctx context.Context, runs []run, data *annotatedData) (
 		return nil, err
 	}
 	t := &trained{models: make([]*cyborg.Model, len(runs)), images: images}
-	abreast, workers := p.abreast(len(runs))
+	together := len(runs)
+	if p.options.Profile != nil {
+		together = 1
+	}
+	abreast, workers := p.abreast(together)
 	progress := newTrainProgress(events, len(runs), p.cfg.Train.Epochs)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(abreast)
@@ -75,7 +79,11 @@ func imageBudget() int64 {
 func (p *Pipeline) classifier(ctx context.Context, r run, images *cyborg.Data, workers int, progress *trainProgress) (*cyborg.Model, error) {
 	a, err := p.artefact(ctx, r.classifier, func(d draft) error {
 		progress.start()
-		m, err := cyborg.Train(ctx, p.classifierConfig(workers), images, r.arm, r.seed, d.Path(checkpointsName), func(x cyborg.Progress) {
+		cfg := p.classifierConfig(workers)
+		if profile := p.options.Profile; profile != nil && profile.Steps() == 0 {
+			cfg.Profile = profile
+		}
+		m, err := cyborg.Train(ctx, cfg, images, r.arm, r.seed, d.Path(checkpointsName), func(x cyborg.Progress) {
 			d.step(int64(x.Step))
 			progress.tell(r, x)
 		})

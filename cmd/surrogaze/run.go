@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -16,6 +17,7 @@ type runOptions struct {
 	out      string
 	set      []string
 	progress string
+	profile  string
 }
 
 func (o *runOptions) register(cmd *cobra.Command) {
@@ -77,6 +79,9 @@ func newStageCommand(stage pipeline.Stage) *cobra.Command {
 	}
 	o.register(cmd)
 	o.registerProgress(cmd)
+	if stage == pipeline.StageTrain {
+		cmd.Flags().StringVar(&o.profile, "profile", "", "write a table of what the operators of the first training take to `FILE`")
+	}
 	return cmd
 }
 
@@ -92,9 +97,13 @@ func runStages(ctx context.Context, o runOptions, path string, last pipeline.Sta
 	if err != nil {
 		return err
 	}
+	var profile *pipeline.Profile
+	if o.profile != "" {
+		profile = new(pipeline.Profile)
+	}
 	p, err := pipeline.New(cfg, pipeline.Options{
 		Version: version(), Hardware: machine.String(),
-		Command: "surrogaze " + commandLine(os.Args[1:]), Observe: view.observe,
+		Command: "surrogaze " + commandLine(os.Args[1:]), Observe: view.observe, Profile: profile,
 	})
 	if err != nil {
 		view.close()
@@ -102,6 +111,9 @@ func runStages(ctx context.Context, o runOptions, path string, last pipeline.Sta
 	}
 	result, err := p.Run(ctx, last)
 	view.close()
+	if profile != nil {
+		err = errors.Join(err, writeProfile(ctx, o.profile, profile))
+	}
 	if err != nil {
 		return err
 	}

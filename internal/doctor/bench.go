@@ -43,6 +43,11 @@ func Bench(ctx context.Context) Peaks {
 	return p
 }
 
+// Of are the peaks of so many cores at once, in operations and bytes a second.
+func (p Peaks) Of(cores int) (flops, bandwidth float64) {
+	return min(float64(cores)*p.CoreFLOPS, p.FLOPS), min(float64(cores)*p.CoreBandwidth, p.Bandwidth)
+}
+
 // flops is the sum of what so many cores reach at the same time.
 func flops(isa kernel.ISA, cores int) float64 {
 	rates := make([]float64, cores)

@@ -123,6 +123,18 @@ func TestPeaksThatWereNotMeasuredSaySo(t *testing.T) {
 	}
 }
 
+func TestSomeCoresReachNoMoreThanAll(t *testing.T) {
+	p := Peaks{CoreFLOPS: 10, FLOPS: 35, CoreBandwidth: 4, Bandwidth: 6}
+	for _, x := range []struct {
+		cores            int
+		flops, bandwidth float64
+	}{{1, 10, 4}, {2, 20, 6}, {4, 35, 6}} {
+		if f, b := p.Of(x.cores); f != x.flops || b != x.bandwidth {
+			t.Errorf("%d cores: %v operations and %v bytes, want %v and %v", x.cores, f, b, x.flops, x.bandwidth)
+		}
+	}
+}
+
 func TestBenchMeasuresEveryPeak(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds and 192 MiB")

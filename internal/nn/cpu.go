@@ -6,15 +6,17 @@ import (
 	"github.com/surrogaze/surrogaze/internal/kernel"
 )
 
-// bind turns the instructions into the CPU's kernels.
-func (p *Program) bind() ([]kernel.Phase, error) {
-	var phases []kernel.Phase
+// bind turns the instructions into the CPU's kernels, measured by a profile if that
+// is not nil.
+func (p *Program) bind(profile *Profile) ([]kernel.Phase, error) {
+	profile.begin(p.env)
+	phases := profile.start(nil)
 	for _, ins := range p.list.instructions {
 		k, err := p.kernels(ins)
 		if err != nil {
 			return nil, err
 		}
-		phases = append(phases, k...)
+		phases = profile.after(append(phases, k...), ins)
 	}
 	return phases, nil
 }

@@ -46,6 +46,7 @@ func share(x float64) bool { return x >= 0 && x < 1 }
 type updates struct {
 	phases  []kernel.Phase
 	moments *Params // named as their parameters, behind a prefix
+	length  int     // of all parameters
 	sgd     kernel.SGD
 	adam    kernel.Adam
 }
@@ -62,6 +63,7 @@ func newUpdates(p *Program, o Optimizer) *updates {
 	}
 	for i, v := range p.list.params {
 		w, g := v.param.Data, p.list.gradients[i].data
+		u.length += len(w)
 		if o.Name == "sgd" {
 			var velocity []float32
 			if o.Momentum > 0 {

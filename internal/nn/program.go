@@ -16,6 +16,8 @@ type Options struct {
 	// Workers is the number of cores that the program may use, at least 1. The
 	// results do not depend on it.
 	Workers int
+	// Profile, if not nil, measures the operators of the program.
+	Profile *Profile
 }
 
 // Target is what a program's options came to on this machine.
@@ -72,7 +74,7 @@ func Compile(g *Graph, options Options) (*Program, error) {
 	list.fuse()
 	p := &Program{list: list, env: kernel.NewEnv(kernel.Detect(), max(options.Workers, 1))}
 	p.place()
-	phases, err := p.bind()
+	phases, err := p.bind(options.Profile)
 	if err != nil {
 		return nil, fmt.Errorf("compile: %w", err)
 	}
@@ -190,19 +192,12 @@ func (p *Program) Gradient(name string) []float32 {
 // keeps, without parameters, inputs and the kernels' scratch.
 func (p *Program) Memory() int64 { return 4 * int64(len(p.arena)) }
 
-// FLOPs counts the multiplications and additions of the convolutions in one run,
-// padding included.
+// FLOPs counts the multiplications and additions of the convolutions and linear
+// layers in one run, padding included.
 func (p *Program) FLOPs() float64 {
 	sum := 0.0
 	for _, ins := range p.list.instructions {
-		switch o := ins.op.(type) {
-		case conv:
-			sum += o.g.FLOPs()
-		case convBackwardData:
-			sum += o.g.FLOPs()
-		case convBackwardWeights:
-			sum += o.g.FLOPs()
-		}
+		sum += flops(ins.op)
 	}
 	return sum
 }

@@ -10,6 +10,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -87,7 +88,7 @@ func NewTrainer(g *Graph, training Training) (*Trainer, error) {
 	}
 	t := &Trainer{program: p, params: g.params, training: training}
 	t.updates = newUpdates(p, training.Optimizer)
-	t.exec = newExecutor(t.updates.phases, p.env.Workers)
+	t.exec = newExecutor(training.Options.Profile.around(t.updates, training.Optimizer), p.env.Workers)
 	for _, x := range g.params.All() {
 		if !x.Trainable {
 			t.statistics = append(t.statistics, statistic{x, make([]float32, len(x.Data))})
@@ -121,6 +122,7 @@ func (t *Trainer) Steps(ctx context.Context, source Source) iter.Seq2[Step, erro
 		}
 		defer func() { _ = finish() }()
 		for t.step < t.training.Steps {
+			begin := time.Now()
 			s, err := t.next(ctx, empty, full)
 			if err != nil {
 				if failed := finish(); failed != nil && !errors.Is(failed, context.Canceled) {
@@ -129,6 +131,7 @@ func (t *Trainer) Steps(ctx context.Context, source Source) iter.Seq2[Step, erro
 				yield(s, err)
 				return
 			}
+			t.training.Options.Profile.step(time.Since(begin))
 			if !yield(s, nil) {
 				return
 			}

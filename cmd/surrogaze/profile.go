@@ -1,0 +1,23 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/surrogaze/surrogaze/internal/doctor"
+	"github.com/surrogaze/surrogaze/pipeline"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// writeProfile writes the profile of a training beside the peaks of the machine, as
+// far as the training came. Without one, it says so.
+func writeProfile(ctx context.Context, path string, profile *pipeline.Profile) error {
+	if profile.Steps() == 0 {
+		fmt.Fprintf(os.Stderr, "no profile written to %s: no classifier was trained (with another --out, all are)\n", path)
+		return nil
+	}
+	peaks := doctor.Bench(ctx)
+	return storage.AtomicWrite(path, func(w io.Writer) error { return profile.Write(w, peaks.Of) })
+}

@@ -1,0 +1,30 @@
+package cyborg
+
+import (
+	"io"
+
+	"github.com/surrogaze/surrogaze/internal/nn"
+)
+
+// Profile sums up what the operators of a training's steps take. The zero value is
+// ready for a call of [Train], after which it can be read.
+type Profile struct{ nn nn.Profile }
+
+// Steps is the number of steps that were measured: those of this process, 0 where
+// the training was finished before.
+func (p *Profile) Steps() int { return p.nn.Steps() }
+
+// Write writes the profile as a table in Markdown. peaks tells how many floating
+// point operations and bytes a second so many cores of the machine reach, 0 where
+// that is not known.
+func (p *Profile) Write(w io.Writer, peaks func(workers int) (flops, bandwidth float64)) error {
+	return p.nn.Write(w, peaks)
+}
+
+// operators is what programs fill, nil of nil.
+func (p *Profile) operators() *nn.Profile {
+	if p == nil {
+		return nil
+	}
+	return &p.nn
+}

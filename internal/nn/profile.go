@@ -1,0 +1,244 @@
+package nn
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/surrogaze/surrogaze/internal/kernel"
+	"github.com/surrogaze/surrogaze/internal/op"
+)
+
+// Profile sums up what the operators of one program take: time, operations and
+// bytes. The zero value is ready to be named in the [Options] of a program, which
+// then looks at the clock behind every operator, where its workers wait for one
+// another. Results stay the same to the bit. It must not be read while the program
+// runs; a further program that is compiled with it begins anew.
+type Profile struct {
+	rows    []*operation
+	workers int
+	isa     kernel.ISA
+	steps   int
+	whole   time.Duration // of the steps
+	last    time.Time
+}
+
+// operation is all instructions of one operator and geometry.
+type operation struct {
+	name, geometry string
+	count          int     // of instructions in a step
+	flops, bytes   float64 // of a step
+	took           time.Duration
+}
+
+// Steps is the number of training steps that were measured.
+func (p *Profile) Steps() int { return p.steps }
+
+// begin forgets what was before and notes what the program runs on.
+func (p *Profile) begin(env *kernel.Env) {
+	if p != nil {
+		*p = Profile{workers: env.Workers, isa: env.ISA}
+	}
+}
+
+// start adds the look at the clock that a run begins with.
+func (p *Profile) start(phases []kernel.Phase) []kernel.Phase {
+	if p == nil {
+		return phases
+	}
+	return append(phases, kernel.Phase{Tasks: 1, Run: func(int, int) { p.last = time.Now() }})
+}
+
+// after adds the look at the clock behind the phases of an instruction.
+func (p *Profile) after(phases []kernel.Phase, ins *instruction) []kernel.Phase {
+	if p == nil {
+		return phases
+	}
+	return p.measure(phases, operation{name: ins.title(), geometry: ins.geometry(), flops: flops(ins.op), bytes: ins.bytes()})
+}
+
+// around are the phases of an optimiser's step as one operation.
+func (p *Profile) around(u *updates, o Optimizer) []kernel.Phase {
+	if p == nil {
+		return u.phases
+	}
+	moved := 3 * u.length // weight and gradient in, weight out
+	for _, m := range u.moments.All() {
+		moved += 2 * len(m.Data)
+	}
+	return p.measure(append(p.start(nil), u.phases...),
+		operation{name: o.Name, geometry: fmt.Sprintf("%d parameters", u.length), bytes: 4 * float64(moved)})
+}
+
+// measure adds the look at the clock that ends an operation.
+func (p *Profile) measure(phases []kernel.Phase, o operation) []kernel.Phase {
+	row := p.row(o)
+	row.count++
+	row.flops += o.flops
+	row.bytes += o.bytes
+	return append(phases, kernel.Phase{Tasks: 1, Run: func(int, int) {
+		now := time.Now()
+		row.took += now.Sub(p.last)
+		p.last = now
+	}})
+}
+
+func (p *Profile) row(o operation) *operation {
+	for _, row := range p.rows {
+		if row.name == o.name && row.geometry == o.geometry {
+			return row
+		}
+	}
+	p.rows = append(p.rows, &operation{name: o.name, geometry: o.geometry})
+	return p.rows[len(p.rows)-1]
+}
+
+// step counts a training step.
+func (p *Profile) step(took time.Duration) {
+	if p != nil {
+		p.steps++
+		p.whole += took
+	}
+}
+
+// flops counts the multiplications and additions of an operator that is a matrix
+// product at heart, padding included; of the others, which memory bounds, 0.
+func flops(o operator) float64 {
+	product := func(g op.Linear) float64 { return 2 * float64(g.N) * float64(g.In) * float64(g.Out) }
+	switch o := o.(type) {
+	case conv:
+		return o.g.FLOPs()
+	case convBackwardData:
+		return o.g.FLOPs()
+	case convBackwardWeights:
+		return o.g.FLOPs()
+	case linear:
+		return product(o.g)
+	case linearBackwardData:
+		return product(o.g)
+	case linearBackwardWeights:
+		return product(o.g)
+	}
+	return 0
+}
+
+// bytes are those of every operand and result, once.
+func (ins *instruction) bytes() float64 {
+	n := 0
+	for _, v := range slices.Concat(ins.in, ins.out) {
+		n += v.len()
+	}
+	return 4 * float64(n)
+}
+
+// title is the operator's name with what is fused to it.
+func (ins *instruction) title() string {
+	residual, relu := false, false
+	switch o := ins.op.(type) {
+	case conv:
+		residual, relu = o.residual, o.relu
+	case batchNorm:
+		residual, relu = o.residual, o.relu
+	case batchNormBackward:
+		residual, relu = o.residual, o.relu
+	}
+	title := ins.op.name()
+	if residual {
+		title += " + add"
+	}
+	if relu {
+		title += " + relu"
+	}
+	return title
+}
+
+// geometry is what goes in and what comes out.
+func (ins *instruction) geometry() string {
+	switch o := ins.op.(type) {
+	case conv:
+		return window(o.g)
+	case convBackwardData:
+		return window(o.g)
+	case convBackwardWeights:
+		return window(o.g)
+	}
+	from, to := ins.in[0].shape, ins.out[0].shape
+	if from == to {
+		return from.String()
+	}
+	return fmt.Sprintf("%v to %v", from, to)
+}
+
+func window(g op.Conv) string {
+	text := fmt.Sprintf("%v to %v, %dx%d", g.In, g.OutShape(), g.KernelH, g.KernelW)
+	for _, x := range []struct {
+		what  string
+		value int
+	}{{"stride", max(g.StrideH, g.StrideW)}, {"dilation", max(g.DilationH, g.DilationW)}, {"groups", g.Groups}} {
+		if x.value != 1 {
+			text += fmt.Sprintf(", %s %d", x.what, x.value)
+		}
+	}
+	return text
+}
+
+// Write writes the profile of a trainer's steps as a table in Markdown, the longest
+// first. peaks tells how many operations and bytes a second so many cores of this
+// machine reach, 0 where that is not known.
+//
+// Bytes are those that an operator has to move: every operand and every result
+// once. Where these stay in caches, they come faster than memory gives them.
+func (p *Profile) Write(w io.Writer, peaks func(workers int) (flops, bandwidth float64)) error {
+	flops, bandwidth := peaks(p.workers)
+	perStep := func(d time.Duration) float64 { return d.Seconds() / float64(max(p.steps, 1)) }
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d steps of %.3f ms, %d workers, %v; peaks of so many cores: %s GFLOP/s, %s GB/s.\n\n",
+		p.steps, 1e3*perStep(p.whole), p.workers, p.isa, giga(flops), giga(bandwidth))
+	b.WriteString("| operator | geometry (N, C, H, W) | count | ms | share | GFLOP/s | of peak | GB/s | of peak |\n")
+	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|\n")
+	for _, row := range p.sorted() {
+		seconds := perStep(row.took)
+		f, m := rate(row.flops, seconds), rate(row.bytes, seconds)
+		fmt.Fprintf(&b, "| %s | %s | %d | %.3f | %s | %s | %s | %s | %s |\n", row.name, row.geometry, row.count,
+			1e3*seconds, percent(seconds, perStep(p.whole)), giga(f), percent(f, flops), giga(m), percent(m, bandwidth))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// sorted are the rows by time, and one for what is between operators.
+func (p *Profile) sorted() []*operation {
+	rest := &operation{name: "between operators", geometry: "waiting for the batch, copying it", count: 1, took: p.whole}
+	for _, row := range p.rows {
+		rest.took -= row.took
+	}
+	rows := append(slices.Clone(p.rows), rest)
+	slices.SortStableFunc(rows, func(a, b *operation) int { return cmp.Compare(b.took, a.took) })
+	return rows
+}
+
+func rate(amount, seconds float64) float64 {
+	if seconds == 0 {
+		return 0
+	}
+	return amount / seconds
+}
+
+// giga is a rate in thousand millions, a dash for none.
+func giga(rate float64) string {
+	if rate == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", rate/1e9)
+}
+
+// percent is a share of a whole, a dash for none.
+func percent(part, whole float64) string {
+	if part == 0 || whole == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f %%", 100*part/whole)
+}
