@@ -8,6 +8,15 @@ import (
 	"github.com/surrogaze/surrogaze/internal/nn"
 )
 
+// Network is an architecture that classifies.
+type Network interface {
+	// Grid is the side of the features of a square image with so many pixels a
+	// side; below 1 the image is too small.
+	Grid(size int) int
+	// Build adds the network for images x (N, 3, H, W).
+	Build(g *nn.Graph, x nn.Node, classes int) Classifier
+}
+
 // Classifier is a built classification network.
 type Classifier struct {
 	// Features feeds the global average pool: (N, C, h, w). With Weight it
@@ -42,6 +51,27 @@ func (s Stem) Validate() error {
 		return fmt.Errorf("stem pool %d: want 0, 2 or 3", s.Pool)
 	}
 	return nil
+}
+
+// window is the kernel of a convolution or pooling.
+type window struct{ kernel, stride, pad int }
+
+// side is what windows one after another leave of a side; 0 where the first that
+// does not fit begins.
+func side(size int, windows ...window) int {
+	for _, w := range windows {
+		if size+2*w.pad < w.kernel {
+			return 0
+		}
+		size = (size+2*w.pad-w.kernel)/w.stride + 1
+	}
+	return size
+}
+
+// classify ends a network: the mean of the features and a linear layer.
+func classify(g *nn.Graph, path string, features nn.Node, classes int) Classifier {
+	logits, weight := g.Classifier(path, g.GlobalAvgPool(features), classes)
+	return Classifier{Features: features, Logits: logits, Weight: weight}
 }
 
 // convNormReLU is a convolution without bias, batch norm and ReLU.

@@ -6,14 +6,17 @@ import (
 	"github.com/surrogaze/surrogaze/internal/nn"
 )
 
-// ResNet is the residual family of basic blocks (He et al. 2015, arXiv
-// 1512.03385), from ResNet-18 down to the few blocks that learn from scratch on
-// a few hundred images. Parameters are named as torchvision names ResNet-18's.
+// ResNet is the residual family (He et al. 2015, arXiv 1512.03385), from
+// ResNet-50 down to the few blocks that learn from scratch on a few hundred
+// images. Parameters are named as torchvision names them.
 type ResNet struct {
 	Stem    Stem
-	Widths  []int // channels of each stage
+	Widths  []int // channels of each stage, of its 3x3 convolutions in bottlenecks
 	Strides []int // stride of each stage's first block
 	Blocks  []int // blocks of each stage
+	// Bottleneck makes blocks of a 1x1, a 3x3 and a 1x1 convolution, which gives
+	// out four times the stage's width; otherwise they are two 3x3 convolutions.
+	Bottleneck bool
 }
 
 // ResNet18 is torchvision's resnet18.
@@ -24,6 +27,13 @@ func ResNet18() ResNet {
 		Strides: []int{1, 2, 2, 2},
 		Blocks:  []int{2, 2, 2, 2},
 	}
+}
+
+// ResNet50 is torchvision's resnet50: the stride is in the 3x3 convolutions.
+func ResNet50() ResNet {
+	r := ResNet18()
+	r.Blocks, r.Bottleneck = []int{3, 4, 6, 3}, true
+	return r
 }
 
 // ResNetSmall learns from scratch on a few hundred images; its CAM has an
@@ -57,25 +67,30 @@ func (r ResNet) Validate() error {
 // Grid is the side of the features of a square image with so many pixels a side;
 // below 1 the image is too small.
 func (r ResNet) Grid(size int) int {
-	side := func(in, kernel, stride, pad int) int { return (in+2*pad-kernel)/stride + 1 }
-	size = side(size, r.Stem.Kernel, r.Stem.Stride, r.Stem.Kernel/2)
+	windows := []window{{r.Stem.Kernel, r.Stem.Stride, r.Stem.Kernel / 2}}
 	if r.Stem.Pool > 0 {
-		size = side(size, r.Stem.Pool, 2, r.Stem.Pool/3)
+		windows = append(windows, window{r.Stem.Pool, 2, r.Stem.Pool / 3})
 	}
 	for _, stride := range r.Strides {
-		size = side(size, 3, stride, 1)
+		windows = append(windows, window{3, stride, 1})
 	}
-	return size
+	return side(size, windows...)
 }
 
 // Build adds the network for images x (N, 3, H, W).
 func (r ResNet) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
-	y := convNormReLU(g, "conv1", "bn1", x, nn.Conv{Out: r.Stem.Width, Kernel: r.Stem.Kernel, Stride: r.Stem.Stride, Pad: r.Stem.Kernel / 2})
-	switch r.Stem.Pool {
-	case 2:
-		y = g.MaxPool(y, 2, 2, 0)
-	case 3:
-		y = g.MaxPool(y, 3, 2, 1)
+	levels := r.levels(g, "", x)
+	return classify(g, "fc", levels[len(levels)-1], classes)
+}
+
+// levels adds everything before the average pool, with parameters named from
+// prefix, and returns what the stem's convolution and each stage give.
+func (r ResNet) levels(g *nn.Graph, prefix string, x nn.Node) []nn.Node {
+	y := convNormReLU(g, prefix+"conv1", prefix+"bn1", x,
+		nn.Conv{Out: r.Stem.Width, Kernel: r.Stem.Kernel, Stride: r.Stem.Stride, Pad: r.Stem.Kernel / 2})
+	levels := []nn.Node{y}
+	if r.Stem.Pool > 0 {
+		y = g.MaxPool(y, r.Stem.Pool, 2, r.Stem.Pool/3)
 	}
 	for i, width := range r.Widths {
 		for b := range r.Blocks[i] {
@@ -83,20 +98,29 @@ func (r ResNet) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
 			if b == 0 {
 				stride = r.Strides[i]
 			}
-			y = basicBlock(g, fmt.Sprintf("layer%d.%d", i+1, b), y, width, stride)
+			y = r.block(g, fmt.Sprintf("%slayer%d.%d", prefix, i+1, b), y, width, stride)
 		}
+		levels = append(levels, y)
 	}
-	logits, weight := g.Classifier("fc", g.GlobalAvgPool(y), classes)
-	return Classifier{Features: y, Logits: logits, Weight: weight}
+	return levels
 }
 
-// basicBlock is two 3x3 convolutions beside a shortcut, which a 1x1
-// convolution adapts where the shapes differ.
-func basicBlock(g *nn.Graph, path string, x nn.Node, width, stride int) nn.Node {
-	y := convNormReLU(g, path+".conv1", path+".bn1", x, nn.Conv{Out: width, Kernel: 3, Stride: stride, Pad: 1})
-	y = g.BatchNorm(path+".bn2", g.Conv(path+".conv2", y, nn.Conv{Out: width, Kernel: 3, Pad: 1}))
-	if stride != 1 || x.Shape().C != width {
-		x = g.BatchNorm(path+".downsample.1", g.Conv(path+".downsample.0", x, nn.Conv{Out: width, Kernel: 1, Stride: stride}))
+// block is a stack of convolutions beside a shortcut, which a 1x1 convolution
+// adapts where the shapes differ.
+func (r ResNet) block(g *nn.Graph, path string, x nn.Node, width, stride int) nn.Node {
+	stack := []nn.Conv{{Out: width, Kernel: 3, Stride: stride, Pad: 1}, conv3x3(width)}
+	if r.Bottleneck {
+		stack = []nn.Conv{{Out: width, Kernel: 1}, stack[0], {Out: 4 * width, Kernel: 1}}
+	}
+	y, out := x, stack[len(stack)-1].Out
+	for i, c := range stack {
+		y = g.BatchNorm(fmt.Sprintf("%s.bn%d", path, i+1), g.Conv(fmt.Sprintf("%s.conv%d", path, i+1), y, c))
+		if i < len(stack)-1 {
+			y = g.ReLU(y)
+		}
+	}
+	if stride != 1 || x.Shape().C != out {
+		x = g.BatchNorm(path+".downsample.1", g.Conv(path+".downsample.0", x, nn.Conv{Out: out, Kernel: 1, Stride: stride}))
 	}
 	return g.ReLU(g.Add(y, x))
 }

@@ -64,11 +64,18 @@ func conformanceCases() []conformanceCase {
 		around("grouped convolution", 6, 5, func(g *Graph, x Node) Node {
 			return g.Conv("conv", x, Conv{Out: 9, Kernel: 3, Pad: 1, Groups: 3})
 		}),
+		around("depthwise convolution of stride 2", 19, 5, func(g *Graph, x Node) Node {
+			return g.Conv("conv", x, Conv{Out: 19, Kernel: 3, Stride: 2, Pad: 1, Groups: 19})
+		}),
+		around("tall convolution", 17, 5, func(g *Graph, x Node) Node {
+			return g.Conv("conv", x, Conv{Out: 8, Kernel: 7, Pad: 3, KernelW: 1, Rectangular: true})
+		}),
 		around("rectangular convolution", 8, 5, func(g *Graph, x Node) Node {
 			return g.Conv("conv", x, Conv{Out: 8, Kernel: 1, KernelW: 5, PadW: 2, Rectangular: true})
 		}),
 		around("convolution and ReLU", 8, 5, func(g *Graph, x Node) Node { return g.ReLU(x) }),
 		around("batch norm", 18, 4, func(g *Graph, x Node) Node { return g.BatchNorm("bn", x) }),
+		around("batch norm with another eps", 5, 4, func(g *Graph, x Node) Node { return g.BatchNormEps("bn", x, 0.5) }),
 		around("batch norm and ReLU", 18, 4, func(g *Graph, x Node) Node { return g.ReLU(g.BatchNorm("bn", x)) }),
 		around("residual block", 16, 4, func(g *Graph, x Node) Node {
 			y := g.ReLU(g.BatchNorm("bn1", g.Conv("conv1", x, Conv{Out: 16, Kernel: 3, Pad: 1})))
@@ -85,8 +92,11 @@ func conformanceCases() []conformanceCase {
 		}),
 		around("max pool", 17, 7, func(g *Graph, x Node) Node { return g.MaxPool(x, 3, 2, 1) }),
 		around("average pool", 5, 6, func(g *Graph, x Node) Node { return g.AvgPool(x, 3, 2, 1) }),
+		around("average pool of stride 1", 18, 5, func(g *Graph, x Node) Node { return g.AvgPool(x, 3, 1, 1) }),
+		around("max pool without padding", 17, 7, func(g *Graph, x Node) Node { return g.MaxPool(x, 3, 2, 0) }),
 		around("global average pool", 20, 5, func(g *Graph, x Node) Node { return g.GlobalAvgPool(x) }),
 		around("upsample", 17, 3, func(g *Graph, x Node) Node { return g.Upsample(x, 2) }),
+		around("nearest upsample", 17, 3, func(g *Graph, x Node) Node { return g.UpsampleNearest(x, 3) }),
 		around("concatenation at block borders", 16, 4, func(g *Graph, x Node) Node {
 			return g.Concat(g.ReLU(x), g.Conv("conv", x, Conv{Out: 5, Kernel: 1}))
 		}),
@@ -122,6 +132,9 @@ func conformanceCases() []conformanceCase {
 		}),
 		{"frozen batch norm after a convolution", Eval, func(g *Graph) {
 			g.Output("y", g.BatchNorm("bn", image(g, 18, 4, 4)))
+		}},
+		{"folded batch norm with another eps", Eval, func(g *Graph) {
+			g.Output("y", g.BatchNormEps("bn", image(g, 18, 4, 4), 0.5))
 		}},
 		{"folded batch norm with residual and ReLU", Eval, func(g *Graph) {
 			x := image(g, 18, 4, 4)

@@ -76,11 +76,17 @@ func (g *Graph) Classifier(path string, x Node, out int) (y, weight Node) {
 // BatchNorm normalises the channels of x with path.weight, path.bias,
 // path.running_mean and path.running_var; eps 1e-5 and momentum 0.1 as
 // torch.nn.BatchNorm2d.
-func (g *Graph) BatchNorm(path string, x Node) Node {
+func (g *Graph) BatchNorm(path string, x Node) Node { return g.BatchNormEps(path, x, 1e-5) }
+
+// BatchNormEps is [Graph.BatchNorm] with another eps, more than 0.
+func (g *Graph) BatchNormEps(path string, x Node, eps float32) Node {
 	if g.err != nil {
 		return Node{}
 	}
-	geometry := op.BatchNorm{In: x.s, Eps: 1e-5, Momentum: 0.1}
+	if !(eps > 0) {
+		return g.fail(path, fmt.Errorf("batch norm with eps %v: want more than 0", eps))
+	}
+	geometry := op.BatchNorm{In: x.s, Eps: eps, Momentum: 0.1}
 	if g.mode == Train && x.s.Pixels() < 2 {
 		return g.fail(path, fmt.Errorf("batch norm of %v: want more than one value a channel", x.s))
 	}
@@ -156,10 +162,19 @@ func (g *Graph) GlobalAvgPool(x Node) Node {
 
 // Upsample enlarges bilinearly (align_corners=False) by a whole factor.
 func (g *Graph) Upsample(x Node, scale int) Node {
-	if g.err == nil && scale < 1 {
-		return g.fail("upsample", fmt.Errorf("scale %d: want at least 1", scale))
+	return g.upsample(x, op.Upsample{In: x.s, Scale: scale, Bilinear: true})
+}
+
+// UpsampleNearest enlarges by repeating every value in a square of scale x scale.
+func (g *Graph) UpsampleNearest(x Node, scale int) Node {
+	return g.upsample(x, op.Upsample{In: x.s, Scale: scale})
+}
+
+func (g *Graph) upsample(x Node, u op.Upsample) Node {
+	if g.err == nil && u.Scale < 1 {
+		return g.fail("upsample", fmt.Errorf("scale %d: want at least 1", u.Scale))
 	}
-	return g.apply("upsample", upsample{op.Upsample{In: x.s, Scale: scale, Bilinear: true}}, x)
+	return g.apply("upsample", upsample{u}, x)
 }
 
 // Dropout zeroes values at a rate in training and scales the others by

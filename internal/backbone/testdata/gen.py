@@ -1,32 +1,40 @@
-"""Writes what PyTorch computes for small networks, and the names of ResNet-18.
+"""Writes what the networks' references compute, and the names of their parameters.
 
-    python gen.py .        (written by PyTorch 2.15.0 and torchvision 0.29.2, float64)
+    python gen.py .        (written by PyTorch 2.15.0, torchvision 0.29.2, timm 1.0.31
+                            and segmentation_models_pytorch 0.6.0, float64)
 
-networks.json holds results of evaluation and of one training step; of every
-gradient its norm and its product with a fixed vector. resnet18.txt lists
-torchvision's parameters and buffers. Values are drawn by a hash, which the test
-draws again.
+networks.json holds results of evaluation and of one training step: of a tensor of
+more than 16 values its norm and its product with a fixed vector, and of the
+published networks every 16th gradient and statistic. The text files list the
+parameters and buffers of the published networks. Values are drawn by a hash, which
+the test draws again.
 """
+import functools
 import json
 import math
 import pathlib
 import sys
 
+import numpy
+import segmentation_models_pytorch
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
+from timm.models.xception import Block, SeparableConv2d, Xception as TimmXception
 from torch import nn
+from torchvision.models import inception
 
 torch.set_default_dtype(torch.float64)
 MASK = 0xFFFFFFFF
 
 
 def mix(x):
-    """The finaliser of MurmurHash3 (Appleby)."""
+    """The finaliser of MurmurHash3 (Appleby) of an array."""
     x ^= x >> 16
-    x = x * 0x85EBCA6B & MASK
+    x *= numpy.uint32(0x85EBCA6B)
     x ^= x >> 13
-    x = x * 0xC2B2AE35 & MASK
+    x *= numpy.uint32(0xC2B2AE35)
     return x ^ x >> 16
 
 
@@ -35,9 +43,9 @@ def draw(name, shape, low, high):
     seed = 0x811C9DC5
     for b in name.encode():
         seed = (seed ^ b) * 0x01000193 & MASK  # FNV-1a
-    n = math.prod(shape)
-    values = [low + (high - low) * mix(seed + i & MASK) / 2**32 for i in range(n)]
-    return torch.tensor(values).float().double().reshape(shape)
+    hashes = mix(numpy.arange(math.prod(shape), dtype=numpy.uint32) + numpy.uint32(seed))
+    values = low + (high - low) * hashes.astype(numpy.float64) / 2**32
+    return torch.from_numpy(values).float().double().reshape(shape)
 
 
 def fill(net):
@@ -47,6 +55,8 @@ def fill(net):
             p.copy_(draw(name, p.shape, -bound, bound))
         elif name.endswith(("weight", "running_var")):
             p.copy_(draw(name, p.shape, 0.5, 1.5))
+        elif name.endswith("bias"):  # few values close to where a ReLU begins
+            p.copy_(draw(name, p.shape, 0.25, 1.5))
         elif p.dim() == 1:
             p.copy_(draw(name, p.shape, -0.5, 0.5))
     return net
@@ -83,54 +93,145 @@ class UNet(nn.Module):
 
 
 class ResNet(nn.Module):
-    """torchvision's basic blocks behind a stem of another size."""
+    """torchvision's blocks behind a stem of another size."""
 
-    def __init__(self, stem, widths, strides, blocks, classes):
+    def __init__(self, block, stem, widths, strides, blocks, classes=3):
         super().__init__()
         kernel, stride, width, self.pool = stem
         self.conv1 = nn.Conv2d(3, width, kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.layers = len(widths)
         for i, (w, s, n) in enumerate(zip(widths, strides, blocks)):
-            stage = []
+            stage, out = [], w * block.expansion
             for b in range(n):
                 s = s if b == 0 else 1
                 adapt = None
-                if s != 1 or w != width:
-                    adapt = nn.Sequential(nn.Conv2d(width, w, 1, s, bias=False), nn.BatchNorm2d(w))
-                stage.append(torchvision.models.resnet.BasicBlock(width, w, s, adapt))
-                width = w
+                if s != 1 or out != width:
+                    adapt = nn.Sequential(nn.Conv2d(width, out, 1, s, bias=False), nn.BatchNorm2d(out))
+                stage.append(block(width, w, s, adapt))
+                width = out
             setattr(self, f"layer{i + 1}", nn.Sequential(*stage))
-        self.fc = nn.Linear(width, classes)
+        if classes:
+            self.fc = nn.Linear(width, classes)
 
-    def forward(self, x):
+    def levels(self, x):
         x = F.relu(self.bn1(self.conv1(x)))
+        levels = [x]
         if self.pool == 2:
             x = F.max_pool2d(x, 2)
         if self.pool == 3:
             x = F.max_pool2d(x, 3, 2, 1)
         for i in range(self.layers):
             x = getattr(self, f"layer{i + 1}")(x)
-        return self.fc(x.mean((2, 3)))
+            levels.append(x)
+        return levels
+
+    def forward(self, x):
+        return self.fc(self.levels(x)[-1].mean((2, 3)))
 
 
-def flat(t):
-    return [float(f"{v:.8g}") for v in t.detach().flatten().tolist()]
+class ResNetUNet(nn.Module):
+    """segmentation_models_pytorch's decoder around a residual network of another size."""
+
+    def __init__(self, encoder, channels, widths):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = segmentation_models_pytorch.decoders.unet.decoder.UnetDecoder([3] + channels, widths, len(widths))
+        self.segmentation_head = segmentation_models_pytorch.base.SegmentationHead(widths[-1], 1)
+
+    def forward(self, x):
+        return self.segmentation_head(self.decoder([x] + self.encoder.levels(x)))
 
 
-def case(net, side, loss):
+class Xception(TimmXception):
+    """timm's blocks in other numbers and widths."""
+
+    def __init__(self, stem, entry, middle, exit):
+        nn.Module.__init__(self)
+        self.conv1, self.bn1 = nn.Conv2d(3, stem[0], 3, 2, 0, bias=False), nn.BatchNorm2d(stem[0])
+        self.conv2, self.bn2 = nn.Conv2d(stem[0], stem[1], 3, bias=False), nn.BatchNorm2d(stem[1])
+        widths = [stem[1], *entry]
+        blocks = [Block(a, b, 2, 2, start_with_relu=i > 0) for i, (a, b) in enumerate(zip(widths, entry))]
+        blocks += [Block(entry[-1], entry[-1], 3) for _ in range(middle)]
+        blocks += [Block(entry[-1], exit[0], 2, 2, grow_first=False)]
+        self.blocks = len(blocks)
+        for i, block in enumerate(blocks):
+            setattr(self, f"block{i + 1}", block)
+        self.conv3, self.bn3 = SeparableConv2d(exit[0], exit[1], 3, 1, 1), nn.BatchNorm2d(exit[1])
+        self.conv4, self.bn4 = SeparableConv2d(exit[1], exit[2], 3, 1, 1), nn.BatchNorm2d(exit[2])
+        self.fc = nn.Linear(exit[2], 3)
+
+    def forward_features(self, x):
+        x = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        for i in range(self.blocks):
+            x = getattr(self, f"block{i + 1}")(x)
+        return F.relu(self.bn4(self.conv4(F.relu(self.bn3(self.conv3(x))))))
+
+    def forward(self, x):
+        return self.fc(self.forward_features(x).mean((2, 3)))
+
+
+class ThinConv(inception.BasicConv2d):
+    """A sixteenth of the channels."""
+
+    def __init__(self, channels, out, **kwargs):
+        super().__init__(channels if channels == 3 else channels // 16, out // 16, **kwargs)
+
+
+def thin_inception():
+    modules = [inception.InceptionA, inception.InceptionB, inception.InceptionC, inception.InceptionD, inception.InceptionE]
+    blocks = [ThinConv] + [functools.partial(m, conv_block=ThinConv) for m in modules] + [None]
+    net = torchvision.models.Inception3(3, aux_logits=False, inception_blocks=blocks, init_weights=False, dropout=0)
+    net.fc = nn.Linear(128, 3)
+    return net
+
+
+def write(name, t):
+    """A few values themselves, or the norm of many and their product with a fixed vector."""
+    t = t.detach().flatten()
+    if t.numel() > 16:
+        t = torch.stack([t.norm(), t @ draw("probe " + name, t.shape, -1, 1)])
+    return [float(f"{v:.8g}") for v in t.tolist()]
+
+
+def features(net):
+    """Holds what feeds the last layer's pooling whenever net runs; None for maps."""
+    held = {}
+    last = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    if not last:
+        return held
+    if isinstance(net, ResNet):
+        part = getattr(net, f"layer{net.layers}")
+    elif isinstance(net, torchvision.models.ResNet):
+        part = net.layer4
+    elif isinstance(net, torchvision.models.DenseNet):
+        part = net.features
+    elif isinstance(net, torchvision.models.Inception3):
+        part = net.Mixed_7c
+    else:
+        part = net.bn4
+    part.register_forward_hook(lambda m, x, y: held.update(y=F.relu(y)))
+    return held
+
+
+def case(net, height, width, loss, step=1):
+    """step is that between the gradients and between the statistics that are written."""
     net = fill(net)
-    x = draw("image", (2, 3, side, side + 8), 0, 1)
-    out = {"eval": flat(net.eval()(x))}
+    held = features(net)
+    x = draw("image", (2, 3, height, width), 0, 1)
+    out = {"eval": write("eval", net.eval()(x))}
+    if held:
+        out["evalFeatures"] = write("features", held["y"])
     y = net.train()(x)
-    out["train"] = flat(y)
+    out["train"] = write("train", y)
+    if held:
+        out["trainFeatures"] = write("features", held["y"])
     total = loss(y)
     total.backward()
     out["loss"] = total.item()
-    out["gradients"] = {
-        name: flat(torch.stack([p.grad.norm(), (p.grad * draw("probe " + name, p.shape, -1, 1)).sum()]))
-        for name, p in net.named_parameters()}
-    out["statistics"] = {name: flat(b) for name, b in net.named_buffers() if "running" in name}
+    out["gradients"] = {name: write(name, p.grad) for name, p in list(net.named_parameters())[::step]}
+    statistics = [(name, b) for name, b in net.named_buffers() if "running" in name]
+    out["statistics"] = {name: write(name, b) for name, b in statistics[::step]}
     return out
 
 
@@ -146,14 +247,38 @@ def map_loss(y):
     return (F.binary_cross_entropy_with_logits(y, target, reduction="none").mean((1, 2, 3)) * WEIGHT).mean()
 
 
+def published(name):
+    classes = 3
+    match name:
+        case "inception-v3":
+            return torchvision.models.inception_v3(num_classes=classes, aux_logits=False, init_weights=False, dropout=0)
+        case "xception":
+            return timm.create_model("legacy_xception", num_classes=classes).double()
+        case "unet-resnet18":
+            return segmentation_models_pytorch.Unet("resnet18", encoder_weights=None)
+    return getattr(torchvision.models, name)(num_classes=classes)
+
+
 folder = pathlib.Path(sys.argv[1])
-names = torchvision.models.resnet18().state_dict()
-folder.joinpath("resnet18.txt").write_text("".join(
-    f"{name} {'x'.join(map(str, t.shape))}\n" for name, t in names.items() if t.dim() > 0))
+basic, bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
 nets = {
-    "resnet": case(ResNet((7, 2, 12, 3), [12, 20], [1, 2], [2, 1], 3), 24, cross_entropy),
-    "resnet with another stem": case(ResNet((5, 2, 6, 2), [17], [2], [1], 3), 16, cross_entropy),
-    "unet": case(UNet([16, 20, 24], 3, 1), 8, map_loss),
-    "unet with a strided stem": case(UNet([6, 16], 5, 2), 8, map_loss),
+    "resnet": case(ResNet(basic, (7, 2, 12, 3), [12, 20], [1, 2], [2, 1]), 24, 32, cross_entropy),
+    "resnet with another stem": case(ResNet(basic, (5, 2, 6, 2), [17], [2], [1]), 16, 24, cross_entropy),
+    "resnet of bottlenecks": case(ResNet(bottleneck, (7, 2, 8, 3), [8, 5], [1, 2], [2, 2]), 24, 32, cross_entropy),
+    "densenet": case(torchvision.models.DenseNet(8, (2, 3, 1), 10, num_classes=3), 32, 40, cross_entropy),
+    "thin inception": case(thin_inception(), 107, 115, cross_entropy),
+    "thin xception": case(Xception([4, 6], [8, 12, 17], 2, [20, 24, 28]), 64, 72, cross_entropy),
+    "unet": case(UNet([16, 20, 24], 3, 1), 8, 16, map_loss),
+    "unet with a strided stem": case(UNet([6, 16], 5, 2), 8, 16, map_loss),
+    "unet with a residual encoder": case(
+        ResNetUNet(ResNet(bottleneck, (7, 2, 8, 3), [4, 6], [1, 2], [1, 2], 0), [8, 16, 24], [12, 9, 6]), 16, 24, map_loss),
 }
+for name, height, width in [
+    ("resnet18", 64, 72), ("resnet50", 64, 72), ("densenet121", 64, 72), ("inception-v3", 107, 115), ("xception", 64, 72),
+    ("unet-resnet18", 32, 64),
+]:
+    net = published(name)
+    lines = [f"{name} {'x'.join(map(str, t.shape))}\n" for name, t in net.state_dict().items() if t.dim() > 0]
+    folder.joinpath(name + ".txt").write_text("".join(lines))
+    nets[name] = case(net, height, width, map_loss if name.startswith("unet") else cross_entropy, 16)
 folder.joinpath("networks.json").write_text(json.dumps(nets, separators=(",", ":")))
