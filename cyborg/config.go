@@ -15,8 +15,9 @@ import (
 // Pretrained does too, by the content of its file, which a model names by its
 // hash; the others decide only where and how fast.
 type Config struct {
-	// Network is "resnet18", "resnet-small", or "custom": a residual network of
-	// Stem, Widths, Blocks and Strides, which the others do not look at.
+	// Network is "resnet18", "resnet50", "densenet121", "inception-v3", "xception",
+	// "resnet-small", or "custom": a residual network of Stem, Widths, Blocks and
+	// Strides, which the others do not look at.
 	Network string `json:"network"`
 	Stem    Stem   `json:"stem"`
 	Widths  []int  `json:"widths"`  // channels of each stage
@@ -144,17 +145,25 @@ func (c Config) validateNetwork() error {
 }
 
 // network is the shape of the network.
-func (c Config) network() (backbone.ResNet, error) {
+func (c Config) network() (backbone.Network, error) {
 	switch c.Network {
 	case "resnet18":
 		return backbone.ResNet18(), nil
+	case "resnet50":
+		return backbone.ResNet50(), nil
+	case "densenet121":
+		return backbone.DenseNet121(), nil
+	case "inception-v3":
+		return backbone.InceptionV3(), nil
+	case "xception":
+		return backbone.LegacyXception(), nil
 	case "resnet-small":
 		return backbone.ResNetSmall(), nil
 	case "custom":
 		net := backbone.ResNet{Stem: backbone.Stem(c.Stem), Widths: c.Widths, Strides: c.Strides, Blocks: c.Blocks}
 		return net, net.Validate()
 	}
-	return backbone.ResNet{}, fmt.Errorf("network %q: want resnet18, resnet-small or custom", c.Network)
+	return nil, fmt.Errorf("network %q: want resnet18, resnet50, densenet121, inception-v3, xception, resnet-small or custom", c.Network)
 }
 
 func (c Config) options() nn.Options {

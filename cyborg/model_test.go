@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/metric"
+	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/raster"
 	"github.com/surrogaze/surrogaze/internal/weights"
 	"github.com/surrogaze/surrogaze/storage"
@@ -257,6 +258,71 @@ func TestTheStepScheduleCountsEpochs(t *testing.T) {
 	}
 	if got := o.schedule(0.01).Every; got != 1 {
 		t.Errorf("the rate falls each %d steps, want 1", got)
+	}
+}
+
+func TestNetworksTakeImagesThatLeaveAMap(t *testing.T) {
+	for name, smallest := range map[string]int{
+		"resnet18": 33, "resnet50": 33, "densenet121": 61, "inception-v3": 107, "xception": 39, "resnet-small": 11,
+	} {
+		cfg := DefaultConfig()
+		cfg.Network, cfg.Size = name, smallest
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%s of %d pixels: %v", name, smallest, err)
+		}
+		cfg.Size--
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "side of 1") {
+			t.Errorf("%s of %d pixels: error %v, want one of the map's side", name, cfg.Size, err)
+		}
+	}
+}
+
+func TestEveryNetworkTrainsWithItsMap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("networks of up to 25 million parameters")
+	}
+	for name, size := range map[string]int{"resnet50": 40, "densenet121": 64, "inception-v3": 107, "xception": 40} {
+		t.Run(name, func(t *testing.T) {
+			cfg := tiny()
+			cfg.Network, cfg.Size, cfg.Batch = name, size, 2
+			net, err := cfg.network()
+			if err != nil {
+				t.Fatal(err)
+			}
+			params := nn.NewParams(1)
+			g, err := trainingGraph(cfg, params, 2, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := nn.Compile(g, nn.Options{Workers: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := len(p.Input(mapInput)), cfg.Batch*net.Grid(size)*net.Grid(size); got != want {
+				t.Errorf("maps of %d cells, want %d", got, want)
+			}
+			for name, v := range map[string]float32{imageInput: 0.5, labelInput: 1, mapInput: 0.5, ceWeightInput: 1, mapWeightInput: 1} {
+				for i := range p.Input(name) {
+					p.Input(name)[i] = v * float32(i%2)
+				}
+			}
+			p.Run()
+			if loss := p.Loss(); !(loss > 0 && loss < 100) {
+				t.Errorf("loss %v", loss)
+			}
+			heads := 0
+			for _, tensor := range params.Tensors() {
+				if isHead(tensor) {
+					heads++
+				}
+			}
+			if heads != 2 {
+				t.Errorf("%d tensors of the last layer, want 2", heads)
+			}
+			if _, err := evaluationGraph(cfg, params, 2, 1, true); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -21,8 +21,9 @@ type Pretrained struct {
 	HeadReplaced bool `json:"head_replaced"`
 }
 
-// loadPretrained sets the parameters from a safetensors file with torchvision's
-// names, nil without a file. Only the last layer may differ or be missing.
+// loadPretrained sets the parameters from a safetensors file with the names of
+// torchvision, or of timm for Xception, nil without a file. Only the last layer may
+// differ or be missing.
 func loadPretrained(path string, params *nn.Params) (*Pretrained, error) {
 	if path == "" {
 		return nil, nil
@@ -47,7 +48,14 @@ func loadPretrained(path string, params *nn.Params) (*Pretrained, error) {
 	return p, nil
 }
 
-func isHead(t weights.Tensor) bool { return t.Name == "fc.weight" || t.Name == "fc.bias" }
+// isHead reports whether a tensor is the last layer's, in any of the networks.
+func isHead(t weights.Tensor) bool {
+	switch t.Name {
+	case "fc.weight", "fc.bias", "classifier.weight", "classifier.bias":
+		return true
+	}
+	return false
+}
 
 // hasHead reports whether the last layer is among tensors, in the right shape.
 func hasHead(tensors []weights.Tensor, params *nn.Params) bool {

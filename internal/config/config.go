@@ -105,7 +105,7 @@ type Annotate struct {
 // Classifier is the network that every arm trains. Conv, Widths, Blocks and
 // Strides describe a residual network of one's own (network: custom).
 type Classifier struct {
-	Network    string         `json:"network" enum:"resnet18,resnet-small,custom" doc:"architecture"`
+	Network    string         `json:"network" enum:"resnet18,resnet50,densenet121,inception-v3,xception,resnet-small,custom" doc:"architecture"`
 	Stem       ClassifierStem `json:"stem,omitzero" doc:"custom: what comes before the residual blocks"`
 	Widths     []int          `json:"widths,omitempty" min:"1" doc:"custom: channels of every stage"`
 	Blocks     []int          `json:"blocks,omitempty" min:"1" doc:"custom: residual blocks of every stage"`
