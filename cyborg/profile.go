@@ -10,8 +10,8 @@ import (
 // ready for a call of [Train], after which it can be read.
 type Profile struct{ nn nn.Profile }
 
-// Steps is the number of steps that were measured: those of this process, 0 where
-// the training was finished before.
+// Steps is the number of steps that were measured: those that this process took, but
+// for the first, which touches the memory for the first time.
 func (p *Profile) Steps() int { return p.nn.Steps() }
 
 // Write writes the profile as a table in Markdown. peaks tells how many floating

@@ -65,11 +65,11 @@ func TestOnlyKnownClassifiersAreGuided(t *testing.T) {
 
 func TestAStepsProfileIsWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "unet64.md")
-	j := job{Case: "unet64", Task: stepTask, Threads: 1, Reps: 1}
+	j := job{Case: "unet64", Task: stepTask, Threads: 1, Reps: 2}
 	if err := writeProfile(t.Context(), j, path); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(text), "4 steps of ") {
+	if text, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(text), "2 steps of ") {
 		t.Errorf("profile %s, error %v", text, err)
 	}
 }

@@ -57,14 +57,14 @@ func (j *job) register(f *flag.FlagSet) {
 
 // comparison is what is to be compared, and what was found.
 type comparison struct {
-	job                  // without case and task
-	machine, python, isa string
-	options              []string // of the command line
-	modes                []string
-	rounds               int
-	profiles             string
-	about                []string // of both sides
-	found                []finding
+	job             // without case and task
+	machine, python string
+	options         []string // of the command line
+	modes           []string
+	rounds          int
+	profiles        string
+	about           []string // of both sides
+	found           []finding
 }
 
 // finding is a case's task with all sides, ours first.
@@ -75,6 +75,7 @@ type finding struct {
 
 func compare(ctx context.Context, args []string) error {
 	c := comparison{machine: doctor.Inspect().CPU, python: cmp.Or(os.Getenv("PYTHON"), "python3"), options: args}
+	var isa string
 	f := flag.NewFlagSet("compare", flag.ContinueOnError)
 	c.register(f)
 	cases := f.String("cases", defaultCases(), "networks, each with "+guidedSuffix+" behind it for the CYBORG loss")
@@ -82,13 +83,19 @@ func compare(ctx context.Context, args []string) error {
 	modes := f.String("modes", "eager,channels_last,compile", "of PyTorch; compile is channels_last too")
 	out := f.String("out", "", "file to write the table to as well")
 	f.StringVar(&c.profiles, "profiles", "", "folder for tables of what our operators take in a step of each case")
-	f.StringVar(&c.isa, "isa", "", "avx2 or avx512: use no better instructions, on both sides")
+	f.StringVar(&isa, "isa", "", "avx2 or avx512: use no better instructions, on both sides")
 	f.IntVar(&c.rounds, "rounds", 5, "rounds in which the sides take turns")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if _, ok := masks[c.isa]; !ok {
-		return fmt.Errorf("isa %q: want avx2 or avx512", c.isa)
+	mask, ok := masks[isa]
+	if !ok {
+		return fmt.Errorf("isa %q: want avx2 or avx512", isa)
+	}
+	for name, value := range mask {
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
 	}
 	if f.NArg() > 0 || c.rounds < 1 || c.Reps < 1 || c.Threads < 1 {
 		return fmt.Errorf("found arguments %q, %d rounds, %d repetitions, %d threads; want no arguments and at least 1 of each",

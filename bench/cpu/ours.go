@@ -171,7 +171,7 @@ func writeProfile(ctx context.Context, j job, path string) error {
 	if err != nil {
 		return err
 	}
-	err = w.repeat(warm+j.Reps, nil)
+	err = w.repeat(1+j.Reps, nil)
 	w.stop()
 	if err != nil {
 		return err

@@ -27,10 +27,10 @@ type side struct {
 }
 
 // masks are the variables that keep both sides to an instruction set.
-var masks = map[string][]string{
+var masks = map[string]map[string]string{
 	"":       nil,
-	"avx2":   {"SURROGAZE_ISA=avx2", "ATEN_CPU_CAPABILITY=avx2", "ONEDNN_MAX_CPU_ISA=AVX2"},
-	"avx512": {"SURROGAZE_ISA=avx512", "ATEN_CPU_CAPABILITY=avx512", "ONEDNN_MAX_CPU_ISA=AVX512_CORE"},
+	"avx2":   {"SURROGAZE_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+	"avx512": {"SURROGAZE_ISA": "avx512", "ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
 }
 
 // start starts the process of a side and waits until it is warm.
@@ -49,7 +49,7 @@ func (c *comparison) start(ctx context.Context, name string, j job) (*side, erro
 	}
 	s := &side{name: name, cmd: exec.CommandContext(ctx, program, args...)}
 	threads := strconv.Itoa(j.Threads)
-	s.cmd.Env = slices.Concat(os.Environ(), masks[c.isa], []string{"GOMAXPROCS=" + threads, "OMP_NUM_THREADS=" + threads})
+	s.cmd.Env = append(os.Environ(), "GOMAXPROCS="+threads, "OMP_NUM_THREADS="+threads)
 	s.cmd.Stderr = os.Stderr
 	var err error
 	if s.in, err = s.cmd.StdinPipe(); err != nil {

@@ -12,10 +12,10 @@ import (
 )
 
 // writeProfile writes the profile of a training beside the peaks of the machine, as
-// far as the training came. Without one, it says so.
+// far as the training came. Where there is nothing to write, it says so.
 func writeProfile(ctx context.Context, path string, profile *pipeline.Profile) error {
 	if profile.Steps() == 0 {
-		fmt.Fprintf(os.Stderr, "no profile written to %s: no classifier was trained (with another --out, all are)\n", path)
+		fmt.Fprintf(os.Stderr, "no profile written to %s: no classifier was trained for more than a step (with another --out, all are trained)\n", path)
 		return nil
 	}
 	peaks := doctor.Bench(ctx)

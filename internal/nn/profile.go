@@ -15,12 +15,14 @@ import (
 // Profile sums up what the operators of one program take: time, operations and
 // bytes. The zero value is ready to be named in the [Options] of a program, which
 // then looks at the clock behind every operator, where its workers wait for one
-// another. Results stay the same to the bit. It must not be read while the program
+// another. Results stay the same to the bit. A trainer's first step, which touches
+// the memory for the first time, is left out. It must not be read while the program
 // runs; a further program that is compiled with it begins anew.
 type Profile struct {
 	rows    []*operation
 	workers int
 	isa     kernel.ISA
+	warm    bool // behind the first step
 	steps   int
 	whole   time.Duration // of the steps
 	last    time.Time
@@ -96,11 +98,18 @@ func (p *Profile) row(o operation) *operation {
 	return p.rows[len(p.rows)-1]
 }
 
-// step counts a training step.
+// step counts a training step, or forgets the first.
 func (p *Profile) step(took time.Duration) {
-	if p != nil {
+	switch {
+	case p == nil:
+	case p.warm:
 		p.steps++
 		p.whole += took
+	default:
+		p.warm = true
+		for _, row := range p.rows {
+			row.took = 0
+		}
 	}
 }
 
