@@ -22,6 +22,10 @@ var networks = []network{
 	{"unet64", 64, unet(16, 32, 64)},
 	{"unet128", 128, unet(32, 64, 128, 256)},
 	{"resnet18", 224, classifier(backbone.ResNet18())},
+	{"resnet50", 224, classifier(backbone.ResNet50())},
+	{"densenet121", 224, classifier(backbone.DenseNet121())},
+	{"inception_v3", 299, classifier(backbone.InceptionV3())},
+	{"xception", 299, classifier(backbone.LegacyXception())},
 }
 
 // network is one that both sides build.
