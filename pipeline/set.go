@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -111,7 +112,7 @@ func (id setIdentity) claim(dir string) error {
 	path := filepath.Join(dir, identityName)
 	found, err := os.ReadFile(path)
 	switch {
-	case err == nil && string(found) == string(text):
+	case err == nil && bytes.Equal(found, text):
 		return nil
 	case err == nil:
 		return fmt.Errorf("%q says that the folder is of another model or another set: choose another folder", path)

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"weak"
 )
@@ -376,8 +377,10 @@ func shardFile(split string, index, of int) string {
 
 // shardCount takes the number of shards from the name of a finished file.
 func shardCount(name string) (split string, of int) {
-	split, _, _ = parseShard(name)
-	base := strings.TrimSuffix(name, ".parquet")
-	fmt.Sscanf(base[strings.LastIndex(base, "-")+1:], "%d", &of)
-	return split, of
+	m := shardName.FindStringSubmatch(name)
+	of, err := strconv.Atoi(m[3])
+	if err != nil {
+		of = math.MaxInt // no folder has so many: the next one is missing
+	}
+	return m[1], of
 }

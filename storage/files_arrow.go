@@ -243,7 +243,7 @@ func (t *arrowTable) read(from int64, pick []int) (_ tableRows, err error) {
 	return r, nil
 }
 
-func (r *arrowRows) close() { r.file.Close() }
+func (r *arrowRows) close() { _ = r.file.Close() } // read only
 
 func (r *arrowRows) next() (_ []any, err error) {
 	defer guard(&err)

@@ -191,7 +191,7 @@ func (r *parquetRows) begin(from int64) (err error) {
 	return nil
 }
 
-func (r *parquetRows) close() { r.file.Close() }
+func (r *parquetRows) close() { _ = r.file.Close() } // read only
 
 func (r *parquetRows) next() (_ []any, err error) {
 	defer guard(&err)

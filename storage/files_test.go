@@ -437,7 +437,6 @@ func TestForeignSetsAreReadInAQuarterOfTheirSize(t *testing.T) {
 	}
 	writeSet(t, dir, Schema{}, Layout{RowGroupBytes: 1 << 30, ShardBytes: 1 << 30}, samples)
 	s := openFiles(t, Files{Format: "parquet", Path: dir})
-	samples = nil
 	n, most := 0, uint64(0)
 	before := heapInUse()
 	for _, err := range s.Samples(context.Background(), 0) {

@@ -221,8 +221,8 @@ func (s *folderSource) Samples(ctx context.Context, from int64) iter.Seq2[Sample
 
 // sample reads a row and decodes its image and map to see that they can be.
 func (s *folderSource) sample(ctx context.Context, i int) (Sample, error) {
-	if ctx.Err() != nil {
-		return Sample{}, nil // Samples sees it too
+	if err := ctx.Err(); err != nil {
+		return Sample{}, err
 	}
 	row := s.rows[i]
 	out := Sample{ID: row.file, Label: row.label, Split: row.split, Group: row.group, SaliencyQuality: NoQuality()}

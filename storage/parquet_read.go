@@ -170,8 +170,7 @@ func (p *parquetFile) open() (*file.Reader, io.Closer, error) {
 	}
 	r, err := file.NewParquetReader(f, file.WithReadProps(readerProperties()), file.WithMetadata(p.meta))
 	if err != nil {
-		f.Close()
-		return nil, nil, err
+		return nil, nil, errors.Join(err, f.Close())
 	}
 	return r, f, nil
 }

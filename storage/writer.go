@@ -266,7 +266,7 @@ func (w *Writer) fail(err error) error {
 func (w *Writer) closeFiles() {
 	for _, s := range w.splits {
 		if s.open != nil {
-			s.open.file.Close()
+			_ = s.open.file.Close() // what is in it is given up
 			s.open = nil
 		}
 		s.pending = nil
@@ -306,8 +306,7 @@ func (w *Writer) begin(s *splitWriter) error {
 	}
 	p, err := newParquetWriter(f, w.schema)
 	if err != nil {
-		f.Close()
-		return fmt.Errorf("write %q: %w", path, err)
+		return errors.Join(fmt.Errorf("write %q: %w", path, err), f.Close())
 	}
 	s.open = &shard{path: path, file: f, parquetWriter: p}
 	return nil
