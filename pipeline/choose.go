@@ -49,16 +49,15 @@ func uniform(seed int64, purpose, name string) float64 {
 	return float64(x>>11) / (1 << 53)
 }
 
-// candidate is a train or val sample with a human map.
+// candidate is a sample that may be chosen.
 type candidate struct {
 	id    string
 	label int64
 }
 
-// chooseHumanMaps picks the ids of n human maps that may be used, all of them if n
-// is 0: at random by the seed, in turn from every class, so that few maps show
-// every class.
-func chooseHumanMaps(all []candidate, n int, seed int64) map[string]bool {
+// chooseByClass picks n samples by their ids, all of them if n is 0: at random by
+// the seed, in turn from every class, so that few show every class.
+func chooseByClass(all []candidate, n int, seed int64) map[string]bool {
 	byClass := map[int64][]candidate{}
 	var classes []int64
 	for _, c := range all {

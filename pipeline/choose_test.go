@@ -58,7 +58,7 @@ func TestAsManyHumanMapsAreChosenAsAskedFor(t *testing.T) {
 		if n == 0 {
 			want = len(all)
 		}
-		if got := len(chooseHumanMaps(all, n, 1)); got != want {
+		if got := len(chooseByClass(all, n, 1)); got != want {
 			t.Fatalf("chose %d of %d for n = %d", got, len(all), n)
 		}
 	})
@@ -71,7 +71,7 @@ func TestFewHumanMapsShowEveryClass(t *testing.T) {
 		for _, c := range all {
 			classes[c.label] = true
 		}
-		chosen := chooseHumanMaps(all, len(classes), rapid.Int64().Draw(t, "seed"))
+		chosen := chooseByClass(all, len(classes), rapid.Int64().Draw(t, "seed"))
 		shown := map[int64]bool{}
 		for _, c := range all {
 			if chosen[c.id] {
@@ -89,7 +89,7 @@ func TestTheChoiceOfHumanMapsDependsOnNoOrder(t *testing.T) {
 		all := candidatesGen().Draw(t, "all")
 		n := rapid.IntRange(1, 20).Draw(t, "n")
 		other := rapid.Permutation(all).Draw(t, "other")
-		if d := cmp.Diff(chooseHumanMaps(all, n, 5), chooseHumanMaps(other, n, 5)); d != "" {
+		if d := cmp.Diff(chooseByClass(all, n, 5), chooseByClass(other, n, 5)); d != "" {
 			t.Fatal(d)
 		}
 	})

@@ -101,11 +101,13 @@ func describeScores(s *PredictorScores) string {
 	return text
 }
 
+const tornWarning = "the human maps lie in fewer than three groups, so that folds had to divide groups: scores out of fold are too good"
+
 // warnings say in plain words why not to trust the predictor or its scores.
 func (s *PredictorScores) warnings() []string {
 	var list []string
 	if s.Torn {
-		list = append(list, "the human maps lie in fewer than three groups, so that folds had to divide groups: scores out of fold are too good")
+		list = append(list, tornWarning)
 	}
 	if !s.HeldOut().BeatsMean {
 		list = append(list, "the predictor does not beat the mean map by more than chance: guidance by its maps is not to be trusted")

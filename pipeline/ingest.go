@@ -123,7 +123,7 @@ func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
 	if err := readJSON(a.Path(summaryName), &in.Excluded); err != nil {
 		return nil, err
 	}
-	in.chosen = chooseHumanMaps(candidates(set), p.cfg.Data.Annotated.HumanMaps, p.cfg.Seed)
+	in.chosen = chooseByClass(candidates(set), p.cfg.Data.Annotated.HumanMaps, p.cfg.Seed)
 	if err := errors.Join(p.writeConfig(), p.writeQuarantine(in.quarantine)); err != nil {
 		return nil, err
 	}
@@ -194,15 +194,21 @@ func (p *Pipeline) writeAnnotated(ctx context.Context, source storage.Source, w 
 	return ctx.Err()
 }
 
-// examples reads the samples with a human map that may be used, or those with one
-// that may not.
-func (a *annotated) examples(ctx context.Context, usable bool) ([]predictor.Example, error) {
+// rows are the indices of the samples for which keep reports true.
+func (a *annotated) rows(keep func(storage.Row) bool) []int {
 	var rows []int
 	for i, r := range a.set.Rows() {
-		if r.HasMap && a.chosen[r.ID] == usable {
+		if keep(r) {
 			rows = append(rows, i)
 		}
 	}
+	return rows
+}
+
+// examples reads the samples with a human map that may be used, or those with one
+// that may not.
+func (a *annotated) examples(ctx context.Context, usable bool) ([]predictor.Example, error) {
+	rows := a.rows(func(r storage.Row) bool { return r.HasMap && a.chosen[r.ID] == usable })
 	var examples []predictor.Example
 	for s, err := range a.set.Read(ctx, rows) {
 		if err != nil {

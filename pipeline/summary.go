@@ -122,18 +122,6 @@ func (a *annotatedData) labelled(split string) bool {
 	})
 }
 
-// rows are the indices of the samples of the annotated set that have a human map
-// and for which keep reports true, or all others.
-func (a *annotated) rows(keep func(storage.Row) bool) []int {
-	var rows []int
-	for i, r := range a.set.Rows() {
-		if keep(r) {
-			rows = append(rows, i)
-		}
-	}
-	return rows
-}
-
 // writeConfig leaves the configuration as resolved.
 func (p *Pipeline) writeConfig() error {
 	text, err := p.cfg.YAML()
