@@ -24,6 +24,9 @@ type Config struct {
 	Blocks  []int  `json:"blocks"`  // residual blocks of each stage
 	Strides []int  `json:"strides"` // stride of each stage's first block
 	Size    int    `json:"size"`    // side of the square input in pixels
+	// Resize is how an image fills that square: "squash" gives up its shape, "pad"
+	// keeps it between black bars.
+	Resize string `json:"resize"`
 	// CAMClass is whose activation map is compared: that of the "true" class or of
 	// the "predicted" one.
 	CAMClass string  `json:"cam_class"`
@@ -91,7 +94,7 @@ type Augment struct {
 // the project's study of small image sets.
 func DefaultConfig() Config {
 	return Config{
-		Network: "resnet-small", Size: 96, CAMClass: "true",
+		Network: "resnet-small", Size: 96, Resize: "squash", CAMClass: "true",
 		Alpha: 0.1, Guidance: "mse", Epochs: 20, Batch: 16, Select: "auc",
 		Optimizer: Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1},
 		Augment:   Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
@@ -124,6 +127,7 @@ func (c Config) Validate() error {
 	want(c.Workers >= 1, "workers %d: want at least 1", c.Workers)
 	report(c.Optimizer.internal().Validate())
 	report(c.Optimizer.schedule(1).Validate())
+	report(c.resizing().Validate())
 	report(raster.Augment(c.Augment).Validate())
 	_, err = c.options().Resolve()
 	report(err)
@@ -160,11 +164,13 @@ func (c Config) network() (backbone.Network, error) {
 	case "resnet-small":
 		return backbone.ResNetSmall(), nil
 	case "custom":
-		net := backbone.ResNet{Stem: backbone.Stem(c.Stem), Widths: c.Widths, Strides: c.Strides, Blocks: c.Blocks}
+		net := backbone.ResNet{Stem: backbone.Stem(c.Stem), Widths: c.Widths, Strides: c.Strides, Blocks: c.Blocks, Init: nn.FanInUniform}
 		return net, net.Validate()
 	}
 	return nil, fmt.Errorf("network %q: want resnet18, resnet50, densenet121, inception-v3, xception, resnet-small or custom", c.Network)
 }
+
+func (c Config) resizing() raster.Resizing { return raster.Resizing(c.Resize) }
 
 func (c Config) options() nn.Options {
 	return nn.Options{Device: c.Device, Precision: c.Precision, Workers: c.Workers}

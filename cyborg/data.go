@@ -15,14 +15,15 @@ import (
 	"github.com/surrogaze/surrogaze/storage"
 )
 
-// Data is a data set made ready for networks of one input size. It is safe for
-// concurrent use: trainings side by side share what it has decoded.
+// Data is a data set made ready for networks of one input size and resizing. It is
+// safe for concurrent use: trainings side by side share what it has decoded.
 type Data struct {
-	set     *storage.Dataset
-	size    int
-	classes []string
-	cache   cache
-	hash    func() string
+	set      *storage.Dataset
+	size     int
+	resizing raster.Resizing
+	classes  []string
+	cache    cache
+	hash     func() string
 
 	meanLock sync.Mutex
 	mean     *raster.Plane // of the combined maps, once asked for
@@ -54,7 +55,10 @@ func OpenData(set *storage.Dataset, cfg Config, budget int64) (*Data, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Data{set: set, size: cfg.Size, classes: set.Classes(), cache: cache{budget: budget, held: map[guide]decoded{}}}
+	d := &Data{
+		set: set, size: cfg.Size, resizing: cfg.resizing(), classes: set.Classes(),
+		cache: cache{budget: budget, held: map[guide]decoded{}},
+	}
 	if len(d.classes) == 0 {
 		for _, r := range set.Rows() {
 			if r.Label >= mostClasses {
@@ -79,8 +83,8 @@ func (d *Data) Classes() []string { return d.classes }
 // fits reports whether a network of the configuration and classes can be used
 // with the data.
 func (d *Data) fits(cfg Config, classes []string) error {
-	if d.size != cfg.Size {
-		return fmt.Errorf("data opened for networks of size %d, want %d", d.size, cfg.Size)
+	if d.size != cfg.Size || d.resizing != cfg.resizing() {
+		return fmt.Errorf("data opened for networks of size %d (%s), want %d (%s)", d.size, d.resizing, cfg.Size, cfg.resizing())
 	}
 	if !slices.Equal(d.classes, classes) {
 		return fmt.Errorf("data set %q has the classes %q, want %q", d.set.Dir(), d.classes, classes)
@@ -138,11 +142,12 @@ type source struct {
 	image, human storage.Encoded
 }
 
-// decoded is an item as pixels, never written to. Either may be nil: what was not
-// asked for, and a map that is blank.
+// decoded is an item as pixels made ready for any view, never written to. Either
+// may be nil: what was not asked for, and a map that is blank.
 type decoded struct {
-	image *raster.Image
-	human *raster.Plane
+	image         *raster.Image
+	width, height int // of the displayed image
+	human         *raster.Plane
 }
 
 // read reads items in order. An error ends the sequence.
@@ -235,14 +240,13 @@ func (c column) of(s *storage.Sample) storage.Encoded {
 func (d *Data) decode(s source) (decoded, error) {
 	var out decoded
 	if s.row >= 0 {
-		found, err := d.cache.getOr(guide{picture, s.row}, func() (m decoded, err error) {
-			m.image, err = decodeImage(s.image, d.size)
-			return m, err
+		found, err := d.cache.getOr(guide{picture, s.row}, func() (decoded, error) {
+			return decodeImage(s.image, d.resizing, d.size)
 		})
 		if err != nil {
 			return out, &SampleError{s.id, err}
 		}
-		out.image = found.image
+		out = found
 	}
 	switch s.guide.column {
 	case noMap:
@@ -250,7 +254,7 @@ func (d *Data) decode(s source) (decoded, error) {
 		out.human = d.mean
 	default:
 		found, err := d.cache.getOr(s.guide, func() (m decoded, err error) {
-			m.human, err = decodeMap(s.human, d.size)
+			m.human, err = decodeMap(s.human, d.resizing, d.size)
 			return m, err
 		})
 		if err != nil {
@@ -262,22 +266,22 @@ func (d *Data) decode(s source) (decoded, error) {
 }
 
 // decodeImage is the one way from an image file to pixels, in training and use.
-// The shorter side stays at least twice the network's, so that a zoomed view
-// still has a pixel for each of its own.
-func decodeImage(e storage.Encoded, size int) (*raster.Image, error) {
+// The sides stay at least twice the network's, so that a zoomed view still has a
+// pixel for each of its own.
+func decodeImage(e storage.Encoded, resizing raster.Resizing, size int) (decoded, error) {
 	if !e.Present() {
-		return nil, errors.New("no image")
+		return decoded{}, errors.New("no image")
 	}
 	m, err := raster.Decode(e.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("image: %w", err)
+		return decoded{}, fmt.Errorf("image: %w", err)
 	}
-	return raster.Reduce(m, 2*size), nil
+	return decoded{image: resizing.Reduce(m, 2*size), width: m.W, height: m.H}, nil
 }
 
 // decodeMap reads a map, which any view reduces to a far coarser grid. It is nil
 // if the map is blank.
-func decodeMap(e storage.Encoded, size int) (*raster.Plane, error) {
+func decodeMap(e storage.Encoded, resizing raster.Resizing, size int) (*raster.Plane, error) {
 	p, err := raster.DecodeMap(e.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("map: %w", err)
@@ -285,5 +289,5 @@ func decodeMap(e storage.Encoded, size int) (*raster.Plane, error) {
 	if !raster.MinMax(p.Pix) {
 		return nil, nil
 	}
-	return raster.ReduceMap(p, size), nil
+	return resizing.ReduceMap(p, size), nil
 }

@@ -44,7 +44,8 @@ type Evaluation struct {
 	EER        float64  // NaN unless there are two classes and both occur
 	Samples    []Scored // the labelled samples in the order of the data set
 	Agreement  Agreement
-	// MeanCAM is the mean of the samples' class activation maps.
+	// MeanCAM is the mean of the samples' class activation maps, over the square that
+	// the network sees.
 	MeanCAM Map
 }
 
@@ -65,9 +66,9 @@ type Agreement struct {
 }
 
 // Map is a class activation map in [0, 1]: H rows of W values over the whole
-// displayed image, as coarse as the network's last features. It is of the true
-// class where the configuration says so and the sample has a label, else of the
-// predicted one.
+// displayed image, as coarse as the network's last features; bars beside a padded
+// image are left out. It is of the true class where the configuration says so and
+// the sample has a label, else of the predicted one.
 type Map struct {
 	W, H int
 	Pix  []float32
@@ -104,7 +105,7 @@ func (m *Model) evaluate(ctx context.Context, data *Data, split string, options 
 	losses, mean := make([]float64, len(items)), newMeanOfMaps(p.grid)
 	err = p.each(ctx, data.read(ctx, items), data.decode, func(i int, d decoded, r result) {
 		row := data.set.Rows()[items[i].row]
-		s := Scored{ID: row.ID, Label: int(row.Label), CC: agreement(r.cam, p.grid, d.human)}
+		s := Scored{ID: row.ID, Label: int(row.Label), CC: p.agreement(r.cam, d)}
 		s.Scores, losses[i] = judge(r.logits, s.Label)
 		e.Samples[i] = s
 		mean.add(r.cam)
@@ -166,16 +167,21 @@ func judge(logits []float32, label int) (scores []float64, loss float64) {
 	return scores, math.Log(sum) + high - float64(logits[label])
 }
 
-// agreement is the CC of a CAM and a human map on its grid.
-func agreement(cam []float32, grid int, human *raster.Plane) float64 {
-	target := make([]float32, grid*grid)
-	if !writeTarget(target, grid, raster.View{}, human) {
+// agreement is the CC of a CAM and a human map on its grid, over the image alone.
+func (p *panel) agreement(cam []float32, of decoded) float64 {
+	target := make([]float32, p.grid*p.grid)
+	if !writeTarget(target, p.grid, raster.View{}, of.human) {
 		return math.NaN()
 	}
-	if cc := metric.CC(cam, target); !math.IsNaN(cc) {
+	if cc := metric.CC(p.shown(cam, of).Pix, p.shown(target, of).Pix); !math.IsNaN(cc) {
 		return cc
 	}
 	return 0
+}
+
+// shown is the part of a map on the CAM's grid that lies over the displayed image.
+func (p *panel) shown(square []float32, of decoded) *raster.Plane {
+	return p.resizing.Shown(&raster.Plane{W: p.grid, H: p.grid, Pix: square}, of.width, of.height)
 }
 
 // Maps draws the class activation maps of samples, in their order. A sample that
@@ -190,14 +196,13 @@ func (m *Model) Maps(ctx context.Context, samples []storage.Sample, options Opti
 		return nil, fmt.Errorf("draw class activation maps: %w", err)
 	}
 	err = p.each(ctx, sources(samples), func(s source) (decoded, error) {
-		image, err := decodeImage(s.image, m.cfg.Size)
+		d, err := decodeImage(s.image, m.cfg.resizing(), m.cfg.Size)
 		if err != nil {
 			err = &SampleError{s.id, err}
 		}
-		return decoded{image: image}, err
-	}, func(i int, _ decoded, r result) {
-		maps[i] = newMap(p.grid)
-		copy(maps[i].Pix, r.cam)
+		return d, err
+	}, func(i int, d decoded, r result) {
+		maps[i] = Map(*p.shown(slices.Clone(r.cam), d))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("draw class activation maps: %w", err)

@@ -56,8 +56,8 @@ func (d *Data) loadMean(ctx context.Context, workers int) error {
 	return nil
 }
 
-// squares decodes maps side by side and squeezes them into squares; those that
-// are blank are nil.
+// squares decodes maps side by side and brings them to the network's square;
+// those that are blank are nil.
 func (d *Data) squares(ctx context.Context, sources []source, workers int) ([][]float32, error) {
 	maps := make([][]float32, len(sources))
 	group, ctx := errgroup.WithContext(ctx)

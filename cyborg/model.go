@@ -63,8 +63,9 @@ type descriptor struct {
 	Summary       Summary       `json:"summary"`
 }
 
-// preprocessing is for readers in other languages: RGB in [0, 1], squeezed to
-// size x size by antialiased bilinear resampling, less mean, divided by std.
+// preprocessing is for readers in other languages: RGB in [0, 1], brought to
+// size x size by antialiased bilinear resampling, in its own shape between black
+// bars if resize is "pad", less mean, divided by std.
 type preprocessing struct {
 	Mean [3]float32 `json:"mean"`
 	Std  [3]float32 `json:"std"`

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"image"
+	"image/png"
 	"math"
 	"os"
 	"path/filepath"
@@ -156,6 +158,45 @@ func TestAnEvaluationSaysWhatItsSamplesSay(t *testing.T) {
 	}
 }
 
+func TestBarsBesideAPaddedImageAreNotJudged(t *testing.T) {
+	cfg := tiny()
+	cfg.Resize = "pad"
+	p := &panel{grid: 8, resizing: cfg.resizing()}
+	human := raster.NewPlane(64, 32) // the right half of an image that has rows 2 to 5 of the grid
+	for i := range human.Pix {
+		human.Pix[i] = float32(i % 64 / 32)
+	}
+	cam := make([]float32, 64)
+	for i := range cam {
+		if row := i / 8; row < 2 || row > 5 {
+			cam[i] = 0.7
+		} else {
+			cam[i] = float32(i % 8 / 4)
+		}
+	}
+	of := decoded{width: 64, height: 32, human: cfg.resizing().ReduceMap(human, cfg.Size)}
+	if cc := p.agreement(cam, of); math.Abs(cc-1) > 1e-6 {
+		t.Errorf("found a CC of %v, want 1", cc)
+	}
+	if m := p.shown(cam, of); m.W != 8 || m.H != 4 || slices.Max(m.Pix) != 1 || slices.Contains(m.Pix, 0.7) {
+		t.Errorf("found the map %v, want 8 x 4 without the bars", m)
+	}
+}
+
+func TestAPaddedImagesMapHasItsShape(t *testing.T) {
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 30, 60))); err != nil {
+		t.Fatal(err)
+	}
+	cfg := tiny()
+	cfg.Resize = "pad"
+	m := trained(t, cfg, opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll), Combined, 0)
+	maps, err := m.Maps(context.Background(), []storage.Sample{{ID: "tall", Image: storage.Encoded{Bytes: b.Bytes()}}}, Options{})
+	if err != nil || maps[0].W != 3 || maps[0].H != 5 { // half of a grid of 5, rounded up
+		t.Errorf("found the maps %+v (error %v), want one of 3 x 5", maps, err)
+	}
+}
+
 func TestNeitherWorkersNorMemoryChangeAnEvaluation(t *testing.T) {
 	cfg := tiny()
 	set := dataset(t, smallRows, mixed(t, 12))
@@ -220,11 +261,16 @@ func TestAModelRefusesDataThatItWasNotMadeFor(t *testing.T) {
 	m := trained(t, cfg, d, None, 0)
 	larger := cfg
 	larger.Size = 24
-	if _, err := m.Evaluate(context.Background(), opened(t, set, larger, 0), "test", Options{}); err == nil || !strings.Contains(err.Error(), "size 24, want 20") {
+	if _, err := m.Evaluate(context.Background(), opened(t, set, larger, 0), "test", Options{}); err == nil || !strings.Contains(err.Error(), "size 24 (squash), want 20") {
 		t.Errorf("another size: error %v", err)
 	}
-	if _, err := Train(context.Background(), larger, d, None, 0, t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), "size 20, want 24") {
+	if _, err := Train(context.Background(), larger, d, None, 0, t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), "size 20 (squash), want 24") {
 		t.Errorf("another size in training: error %v", err)
+	}
+	padded := cfg
+	padded.Resize = "pad"
+	if _, err := m.Evaluate(context.Background(), opened(t, set, padded, 0), "test", Options{}); err == nil || !strings.Contains(err.Error(), "size 20 (pad), want 20 (squash)") {
+		t.Errorf("another resizing: error %v", err)
 	}
 	if _, err := m.Evaluate(context.Background(), d, "nowhere", Options{}); err == nil || !strings.Contains(err.Error(), `"nowhere"`) {
 		t.Errorf("no samples: error %v", err)

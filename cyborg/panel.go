@@ -14,9 +14,10 @@ import (
 // each with a program of its own on one core, on batches that are cut without
 // regard to their number.
 type panel struct {
-	members []*member
-	batch   int
-	grid    int // side of the CAM; 0 without
+	members  []*member
+	batch    int
+	resizing raster.Resizing
+	grid     int // side of the CAM; 0 without
 }
 
 // member is one of a panel.
@@ -35,7 +36,7 @@ type result struct {
 
 // newPanel makes a panel for n images with at most options.Workers members.
 func newPanel(cfg Config, params *nn.Params, classes, n, batch int, withCAM bool, options nn.Options) (*panel, error) {
-	p := &panel{batch: max(min(batch, n), 1)}
+	p := &panel{batch: max(min(batch, n), 1), resizing: cfg.resizing()}
 	members := max(1, min(options.Workers, (n+p.batch-1)/p.batch))
 	options.Workers = 1
 	if withCAM {

@@ -62,7 +62,7 @@ func (p *Pipeline) fitConfig() predictor.Config {
 	c, d := p.cfg.Predictor, predictor.DefaultConfig()
 	return predictor.Config{
 		Network: c.Network, Widths: c.Widths, StemKernel: c.Stem.Kernel, StemStride: c.Stem.Stride,
-		Size: c.Size, Loss: c.Loss, Steps: c.Steps, Batch: c.Batch, Select: c.Select,
+		Size: c.Size, Resize: c.Resize, Loss: c.Loss, Steps: c.Steps, Batch: c.Batch, Select: c.Select,
 		Folds: c.Folds, ValidationShare: d.ValidationShare,
 		Optimizer: predictor.Optimizer{
 			Name: c.Optimizer.Name, LR: c.Optimizer.LR, WeightDecay: c.Optimizer.WeightDecay,
@@ -108,7 +108,7 @@ func (p *Pipeline) classifierConfig(workers int) cyborg.Config {
 		Network: c.Network,
 		Stem:    cyborg.Stem{Width: c.Stem.Width, Kernel: c.Stem.Kernel, Stride: c.Stem.Stride, Pool: c.Stem.Pool},
 		Widths:  c.Widths, Blocks: c.Blocks, Strides: c.Strides,
-		Size: c.Size, Pretrained: c.Pretrained, CAMClass: c.CAM.Class,
+		Size: c.Size, Resize: c.Resize, Pretrained: c.Pretrained, CAMClass: c.CAM.Class,
 		Alpha: t.Alpha, Guidance: t.Guidance, Epochs: t.Epochs, Batch: t.Batch, Select: t.Select,
 		Optimizer: cyborg.Optimizer{
 			Name: t.Optimizer.Name, LR: t.Optimizer.LR, WeightDecay: t.Optimizer.WeightDecay,

@@ -22,7 +22,7 @@ const (
 // output for the same input; a golden test for each says when that is so.
 const (
 	codeIngest   = 1
-	codeFit      = 1
+	codeFit      = 2
 	codeAnnotate = 1
 	codeTrain    = 1
 	codeEvaluate = 1

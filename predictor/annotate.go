@@ -151,19 +151,16 @@ func (a *annotation) work(ctx context.Context, f *forward) error {
 }
 
 func (a *annotation) annotate(c *chunk, f *forward) error {
-	size := a.model.cfg.Size
 	c.results = make([]result, len(c.samples))
-	shapes := make([]struct{ w, h int }, len(c.samples))
 	for i, s := range c.samples {
 		r := &c.results[i]
 		r.prediction = Prediction{Sample: s, Quality: storage.NoQuality()}
-		image, err := decodeImage(s.Image, size)
+		image, err := decodeImage(s.Image, a.model.cfg)
 		if err != nil {
 			r.err = &SampleError{s.ID, err}
 			continue
 		}
-		image.input(f.image(i), raster.View{}, size)
-		shapes[i].w, shapes[i].h = image.width, image.height
+		f.show(i, image)
 	}
 	f.run()
 	for i := range c.results {
@@ -173,7 +170,7 @@ func (a *annotation) annotate(c *chunk, f *forward) error {
 		}
 		p := f.prediction(i)
 		var err error
-		if r.prediction.Map, err = encode(p.pix, size, shapes[i].w, shapes[i].h, r.prediction.Sample.ID); err != nil {
+		if r.prediction.Map, err = encode(p.shown, r.prediction.Sample.ID); err != nil {
 			return fmt.Errorf("sample %q: %w", r.prediction.Sample.ID, err)
 		}
 		r.prediction.Quality = a.model.calibration.quality(p.evidence)
@@ -181,9 +178,9 @@ func (a *annotation) annotate(c *chunk, f *forward) error {
 	return nil
 }
 
-// encode writes a square map as that of a displayed image.
-func encode(square []float32, size, width, height int, id string) (storage.Encoded, error) {
-	data, err := raster.EncodeMap(displayed(square, size, width, height))
+// encode writes the map of a sample as a file.
+func encode(shown *raster.Plane, id string) (storage.Encoded, error) {
+	data, err := raster.EncodeMap(shown)
 	if err != nil {
 		return storage.Encoded{}, err
 	}

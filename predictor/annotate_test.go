@@ -258,21 +258,20 @@ func TestMirroredAveragingIsSymmetric(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg.Size)
+	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2 {
-		s.input(f.image(i), raster.View{}, m.cfg.Size)
-	}
-	raster.Mirror(f.image(1), m.cfg.Size)
+	f.show(0, s)
+	f.show(1, s)
+	raster.Mirror(f.images[len(f.images)/2:], m.cfg.Size)
 	f.run()
 	seen, turned := f.prediction(0), f.prediction(1)
-	raster.Mirror(turned.pix, m.cfg.Size)
-	if !slices.Equal(seen.pix, turned.pix) {
+	raster.Mirror(turned.shown.Pix, m.cfg.Size)
+	if !slices.Equal(seen.shown.Pix, turned.shown.Pix) {
 		t.Error("the mirror image has another map than the mirrored map")
 	}
-	if slices.Equal(f.maps[:f.plane()], seen.pix) {
+	if slices.Equal(f.maps[:f.plane()], seen.shown.Pix) {
 		t.Error("the mean equals one of its parts: the network itself is symmetric, and the test shows nothing")
 	}
 	if !(math.Abs(seen.evidence[1]-turned.evidence[1]) < 1e-9) {
@@ -287,8 +286,13 @@ func TestWithoutMirrorTheMapIsTheNetworks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.show(0, s)
 	f.run()
-	if p := f.prediction(0); !slices.Equal(p.pix, f.maps) || p.evidence[1] != 1 {
+	if p := f.prediction(0); !slices.Equal(p.shown.Pix, f.maps) || p.evidence[1] != 1 {
 		t.Errorf("found another map, or agreement %v, want 1", p.evidence[1])
 	}
 }

@@ -20,10 +20,13 @@ type Config struct {
 	StemStride int    `json:"stem_stride"`
 	// Size is the side of the square input in pixels, a multiple of StemStride
 	// times 2 for each level but the first.
-	Size  int    `json:"size"`
-	Loss  string `json:"loss"` // "mse", "bce", "kl" or "cc"
-	Steps int    `json:"steps"`
-	Batch int    `json:"batch"`
+	Size int `json:"size"`
+	// Resize is how an image fills that square: "squash" gives up its shape, "pad"
+	// keeps it between black bars.
+	Resize string `json:"resize"`
+	Loss   string `json:"loss"` // "mse", "bce", "kl" or "cc"
+	Steps  int    `json:"steps"`
+	Batch  int    `json:"batch"`
 	// Select is the checkpoint that is kept: of the highest validation "cc", of
 	// the lowest validation "loss", or the "last". Ties go to the later.
 	Select string `json:"select"`
@@ -78,7 +81,7 @@ type Augment struct {
 // study of small image sets.
 func DefaultConfig() Config {
 	return Config{
-		Network: "unet", Widths: []int{16, 32, 64, 96}, StemKernel: 5, StemStride: 2, Size: 96,
+		Network: "unet", Widths: []int{16, 32, 64, 96}, StemKernel: 5, StemStride: 2, Size: 96, Resize: "squash",
 		Loss: "bce", Steps: 400, Batch: 16, Select: "cc", Folds: 5, ValidationShare: 0.2,
 		Optimizer: Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1},
 		Augment:   Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
@@ -108,6 +111,7 @@ func (c Config) Validate() error {
 	want(c.Workers >= 1, "workers %d: want at least 1", c.Workers)
 	report(c.Optimizer.internal().Validate())
 	report(c.Optimizer.schedule().Validate())
+	report(c.resizing().Validate())
 	report(raster.Augment(c.Augment).Validate())
 	_, err = c.options().Resolve()
 	report(err)
@@ -142,6 +146,8 @@ func (c Config) validateNetwork() error {
 func (c Config) unet() backbone.UNet {
 	return backbone.UNet{Widths: c.Widths, StemKernel: c.StemKernel, StemStride: c.StemStride}
 }
+
+func (c Config) resizing() raster.Resizing { return raster.Resizing(c.Resize) }
 
 // use is how a fit runs its model.
 func (c Config) use() Options {

@@ -13,9 +13,11 @@
 // blank map (one value everywhere) says nothing about where to look: such
 // examples are neither trained on nor scored, under any loss, and are counted.
 //
-// The network sees the image squeezed into a square of Config.Size pixels. Its
-// map is stretched back to the image's aspect ratio, the longer side Config.Size
-// pixels long, and written as a 16-bit grey PNG of probabilities in [0, 1].
+// The network sees the image in a square of Config.Size pixels: squashed, or in
+// its own shape between black bars, as Config.Resize says. Its map is brought back
+// to the image's aspect ratio, the longer side Config.Size pixels long, and written
+// as a 16-bit grey PNG of probabilities in [0, 1]. Maps are judged there, over the
+// image alone.
 //
 // # Determinism
 //

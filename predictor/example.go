@@ -39,14 +39,14 @@ func (e *ExampleError) Unwrap() error { return e.Err }
 type sample struct {
 	id, group     string
 	width, height int           // of the displayed image
-	image         *raster.Image // reduced to what any view can show
-	human         *raster.Plane // in [0, 1], reduced likewise; nil if blank
+	image         *raster.Image // made ready for any view
+	human         *raster.Plane // in [0, 1], likewise; nil if blank
 	content       [sha256.Size]byte
 }
 
-// decode reads an example for networks of an input side.
-func decode(e Example, size int) (*sample, error) {
-	s, err := decodeImage(e.Image, size)
+// decode reads an example for the network of a configuration.
+func decode(e Example, cfg Config) (*sample, error) {
+	s, err := decodeImage(e.Image, cfg)
 	if err != nil {
 		return nil, &ExampleError{e.ID, err}
 	}
@@ -58,7 +58,7 @@ func decode(e Example, size int) (*sample, error) {
 		return nil, &ExampleError{e.ID, fmt.Errorf("map: %w", err)}
 	}
 	if raster.MinMax(human.Pix) {
-		s.human = raster.ReduceMap(human, kept*size)
+		s.human = cfg.resizing().ReduceMap(human, kept*cfg.Size)
 	}
 	s.id, s.group = e.ID, e.Group
 	if s.group == "" {
@@ -73,7 +73,7 @@ func decode(e Example, size int) (*sample, error) {
 }
 
 // decodeImage is the one way from an image file to pixels, in training and use.
-func decodeImage(image storage.Encoded, size int) (*sample, error) {
+func decodeImage(image storage.Encoded, cfg Config) (*sample, error) {
 	if !image.Present() {
 		return nil, errors.New("no image")
 	}
@@ -81,11 +81,11 @@ func decodeImage(image storage.Encoded, size int) (*sample, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	return &sample{width: m.W, height: m.H, image: raster.Reduce(m, kept*size)}, nil
+	return &sample{width: m.W, height: m.H, image: cfg.resizing().Reduce(m, kept*cfg.Size)}, nil
 }
 
-// kept is how many times the network's side the shorter side of an image is kept
-// at, so that a zoomed view still has a pixel for each of its own.
+// kept is how many times the network's side an image is kept at, so that a zoomed
+// view still has a pixel for each of its own.
 const kept = 2
 
 // input writes a view of the image as the network takes it: planar (3, size, size).
@@ -97,6 +97,13 @@ func (s *sample) input(dst []float32, view raster.View, size int) {
 // target writes the same view of the human map: (size, size).
 func (s *sample) target(dst []float32, view raster.View, size int) {
 	view.Map(dst, size, size, s.human)
+}
+
+// truth is the human map over the displayed image, reduced to w x h.
+func (s *sample) truth(resizing raster.Resizing, w, h int) []float32 {
+	p := make([]float32, w*h)
+	raster.ResizeMap(p, h, w, resizing.Shown(s.human, s.width, s.height))
+	return p
 }
 
 // load decodes examples, which must have ids of their own.
@@ -114,7 +121,7 @@ func load(ctx context.Context, cfg Config, examples []Example) ([]*sample, error
 	for i, e := range examples {
 		group.Go(func() (err error) {
 			if err = ctx.Err(); err == nil {
-				samples[i], err = decode(e, cfg.Size)
+				samples[i], err = decode(e, cfg)
 			}
 			return err
 		})

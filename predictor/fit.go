@@ -96,7 +96,7 @@ func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir strin
 	if err != nil {
 		return nil, err
 	}
-	m.calibration = calibrate(judge(found, val, cfg.Size))
+	m.calibration = calibrate(judge(found, val, cfg.resizing()))
 	return m, nil
 }
 
@@ -116,11 +116,10 @@ func meanMap(samples []*sample, size int) []float32 {
 }
 
 // judge pairs the evidence of predictions with their true CC.
-func judge(found []prediction, samples []*sample, size int) []judged {
-	maps, human := make([]judged, len(found)), make([]float32, size*size)
+func judge(found []prediction, samples []*sample, resizing raster.Resizing) []judged {
+	maps := make([]judged, len(found))
 	for i, p := range found {
-		samples[i].target(human, raster.View{}, size)
-		maps[i] = judged{p.evidence, correlation(p.pix, human)}
+		maps[i] = judged{p.evidence, correlation(p.shown.Pix, samples[i].truth(resizing, p.shown.W, p.shown.H))}
 	}
 	return maps
 }
@@ -250,19 +249,13 @@ func (f *fitting) settle(ctx context.Context) error {
 
 // validate judges the present weights.
 func (f *fitting) validate(ctx context.Context) (Point, error) {
-	size := f.cfg.Size
-	found := make([]prediction, len(f.val))
-	err := f.team.each(ctx, len(f.val), func(i int, m *forward, k int) error {
-		f.val[i].input(m.image(k), raster.View{}, size)
-		f.val[i].target(m.target(k), raster.View{}, size)
-		return nil
-	}, func(i int, p prediction) { found[i] = p })
+	found, err := f.team.predict(ctx, f.val)
 	if err != nil {
 		return Point{}, err
 	}
 	done := f.trainer.Done()
 	point := Point{Step: done, TrainLoss: f.state.LossSum / float64(done-f.state.last())}
-	for i, j := range judge(found, f.val, size) {
+	for i, j := range judge(found, f.val, f.cfg.resizing()) {
 		point.CC += j.cc / float64(len(f.val))
 		point.Loss += float64(found[i].loss) / float64(len(f.val))
 	}

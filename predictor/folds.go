@@ -142,13 +142,12 @@ func (r *round) fit(ctx context.Context, cfg Config, fold int) error {
 // folds puts the predictions together.
 func (r *round) folds() (*Folds, error) {
 	f := &Folds{Torn: torn(r.samples, func(i int) int { return r.of[i] })}
-	size := r.cfg.Size
 	byFold := make([][]judged, len(r.means)) // of the samples outside the fold
 	for i, s := range r.samples {
 		if s.human == nil {
 			continue
 		}
-		j := judge(r.found[i:i+1], r.samples[i:i+1], size)[0]
+		j := judge(r.found[i:i+1], r.samples[i:i+1], r.cfg.resizing())[0]
 		f.judged = append(f.judged, j)
 		for fold := range byFold {
 			if fold != r.of[i] {
@@ -156,7 +155,7 @@ func (r *round) folds() (*Folds, error) {
 			}
 		}
 	}
-	score := newScoring(size)
+	score := newScoring(r.cfg)
 	calibrations := make([]*calibration, len(byFold))
 	for fold, maps := range byFold {
 		calibrations[fold] = calibrate(maps)
@@ -165,11 +164,11 @@ func (r *round) folds() (*Folds, error) {
 		fold, p := r.of[i], r.found[i]
 		h := HeldOut{ID: s.id, Fold: fold, Quality: calibrations[fold].quality(p.evidence)}
 		var err error
-		if h.Map, err = encode(p.pix, size, s.width, s.height, s.id); err != nil {
+		if h.Map, err = encode(p.shown, s.id); err != nil {
 			return nil, fmt.Errorf("example %q: %w", s.id, err)
 		}
 		f.Predictions = append(f.Predictions, h)
-		score.add(s, p.pix, h.Quality, r.means[fold])
+		score.add(s, p.shown, h.Quality, r.means[fold])
 	}
 	f.Report = score.report()
 	return f, nil

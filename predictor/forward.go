@@ -2,6 +2,7 @@ package predictor
 
 import (
 	"context"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -53,10 +54,10 @@ func evaluationGraph(cfg Config, params *nn.Params, batch int, withLoss bool) (*
 // forward predicts the maps of a batch at a time.
 type forward struct {
 	program *nn.Program
-	size    int
-	mirror  bool
-	images  []float32 // filled by the caller
-	targets []float32 // likewise; nil without a loss
+	cfg     Config
+	shown   []*sample // what the images are of
+	images  []float32
+	targets []float32 // nil without a loss
 	maps    []float32 // of the last run
 	losses  []float32 // of the images as they are, not mirrored; nil without a loss
 	// mirrored are the maps of the mirror images, turned back; nil without
@@ -73,7 +74,7 @@ func newForward(cfg Config, params *nn.Params, batch int, withLoss bool, options
 	if err != nil {
 		return nil, err
 	}
-	f := &forward{program: p, size: cfg.Size, mirror: cfg.Mirror, images: p.Input(imageInput)}
+	f := &forward{program: p, cfg: cfg, shown: make([]*sample, batch), images: p.Input(imageInput)}
 	f.maps = make([]float32, batch*f.plane())
 	if cfg.Mirror {
 		f.mirrored = make([]float32, len(f.maps))
@@ -84,53 +85,67 @@ func newForward(cfg Config, params *nn.Params, batch int, withLoss bool, options
 	return f, nil
 }
 
-func (f *forward) plane() int { return f.size * f.size }
+func (f *forward) plane() int { return f.cfg.Size * f.cfg.Size }
 
-// image is the input of one image of the batch.
-func (f *forward) image(i int) []float32 { return f.images[3*i*f.plane() : 3*(i+1)*f.plane()] }
-
-// target is the human map of one image of the batch.
-func (f *forward) target(i int) []float32 { return f.targets[i*f.plane() : (i+1)*f.plane()] }
+// show makes a sample the i-th of the batch, with its human map where a loss is
+// wanted.
+func (f *forward) show(i int, s *sample) {
+	f.shown[i] = s
+	s.input(f.images[3*i*f.plane():3*(i+1)*f.plane()], raster.View{}, f.cfg.Size)
+	if f.targets != nil {
+		s.target(f.targets[i*f.plane():(i+1)*f.plane()], raster.View{}, f.cfg.Size)
+	}
+}
 
 // run predicts. It overwrites the images.
 func (f *forward) run() {
 	f.program.Run()
 	copy(f.maps, f.program.Output(mapOutput))
 	copy(f.losses, f.program.Output(lossOutput))
-	if !f.mirror {
+	if !f.cfg.Mirror {
 		return
 	}
-	raster.Mirror(f.images, f.size)
+	raster.Mirror(f.images, f.cfg.Size)
 	f.program.Run()
 	copy(f.mirrored, f.program.Output(mapOutput))
-	raster.Mirror(f.mirrored, f.size)
+	raster.Mirror(f.mirrored, f.cfg.Size)
 }
 
 // prediction is what the network says of one image.
 type prediction struct {
-	pix      []float32 // (size, size), mean of both directions
+	shown    *raster.Plane // over the displayed image, mean of both directions
 	evidence evidence
 	loss     float32
 }
 
 // prediction takes the result of one image out of the batch.
 func (f *forward) prediction(i int) prediction {
-	seen := f.maps[i*f.plane() : (i+1)*f.plane()]
-	p := prediction{pix: make([]float32, f.plane())}
-	copy(p.pix, seen)
+	p := prediction{shown: f.restored(f.maps, i)}
 	agreement := 1.0
-	if f.mirror {
-		turned := f.mirrored[i*f.plane() : (i+1)*f.plane()]
-		agreement = correlation(seen, turned)
+	if f.cfg.Mirror {
+		turned := f.restored(f.mirrored, i).Pix
+		agreement = correlation(p.shown.Pix, turned)
 		for k, v := range turned {
-			p.pix[k] = (seen[k] + v) / 2
+			p.shown.Pix[k] = (p.shown.Pix[k] + v) / 2
 		}
 	}
 	if f.losses != nil {
 		p.loss = f.losses[i]
 	}
-	p.evidence = gather(p.pix, agreement)
+	p.evidence = gather(p.shown.Pix, agreement)
 	return p
+}
+
+// restored is the i-th of some maps in the shape of its image.
+func (f *forward) restored(maps []float32, i int) *raster.Plane {
+	square := slices.Clone(maps[i*f.plane() : (i+1)*f.plane()])
+	return f.cfg.displayed(square, f.shown[i])
+}
+
+// displayed is a map of the network in the shape of a sample's image, its longer
+// side Size pixels.
+func (c Config) displayed(square []float32, s *sample) *raster.Plane {
+	return c.resizing().Restore(&raster.Plane{W: c.Size, H: c.Size, Pix: square}, s.width, s.height)
 }
 
 // team predicts side by side: each member has a program of its own on one core,
@@ -156,9 +171,9 @@ func newTeam(cfg Config, params *nn.Params, n, batch int, withLoss bool, options
 	return t, nil
 }
 
-// each predicts n images: put fills the i-th image into slot k of a member, take
-// gets its prediction. Both are called from several goroutines, each i once.
-func (t *team) each(ctx context.Context, n int, put func(i int, f *forward, k int) error, take func(i int, p prediction)) error {
+// predict draws the maps of samples.
+func (t *team) predict(ctx context.Context, samples []*sample) ([]prediction, error) {
+	found, n := make([]prediction, len(samples)), len(samples)
 	group, ctx := errgroup.WithContext(ctx)
 	for w, f := range t.members {
 		group.Go(func() error {
@@ -168,17 +183,15 @@ func (t *team) each(ctx context.Context, n int, put func(i int, f *forward, k in
 				}
 				to := min(from+t.batch, n)
 				for i := from; i < to; i++ {
-					if err := put(i, f, i-from); err != nil {
-						return err
-					}
+					f.show(i-from, samples[i])
 				}
 				f.run()
 				for i := from; i < to; i++ {
-					take(i, f.prediction(i-from))
+					found[i] = f.prediction(i - from)
 				}
 			}
 			return nil
 		})
 	}
-	return group.Wait()
+	return found, group.Wait()
 }

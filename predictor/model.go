@@ -65,8 +65,9 @@ type descriptor struct {
 	Summary       Summary       `json:"summary"`
 }
 
-// preprocessing is for readers in other languages: RGB in [0, 1], squeezed to
-// size x size by antialiased bilinear resampling, less mean, divided by std.
+// preprocessing is for readers in other languages: RGB in [0, 1], brought to
+// size x size by antialiased bilinear resampling, in its own shape between black
+// bars if resize is "pad", less mean, divided by std.
 type preprocessing struct {
 	Mean [3]float32 `json:"mean"`
 	Std  [3]float32 `json:"std"`
@@ -196,33 +197,12 @@ func (o Options) batch() int {
 
 // predictAll predicts the maps of samples.
 func (m *Model) predictAll(ctx context.Context, samples []*sample, options Options) ([]prediction, error) {
-	found := make([]prediction, len(samples))
 	if len(samples) == 0 {
-		return found, nil
+		return nil, nil
 	}
 	t, err := newTeam(m.cfg, m.params, len(samples), options.batch(), false, options.internal())
 	if err != nil {
 		return nil, err
 	}
-	err = t.each(ctx, len(samples), func(i int, f *forward, k int) error {
-		samples[i].input(f.image(k), raster.View{}, m.cfg.Size)
-		return nil
-	}, func(i int, p prediction) { found[i] = p })
-	return found, err
-}
-
-// displayed stretches a square map to the aspect ratio of an image: its longer
-// side has size pixels.
-func displayed(square []float32, size, width, height int) *raster.Plane {
-	w, h := aspect(size, width, height)
-	p := raster.NewPlane(w, h)
-	raster.ResizeMap(p.Pix, h, w, &raster.Plane{W: size, H: size, Pix: square})
-	return p
-}
-
-// aspect is the size of the map of an image.
-func aspect(size, width, height int) (w, h int) {
-	longer := max(width, height)
-	scaled := func(n int) int { return max(1, (n*size+longer/2)/longer) }
-	return scaled(width), scaled(height)
+	return t.predict(ctx, samples)
 }

@@ -74,9 +74,9 @@ func (m *Model) score(ctx context.Context, heldOut []Example, options Options) (
 	if err != nil {
 		return nil, err
 	}
-	s := newScoring(cfg.Size)
+	s := newScoring(cfg)
 	for i, p := range found {
-		s.add(samples[i], p.pix, m.calibration.quality(p.evidence), m.mean)
+		s.add(samples[i], p.shown, m.calibration.quality(p.evidence), m.mean)
 	}
 	r := s.report()
 	return &r, nil
@@ -84,31 +84,26 @@ func (m *Model) score(ctx context.Context, heldOut []Example, options Options) (
 
 // scoring gathers the scores of images.
 type scoring struct {
-	size                     int
-	centre                   []float32
+	cfg                      Config
 	predictor, mean, gausses sums
 	images                   []ImageScore
 	calibrated               bool
 	blank                    int
 }
 
-func newScoring(size int) *scoring {
-	return &scoring{size: size, centre: centrePrior(size), calibrated: true}
-}
+func newScoring(cfg Config) *scoring { return &scoring{cfg: cfg, calibrated: true} }
 
-// add scores the prediction for a sample beside a mean map, all square.
-func (s *scoring) add(of *sample, predicted []float32, quality float32, mean []float32) {
+// add scores the prediction for a sample beside a mean map, which is square.
+func (s *scoring) add(of *sample, shown *raster.Plane, quality float32, mean []float32) {
 	if of.human == nil {
 		s.blank++
 		return
 	}
-	shown := displayed(predicted, s.size, of.width, of.height)
-	human := raster.NewPlane(shown.W, shown.H)
-	raster.ResizeMap(human.Pix, human.H, human.W, of.human)
+	human := of.truth(s.cfg.resizing(), shown.W, shown.H)
 	image := ImageScore{ID: of.id}
-	image.CC = s.predictor.add(shown.Pix, human.Pix)
-	image.MeanMap = s.mean.add(displayed(mean, s.size, of.width, of.height).Pix, human.Pix)
-	s.gausses.add(displayed(s.centre, s.size, of.width, of.height).Pix, human.Pix)
+	image.CC = s.predictor.add(shown.Pix, human)
+	image.MeanMap = s.mean.add(s.cfg.displayed(mean, of).Pix, human)
+	s.gausses.add(centrePrior(shown.W, shown.H), human)
 	if math.IsNaN(float64(quality)) {
 		s.calibrated = false
 	} else {
@@ -134,16 +129,16 @@ func (s *scoring) report() Report {
 	return r
 }
 
-// centrePrior is a Gaussian in the middle of a square, its sd a quarter of the
-// side.
-func centrePrior(size int) []float32 {
-	p := make([]float32, size*size)
-	profile := func(i int) float64 {
-		z := ((float64(i)+0.5)/float64(size) - 0.5) * 4
+// centrePrior is a Gaussian in the middle of w x h pixels, its sd a quarter of
+// each side.
+func centrePrior(w, h int) []float32 {
+	p := make([]float32, w*h)
+	profile := func(i, n int) float64 {
+		z := ((float64(i)+0.5)/float64(n) - 0.5) * 4
 		return math.Exp(-z * z / 2)
 	}
 	for i := range p {
-		p[i] = float32(profile(i/size) * profile(i%size))
+		p[i] = float32(profile(i/w, h) * profile(i%w, w))
 	}
 	return p
 }

@@ -25,16 +25,19 @@ func disc(size int, x, y float64) []float32 {
 	return p
 }
 
+// plane is a square map of 16 x 16 pixels.
+func plane(pix []float32) *raster.Plane { return &raster.Plane{W: 16, H: 16, Pix: pix} }
+
 // scored are the scores of predictions for human maps with discs in ten places.
 func scored(predict func(human []float32, i int) []float32) Report {
 	const size = 16
-	s := newScoring(size)
+	s := newScoring(tiny())
 	for i := range 10 {
 		human := disc(size, 0.3+0.04*float64(i), 0.7-0.03*float64(i))
-		of := &sample{id: "x", width: 32, height: 32, human: &raster.Plane{W: size, H: size, Pix: human}}
-		s.add(of, predict(human, i), float32(i)/10, disc(size, 0.3, 0.3))
+		of := &sample{id: "x", width: 32, height: 32, human: plane(human)}
+		s.add(of, plane(predict(human, i)), float32(i)/10, disc(size, 0.3, 0.3))
 	}
-	s.add(&sample{id: "blank", width: 32, height: 32}, disc(size, 0.5, 0.5), 0, disc(size, 0.3, 0.3))
+	s.add(&sample{id: "blank", width: 32, height: 32}, plane(disc(size, 0.5, 0.5)), 0, disc(size, 0.3, 0.3))
 	return s.report()
 }
 
@@ -70,10 +73,10 @@ func TestTheMeanMapDoesNotBeatItself(t *testing.T) {
 
 func TestAReportCanAlwaysBeWrittenAsJSON(t *testing.T) {
 	flat := scored(func(human []float32, _ int) []float32 { return make([]float32, len(human)) })
-	none := newScoring(16).report()
-	unsure := newScoring(16)
-	human := &raster.Plane{W: 16, H: 16, Pix: disc(16, 0.5, 0.5)}
-	unsure.add(&sample{width: 9, height: 9, human: human}, human.Pix, float32(math.NaN()), human.Pix)
+	none := newScoring(tiny()).report()
+	unsure := newScoring(tiny())
+	human := plane(disc(16, 0.5, 0.5))
+	unsure.add(&sample{width: 9, height: 9, human: human}, human, float32(math.NaN()), human.Pix)
 	for name, r := range map[string]Report{"constant": flat, "none": none, "not calibrated": unsure.report()} {
 		if _, err := json.Marshal(r); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -85,18 +88,31 @@ func TestAReportCanAlwaysBeWrittenAsJSON(t *testing.T) {
 }
 
 func TestScoresAreTakenInTheImagesShape(t *testing.T) {
-	// A human map of 32 x 8 pixels, half of it marked, and the same squeezed into a square.
-	human, square := raster.NewPlane(32, 8), make([]float32, 16*16)
+	// An image of 64 x 16 pixels, the right half of it marked, and a network that says
+	// the same in its square of 16 x 16. Between the bars the image has rows 6 to 9.
+	human := raster.NewPlane(64, 16)
 	for i := range human.Pix {
-		human.Pix[i] = float32(i % 32 / 16)
+		human.Pix[i] = float32(i % 64 / 32)
 	}
-	for i := range square {
-		square[i] = float32(i % 16 / 8)
-	}
-	s := newScoring(16)
-	s.add(&sample{width: 64, height: 16, human: human}, square, 0, square)
-	if r := s.report(); r.Predictor.CC.Mean < 1-1e-9 {
-		t.Errorf("found a CC of %v, want 1", r.Predictor.CC.Mean)
+	for resize, top := range map[string]int{"squash": 0, "pad": 6} {
+		t.Run(resize, func(t *testing.T) {
+			cfg := tiny()
+			cfg.Resize = resize
+			square := make([]float32, 16*16)
+			for i := top * 16; i < len(square)-top*16; i++ {
+				square[i] = float32(i % 16 / 8)
+			}
+			of := &sample{width: 64, height: 16, human: cfg.resizing().ReduceMap(human, kept*cfg.Size)}
+			shown := cfg.displayed(square, of)
+			if shown.W != 16 || shown.H != 4 {
+				t.Fatalf("found a map of %d x %d, want 16 x 4", shown.W, shown.H)
+			}
+			s := newScoring(cfg)
+			s.add(of, shown, 0, square)
+			if r := s.report(); r.Predictor.CC.Mean < 1-1e-9 || r.MeanMap.CC.Mean < 1-1e-9 || r.Predictor.MSE.Mean > 1e-9 {
+				t.Errorf("found CCs of %v and %v, want 1", r.Predictor.CC.Mean, r.MeanMap.CC.Mean)
+			}
+		})
 	}
 }
 
@@ -113,16 +129,18 @@ func TestScoringLeavesOutBlankMaps(t *testing.T) {
 }
 
 func TestTheCentrePriorIsAGaussian(t *testing.T) {
-	const size = 17
-	p := centrePrior(size)
+	const w, h = 17, 9
+	p := centrePrior(w, h)
 	// Two standard deviations from the middle lie the sides: exp(-2) there, 1 in the middle.
-	if p[8*size+8] != 1 || math.Abs(float64(p[8*size])-math.Exp(-2*16*16/17.0/17)) > 1e-6 {
-		t.Errorf("found %v in the middle and %v at the side", p[8*size+8], p[8*size])
+	side := func(n float64) float64 { return math.Exp(-2 * (n - 1) * (n - 1) / n / n) }
+	middle, left, top := float64(p[4*w+8]), float64(p[4*w]), float64(p[8])
+	if middle != 1 || math.Abs(left-side(w)) > 1e-6 || math.Abs(top-side(h)) > 1e-6 {
+		t.Errorf("found %v in the middle, %v at the left and %v at the top, want 1, %v and %v", middle, left, top, side(w), side(h))
 	}
 	turned := slices.Clone(p)
-	raster.Mirror(turned, size)
+	raster.Mirror(turned, w)
 	for i := range p {
-		if math.Abs(float64(p[i]-turned[i])) > 1e-6 || math.Abs(float64(p[i]-p[i%size*size+i/size])) > 1e-6 {
+		if math.Abs(float64(p[i]-turned[i])) > 1e-6 || math.Abs(float64(p[i]-p[len(p)-w+i%w-i/w*w])) > 1e-6 {
 			t.Fatal("it is not symmetric")
 		}
 	}

@@ -1,10 +1,10 @@
 """The arm `none` of configs/coffee.yaml in PyTorch, to hold ours against.
 
-    python bench/coffee/none.py FOLDER [SEEDS] [squeeze|pad]
+    python bench/coffee/none.py FOLDER [SEEDS] [pad|squash]
 
 FOLDER holds the coffee leaves (docs/data/coffee.md), which are twice as wide as high:
-squeeze, the default, makes them square as our configuration does, pad keeps their
-shape between black bars. Needs torch, numpy, pillow and scikit-learn. Prints the test
+pad, the default, keeps their shape between black bars as our configuration does,
+squash makes them square. Needs torch, numpy, pillow and scikit-learn. Prints the test
 AUC of the epoch with the best validation AUC.
 """
 
@@ -22,9 +22,9 @@ from torch.nn import functional
 SIDE, EPOCHS, BATCH, RATE, DECAY, WARMUP, JITTER = 96, 20, 16, 3e-3, 1e-2, 0.15, 0.1
 
 
-def square(image, geometry):
+def square(image, resize):
     """The image on SIDE x SIDE pixels."""
-    if geometry == "squeeze":
+    if resize == "squash":
         return image.resize((SIDE, SIDE), Image.BILINEAR)
     scale = SIDE / max(image.size)
     small = image.resize([round(n * scale) for n in image.size], Image.BILINEAR)
@@ -33,11 +33,11 @@ def square(image, geometry):
     return padded
 
 
-def load(folder, geometry):
+def load(folder, resize):
     """Images (N, 3, SIDE, SIDE) in [0, 1] and labels, by split."""
     found = {}
     for row in csv.DictReader(open(folder / "labels.csv")):
-        image = square(Image.open(folder / "images" / row["file"]).convert("RGB"), geometry)
+        image = square(Image.open(folder / "images" / row["file"]).convert("RGB"), resize)
         images, labels = found.setdefault(row["split"], ([], []))
         images.append(np.asarray(image, np.float32) / 255)
         labels.append(int(row["label"]))
@@ -110,11 +110,11 @@ def run(data, seed):
 
 
 def main():
-    geometry = sys.argv[3] if len(sys.argv) > 3 else "squeeze"
-    data = load(pathlib.Path(sys.argv[1]), geometry)
+    resize = sys.argv[3] if len(sys.argv) > 3 else "pad"
+    data = load(pathlib.Path(sys.argv[1]), resize)
     for seed in range(int(sys.argv[2]) if len(sys.argv) > 2 else 3):
         val, test = run(data, seed)
-        print(f"none, {geometry}, seed {seed}: validation AUC {val:.3f}, test AUC {test:.3f}", flush=True)
+        print(f"none, {resize}, seed {seed}: validation AUC {val:.3f}, test AUC {test:.3f}", flush=True)
 
 
 if __name__ == "__main__":

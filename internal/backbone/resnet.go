@@ -17,6 +17,7 @@ type ResNet struct {
 	// Bottleneck makes blocks of a 1x1, a 3x3 and a 1x1 convolution, which gives
 	// out four times the stage's width; otherwise they are two 3x3 convolutions.
 	Bottleneck bool
+	Init       nn.Init // of the convolutions
 }
 
 // ResNet18 is torchvision's resnet18.
@@ -36,14 +37,15 @@ func ResNet50() ResNet {
 	return r
 }
 
-// ResNetSmall learns from scratch on a few hundred images; its CAM has an
-// eighth of the input's side.
+// ResNetSmall learns from scratch on a few hundred images, in few steps and hence
+// from small weights; its CAM has an eighth of the input's side.
 func ResNetSmall() ResNet {
 	return ResNet{
 		Stem:    Stem{Kernel: 5, Stride: 2, Width: 24, Pool: 2},
 		Widths:  []int{32, 64, 128},
 		Strides: []int{1, 2, 1},
 		Blocks:  []int{1, 1, 1},
+		Init:    nn.FanInUniform,
 	}
 }
 
@@ -87,7 +89,7 @@ func (r ResNet) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
 // prefix, and returns what the stem's convolution and each stage give.
 func (r ResNet) levels(g *nn.Graph, prefix string, x nn.Node) []nn.Node {
 	y := convNormReLU(g, prefix+"conv1", prefix+"bn1", x,
-		nn.Conv{Out: r.Stem.Width, Kernel: r.Stem.Kernel, Stride: r.Stem.Stride, Pad: r.Stem.Kernel / 2})
+		nn.Conv{Out: r.Stem.Width, Kernel: r.Stem.Kernel, Stride: r.Stem.Stride, Pad: r.Stem.Kernel / 2, Init: r.Init})
 	levels := []nn.Node{y}
 	if r.Stem.Pool > 0 {
 		y = g.MaxPool(y, r.Stem.Pool, 2, r.Stem.Pool/3)
@@ -114,13 +116,14 @@ func (r ResNet) block(g *nn.Graph, path string, x nn.Node, width, stride int) nn
 	}
 	y, out := x, stack[len(stack)-1].Out
 	for i, c := range stack {
+		c.Init = r.Init
 		y = g.BatchNorm(fmt.Sprintf("%s.bn%d", path, i+1), g.Conv(fmt.Sprintf("%s.conv%d", path, i+1), y, c))
 		if i < len(stack)-1 {
 			y = g.ReLU(y)
 		}
 	}
 	if stride != 1 || x.Shape().C != out {
-		x = g.BatchNorm(path+".downsample.1", g.Conv(path+".downsample.0", x, nn.Conv{Out: out, Kernel: 1, Stride: stride}))
+		x = g.BatchNorm(path+".downsample.1", g.Conv(path+".downsample.0", x, nn.Conv{Out: out, Kernel: 1, Stride: stride, Init: r.Init}))
 	}
 	return g.ReLU(g.Add(y, x))
 }

@@ -80,6 +80,7 @@ type Predictor struct {
 	Widths    []int     `json:"widths" min:"1" doc:"channels of every level, from fine to coarse"`
 	Stem      Stem      `json:"stem" doc:"first convolution; its channels are the first width"`
 	Size      int       `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
+	Resize    string    `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
 	Loss      string    `json:"loss" enum:"mse,bce,kl,cc" doc:"distance between predicted and human map"`
 	Steps     int       `json:"steps" min:"1" doc:"optimiser steps"`
 	Batch     int       `json:"batch" min:"1" doc:"samples a step"`
@@ -111,6 +112,7 @@ type Classifier struct {
 	Blocks     []int          `json:"blocks,omitempty" min:"1" doc:"custom: residual blocks of every stage"`
 	Strides    []int          `json:"strides,omitempty" min:"1" max:"4" doc:"custom: stride of every stage's first block"`
 	Size       int            `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
+	Resize     string         `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
 	Pretrained string         `json:"pretrained" doc:"safetensors file to start from, none if empty"`
 	CAM        CAM            `json:"cam" doc:"class activation map"`
 }
@@ -199,12 +201,12 @@ func DefaultConfig() *Config {
 			MaxBad:      0.01,
 		},
 		Predictor: Predictor{
-			Network: "unet", Widths: []int{16, 32, 64, 96}, Stem: Stem{Kernel: 5, Stride: 2}, Size: 96,
+			Network: "unet", Widths: []int{16, 32, 64, 96}, Stem: Stem{Kernel: 5, Stride: 2}, Size: 96, Resize: "squash",
 			Loss: "bce", Steps: 400, Batch: 16, Select: "cc", Folds: 5, Optimizer: adamw,
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},
 		Annotate:   Annotate{Annotator: "predictor", Batch: 32, Mirror: true},
-		Classifier: Classifier{Network: "resnet-small", Size: 96, CAM: CAM{Class: "true", Features: "pool_input"}},
+		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", CAM: CAM{Class: "true", Features: "pool_input"}},
 		Train: Train{
 			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, Guidance: "mse",
 			Epochs: 20, Batch: 16, Select: "auc", Optimizer: adamw,

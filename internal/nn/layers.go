@@ -18,6 +18,7 @@ type Conv struct {
 	Dilation int
 	Groups   int
 	Bias     bool
+	Init     Init // of the weights; a bias begins at 0
 	// Rectangular makes the kernel Kernel x KernelW with padding Pad and PadW.
 	Rectangular   bool
 	KernelW, PadW int
@@ -44,7 +45,7 @@ func (g *Graph) Conv(path string, x Node, c Conv) Node {
 		return g.fail(path, err)
 	}
 	ws := geometry.Weight()
-	w := g.param(path+".weight", ws, []int{ws.N, ws.C, ws.H, ws.W}, true, heNormal(geometry))
+	w := g.param(path+".weight", ws, []int{ws.N, ws.C, ws.H, ws.W}, true, c.Init.of(geometry))
 	if !c.Bias {
 		return g.apply(path, conv{g: geometry}, x, w)
 	}

@@ -90,6 +90,30 @@ func TestInitialParametersDependOnNameAndSeedOnly(t *testing.T) {
 	}
 }
 
+func TestConvolutionsBeginAsTheirInitSays(t *testing.T) {
+	// 64 filters of 32 x 3 x 3: He's fan is 64*9 outputs, torch.nn.Conv2d's 32*9 inputs.
+	for init, c := range map[Init]struct{ sd, most float64 }{
+		HeNormal:     {math.Sqrt(2.0 / (64 * 9)), math.Inf(1)},
+		FanInUniform: {1 / math.Sqrt(3*32*9), 1 / math.Sqrt(32*9)},
+	} {
+		params := NewParams(1)
+		g := NewGraph(Eval, params)
+		g.Output("y", g.Conv("conv", g.Input("x", op.Shape{N: 1, C: 32, H: 4, W: 4}), Conv{Out: 64, Kernel: 3, Init: init}))
+		if err := g.Err(); err != nil {
+			t.Fatal(err)
+		}
+		var squares, most float64
+		w := params.Tensors()[0].Data
+		for _, v := range w {
+			squares += float64(v) * float64(v)
+			most = max(most, math.Abs(float64(v)))
+		}
+		if sd := math.Sqrt(squares / float64(len(w))); math.Abs(sd/c.sd-1) > 0.02 || most > c.most {
+			t.Errorf("init %d: found sd %v and values up to %v, want %v and at most %v", init, sd, most, c.sd, c.most)
+		}
+	}
+}
+
 func TestEveryOperatorHasItsOwnHash(t *testing.T) {
 	g := NewGraph(Train, NewParams(1))
 	x := image(g, 4, 6, 6)

@@ -18,33 +18,3 @@ func Normalize(planar []float32) {
 		}
 	}
 }
-
-// Reduce is m with its shorter side reduced to side pixels, in the same aspect
-// ratio; a smaller image is returned as it is.
-func Reduce(m *Image, side int) *Image {
-	w, h := reduced(m.W, m.H, side)
-	if w == m.W && h == m.H {
-		return m
-	}
-	return resizedImage(m, w, h)
-}
-
-// ReduceMap is Reduce of a map, by area mean.
-func ReduceMap(p *Plane, side int) *Plane {
-	w, h := reduced(p.W, p.H, side)
-	if w == p.W && h == p.H {
-		return p
-	}
-	small := NewPlane(w, h)
-	ResizeMap(small.Pix, h, w, p)
-	return small
-}
-
-func reduced(w, h, side int) (int, int) {
-	shorter := min(w, h)
-	if shorter <= side {
-		return w, h
-	}
-	scaled := func(n int) int { return (n*side + shorter/2) / shorter }
-	return scaled(w), scaled(h)
-}

@@ -1,22 +1,5 @@
 package raster
 
-// Thumbnail is m reduced so that its longer side is at most side, in the same
-// aspect ratio; a smaller image is returned as it is.
-func Thumbnail(m *Image, side int) *Image {
-	longer := max(m.W, m.H)
-	if longer <= side {
-		return m
-	}
-	scaled := func(n int) int { return max(1, (n*side+longer/2)/longer) }
-	return resizedImage(m, scaled(m.W), scaled(m.H))
-}
-
-func resizedImage(m *Image, w, h int) *Image {
-	planar := make([]float32, 3*w*h)
-	Resize(planar, h, w, m)
-	return FromPlanar(planar, h, w)
-}
-
 // FromPlanar turns planar float32 (3, h, w) in [0, 1] back into an image: what a
 // network was shown.
 func FromPlanar(planar []float32, h, w int) *Image {
