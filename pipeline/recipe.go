@@ -22,10 +22,10 @@ const (
 // output for the same input; a golden test for each says when that is so.
 const (
 	codeIngest   = 1
-	codeFit      = 2
-	codeAnnotate = 1
-	codeTrain    = 1
-	codeEvaluate = 1
+	codeFit      = 3
+	codeAnnotate = 2
+	codeTrain    = 2
+	codeEvaluate = 2
 	codeExport   = 1
 )
 

@@ -2,23 +2,22 @@ package kernel
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// Epilogue is what a convolution does to its result before it is stored:
-// y = relu(conv + bias + residual). Nil slices are left out.
-type Epilogue struct {
-	Bias     []float32 // (Out)
-	Residual []float32 // blocked, of the result's shape; may be the result
-	ReLU     bool
-}
-
-// ConvForward computes y = conv(x, w) with an epilogue; x and y blocked.
+// ConvForward computes y = conv(x, w) with an epilogue; x and y blocked. Where
+// [winogradPays], it computes tiles of the result by a transform; otherwise
+// directly:
 //
 // A sum of n products is rounded at most n+3 times: its error is at most
 // (n+3)*2^-24 times the sum of the absolute values. That holds for the
 // gradients, too. Zeros around the image are multiplied like pixels, so that
 // infinite weights make NaN there.
 func ConvForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
-	if g.Groups > 1 {
+	switch {
+	case depthwise(g):
+		return depthwiseForward(e, g, y, x, w, ep)
+	case g.Groups > 1:
 		return groupedForward(e, g, y, x, w, ep)
+	case winogradPays(g):
+		return winogradForward(e, g, y, x, w, ep)
 	}
 	return convForward(e, g, false, y, x, w, ep)
 }
@@ -47,9 +46,18 @@ func convForward(e *Env, g op.Conv, planar bool, y, x, w []float32, ep Epilogue)
 // convolution of dy with the filters turned round; with a stride, each of the
 // pixels that lie a stride apart is one of its own, with the taps that reach it.
 func ConvBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
-	if g.Groups > 1 {
+	switch {
+	case depthwise(g):
+		return depthwiseBackwardData(e, g, dx, dy, w)
+	case g.Groups > 1:
 		return groupedBackwardData(e, g, dx, dy, w)
+	case winogradPays(g):
+		return winogradBackwardData(e, g, dx, dy, w)
 	}
+	return convBackwardData(e, g, dx, dy, w)
+}
+
+func convBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
 	var parts []turned
 	var products []Phase
 	at := 0

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ var benchConvs = []struct {
 	{"3x3/16@40", conv(16, 16, 40, 40, 16, 3, 1, 1), false},
 	{"3x3/32@20", conv(16, 32, 20, 20, 32, 3, 1, 1), false},
 	{"3x3/64@10", conv(16, 64, 10, 10, 64, 3, 1, 1), false},
+	{"3x3 depthwise/728@19", with(conv(8, 728, 19, 19, 728, 3, 1, 1), func(g *op.Conv) { g.Groups = 728 }), false},
 	{"3x3s2/32-64@20", conv(16, 32, 20, 20, 64, 3, 2, 1), false},
 }
 
@@ -38,7 +40,7 @@ func BenchmarkConvolution(b *testing.B) {
 	isa := Detect()
 	for _, c := range benchConvs {
 		b.Run(c.name, func(b *testing.B) {
-			directions := bindDirections(NewEnv(isa, 1), c.g, c.planar)
+			directions := bindDirections(NewEnv(isa, 1), chosen, c.g, c.planar)
 			peak := 0.0
 			for b.Loop() {
 				peak = max(peak, MeasureFMA(isa))
@@ -68,8 +70,8 @@ type direction struct {
 	best   []time.Duration
 }
 
-func bindDirections(e *Env, g op.Conv, planar bool) []*direction {
-	forward, backward, size := ConvForward, ConvBackwardWeights, BlockedLen(g.In)
+func bindDirections(e *Env, a algorithm, g op.Conv, planar bool) []*direction {
+	forward, backward, size := a.forward, a.weights, BlockedLen(g.In)
 	if planar {
 		forward, backward, size = ConvForwardPlanar, ConvBackwardWeightsPlanar, g.In.Len()
 	}
@@ -80,7 +82,7 @@ func bindDirections(e *Env, g op.Conv, planar bool) []*direction {
 		{name: "weights", phases: backward(e, g, Alloc(weights), x, dy)},
 	}
 	if !planar {
-		list = append(list, &direction{name: "data", phases: ConvBackwardData(e, g, Alloc(size), dy, w)})
+		list = append(list, &direction{name: "data", phases: a.data(e, g, Alloc(size), dy, w)})
 	}
 	return list
 }
@@ -106,4 +108,31 @@ func (d *direction) time() (total time.Duration) {
 		total += t
 	}
 	return total
+}
+
+// BenchmarkWinograd reports what Winograd's convolutions take as a share of what the
+// direct ones do, over geometries between which winogradPays decides.
+func BenchmarkWinograd(b *testing.B) {
+	for _, channels := range []int{16, 32, 64, 128, 256, 512} {
+		for _, side := range []int{4, 5, 6, 7, 8, 10, 12, 14, 20, 28, 56} {
+			if channels*side > 3600 {
+				continue
+			}
+			g := conv(8, channels, side, side, channels, 3, 1, 1)
+			b.Run(fmt.Sprintf("%d@%d", channels, side), func(b *testing.B) {
+				e := NewEnv(Detect(), 1)
+				ours, others := bindDirections(e, winograd, g, false), bindDirections(e, direct, g, false)
+				for b.Loop() {
+					for i := range ours {
+						others[i].run()
+						ours[i].run()
+					}
+				}
+				for i, d := range ours {
+					b.ReportMetric(d.time().Seconds()/others[i].time().Seconds(), d.name)
+				}
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
 }

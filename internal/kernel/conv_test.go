@@ -41,11 +41,15 @@ var oddConvs = []op.Conv{
 	conv(7, 16, 3, 3, 16, 3, 1, 1),
 	conv(1, 40, 31, 37, 17, 3, 1, 1),
 	conv(33, 80, 1, 1, 70, 1, 1, 0),
+	conv(2, 33, 8, 9, 40, 3, 1, 1), // Winograd's
 	with(conv(1, 5, 9, 8, 6, 3, 1, 2), func(g *op.Conv) { g.DilationH, g.DilationW = 2, 2 }),
 	with(conv(2, 6, 11, 9, 7, 3, 2, 1), func(g *op.Conv) { g.DilationH, g.KernelW, g.PadW, g.StrideW = 3, 5, 2, 1 }),
 	with(conv(1, 8, 10, 12, 9, 2, 1, 0), func(g *op.Conv) { g.KernelH, g.StrideW, g.StrideH, g.PadH = 1, 3, 2, 3 }),
 	with(conv(1, 12, 5, 6, 6, 3, 1, 1), func(g *op.Conv) { g.Groups = 3 }),
 	with(conv(2, 18, 4, 4, 18, 3, 2, 1), func(g *op.Conv) { g.Groups = 18 }),
+	with(conv(2, 18, 7, 9, 18, 3, 1, 1), func(g *op.Conv) { g.Groups = 18 }), // depthwise
+	with(conv(1, 16, 6, 5, 16, 3, 1, 0), func(g *op.Conv) { g.Groups = 16 }),
+	with(conv(3, 5, 4, 6, 5, 5, 1, 6), func(g *op.Conv) { g.Groups, g.KernelW, g.PadW = 5, 2, 1 }),
 	with(conv(2, 64, 4, 4, 32, 3, 1, 1), func(g *op.Conv) { g.Groups = 2 }),
 }
 
@@ -61,6 +65,24 @@ type pass struct {
 // passes are all of a convolution. terms is the longest sum in each; as the
 // kernels say, it is rounded at most terms+3 times.
 func passes(d draw, g op.Conv) []pass {
+	list := passesOf(chosen, d, g)
+	if winogradPays(g) {
+		loosen(list)
+	}
+	return list
+}
+
+// algorithm is the passes of a way to compute convolutions of blocked images.
+type algorithm struct {
+	forward func(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase
+	data    func(e *Env, g op.Conv, dx, dy, w []float32) []Phase
+	weights func(e *Env, g op.Conv, dw, x, dy []float32) []Phase
+}
+
+// chosen is what a geometry's convolutions are computed by.
+var chosen = algorithm{ConvForward, ConvBackwardData, ConvBackwardWeights}
+
+func passesOf(a algorithm, d draw, g op.Conv) []pass {
 	out, ws := g.OutShape(), g.Weight()
 	x, w, dy := d.values(g.In.Len()), d.values(ws.Len()), d.values(out.Len())
 	bias, residual := d.values(g.Out), d.values(out.Len())
@@ -95,15 +117,15 @@ func passes(d draw, g op.Conv) []pass {
 	to := func(s op.Shape, blocked bool) func() result { return func() result { return newResult(s, blocked) } }
 	ep := Epilogue{Bias: bias, Residual: blocked(out, residual), ReLU: true}
 	return []pass{
-		{"forward", to(out, true), func(e *Env, r result) []Phase { return ConvForward(e, g, r.data, xb, w, Epilogue{}) }, forward, forwardBound},
+		{"forward", to(out, true), func(e *Env, r result) []Phase { return a.forward(e, g, r.data, xb, w, Epilogue{}) }, forward, forwardBound},
 		{"forward of a planar image", to(out, true), func(e *Env, r result) []Phase { return ConvForwardPlanar(e, g, r.data, x, w, Epilogue{}) }, forward, forwardBound},
-		{"forward with epilogue", to(out, true), func(e *Env, r result) []Phase { return ConvForward(e, g, r.data, xb, w, ep) }, finished, finishedBound},
+		{"forward with epilogue", to(out, true), func(e *Env, r result) []Phase { return a.forward(e, g, r.data, xb, w, ep) }, finished, finishedBound},
 		{"forward onto the residual", to(out, true), func(e *Env, r result) []Phase {
 			copy(r.data, ep.Residual)
-			return ConvForward(e, g, r.data, xb, w, Epilogue{bias, r.data, true})
+			return a.forward(e, g, r.data, xb, w, Epilogue{bias, r.data, true})
 		}, finished, finishedBound},
-		{"backward data", to(g.In, true), func(e *Env, r result) []Phase { return ConvBackwardData(e, g, r.data, dyb, w) }, data, dataBound},
-		{"backward weights", to(ws, false), func(e *Env, r result) []Phase { return ConvBackwardWeights(e, g, r.data, xb, dyb) }, weights, weightsBound},
+		{"backward data", to(g.In, true), func(e *Env, r result) []Phase { return a.data(e, g, r.data, dyb, w) }, data, dataBound},
+		{"backward weights", to(ws, false), func(e *Env, r result) []Phase { return a.weights(e, g, r.data, xb, dyb) }, weights, weightsBound},
 		{"backward weights of a planar image", to(ws, false), func(e *Env, r result) []Phase { return ConvBackwardWeightsPlanar(e, g, r.data, x, dyb) }, weights, weightsBound},
 		{"bias gradient", to(vec(g.Out), false), func(e *Env, r result) []Phase { return BiasGradient(e, out, r.data, dyb) }, biasGradient, biasBound},
 	}
@@ -176,9 +198,12 @@ func TestConvolutionsAgreeWithTheReferenceOnRandomGeometries(t *testing.T) {
 			DilationH: size("dilation down", 2), DilationW: size("dilation right", 2),
 			Groups: 1,
 		}
-		if size("grouped", 4) == 4 {
+		switch size("grouped", 5) {
+		case 4:
 			g.Groups = size("groups", 3)
 			g.In.C, g.Out = ceil(g.In.C, g.Groups)*g.Groups, ceil(g.Out, g.Groups)*g.Groups
+		case 5:
+			g.Groups, g.Out = g.In.C, g.In.C
 		}
 		if g.Validate() != nil {
 			t.Skip("the kernel is larger than the image")

@@ -10,8 +10,13 @@ const weightStrip = 5 << 10
 // ConvBackwardWeights computes the gradient by w, in the weights' own layout; x
 // and dy blocked.
 func ConvBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
-	if g.Groups > 1 {
+	switch {
+	case depthwise(g):
+		return depthwiseBackwardWeights(e, g, dw, x, dy)
+	case g.Groups > 1:
 		return groupedBackwardWeights(e, g, dw, x, dy)
+	case winogradPays(g):
+		return winogradBackwardWeights(e, g, dw, x, dy)
 	}
 	return convBackwardWeights(e, g, false, dw, x, dy)
 }

@@ -17,6 +17,7 @@ type vector struct {
 	fill         func(y, value []float32)                          // value in every pixel
 
 	sum         func(acc []float64, x []float32)          // acc (Block) += x
+	sumProducts func(acc []float64, a, b []float32)       // acc (Block) += a*b
 	outer       func(y, value, factors []float32)         // pixel i is factors[i]*value
 	weightedSum func(acc []float64, x, factors []float32) // acc (Block) += factors[i] * pixel i of x
 	dots        func(acc []float64, x, weights []float32) // acc[i] += pixel i of x times weights (Block)
@@ -42,13 +43,16 @@ type vector struct {
 
 	// A window has rows and columns of the image, at least one each; stride is from one image row to
 	// the next and step from one output's window to the next, in float32.
-	windowMax  func(y, x []float32, rows, cols, stride, step int)
-	windowSum  func(y, x []float32, factor float32, rows, cols, stride, step int) // factor times the sum
-	windowPick func(dx, dy, x, y []float32, rows, cols, stride, step int)         // dx += dy at the first x not below y; dy leads
-	windowAdd  func(dx, dy []float32, factor float32, rows, cols, stride, step int)
+	windowMax    func(y, x []float32, rows, cols, stride, step int)
+	windowSum    func(y, x []float32, factor float32, rows, cols, stride, step int) // factor times the sum
+	windowFilter func(y, x, filter []float32, rows, cols, stride, step int)         // filter (rows, cols, Block)
+	windowPick   func(dx, dy, x, y []float32, rows, cols, stride, step int)         // dx += dy at the first x not below y; dy leads
+	windowAdd    func(dx, dy []float32, factor float32, rows, cols, stride, step int)
 
 	// taps sums len(offsets)/pixels weighted pixels of x into each pixel of y.
 	taps func(y, x []float32, offsets []int32, weights []float32)
+
+	winograd transforms
 
 	sgd  func(param, grad, velocity, factors []float32)
 	adam func(param, grad, first, second, factors []float32)

@@ -5,7 +5,7 @@ import "math"
 // generic is the Go reference of the vector loops.
 var generic = vector{
 	relu: goReLU, reluBackward: goReLUBackward, add: goAdd, scale: goScale, axpy: goAxpy, blend: goBlend, fill: goFill,
-	sum: goSum, outer: goOuter, weightedSum: goWeightedSum, dots: goDots,
+	sum: goSum, sumProducts: goSumProducts, outer: goOuter, weightedSum: goWeightedSum, dots: goDots,
 	normalise: func(y, x, p []float32) { goNormalise(y, x, nil, p, false) },
 	normReLU:  func(y, x, p []float32) { goNormalise(y, x, nil, p, true) },
 	normAdd:   func(y, x, r, p []float32) { goNormalise(y, x, r, p, false) },
@@ -20,7 +20,11 @@ var generic = vector{
 	gradApplyMask: goGradApply,
 	scaleLanes:    func(dx, dy, factors []float32) { goScaleMask(dx, dy, nil, factors) },
 	scaleMask:     goScaleMask,
-	windowMax:     goWindowMax, windowSum: goWindowSum, windowPick: goWindowPick, windowAdd: goWindowAdd,
+	windowMax:     goWindowMax, windowSum: goWindowSum, windowFilter: goWindowFilter, windowPick: goWindowPick, windowAdd: goWindowAdd,
+	winograd: transforms{
+		image: imageMatrix.transform, result: resultMatrix.transform, gradient: transposed(resultMatrix).transform,
+		filter: filterMatrix.transform, filterGradient: transposed(filterMatrix).transform,
+	},
 	taps: goTaps, sgd: goSGD, adam: goAdam,
 }
 
@@ -92,6 +96,14 @@ func goSum(acc []float64, x []float32) {
 	for i := 0; i < len(x); i += Block {
 		for l, v := range at(x, i) {
 			acc[l] += float64(v)
+		}
+	}
+}
+
+func goSumProducts(acc []float64, a, b []float32) {
+	for i := 0; i < len(a); i += Block {
+		for l, v := range at(a, i) {
+			acc[l] += float64(v) * float64(b[i+l])
 		}
 	}
 }
@@ -221,6 +233,21 @@ func goWindowSum(y, x []float32, factor float32, rows, cols, stride, step int) {
 		for l, v := range sum {
 			y[i+l] = v * factor
 		}
+	}
+}
+
+func goWindowFilter(y, x, filter []float32, rows, cols, stride, step int) {
+	for i := 0; i < len(y); i += Block {
+		var sum pixel
+		for r := range rows {
+			for c := range cols {
+				weights := at(filter, (r*cols+c)*Block)
+				for l, v := range at(x, i/Block*step+r*stride+c*Block) {
+					sum[l] += v * weights[l]
+				}
+			}
+		}
+		*at(y, i) = sum
 	}
 }
 

@@ -111,6 +111,10 @@ var loops = []struct {
 		acc, x := o.sums(Block, n), o.values(n*Block)
 		return func(v *vector) { v.sum(acc, x) }
 	}},
+	{"sumProducts", func(o *operands, n int) func(v *vector) {
+		acc, a, b := o.sums(Block, n), o.values(n*Block), o.values(n*Block)
+		return func(v *vector) { v.sumProducts(acc, a, b) }
+	}},
 	{"outer", func(o *operands, n int) func(v *vector) {
 		y, value, factors := o.values(n*Block), o.values(Block), o.values(n)
 		return func(v *vector) { v.outer(y, value, factors) }
@@ -187,6 +191,10 @@ var loops = []struct {
 	{"windowSum", func(o *operands, n int) func(v *vector) {
 		y, x := o.values(n*Block), o.values(imageLen(n))
 		return func(v *vector) { v.windowSum(y, x, 0.25, 3, 3, rowLen(n), 2*Block) }
+	}},
+	{"windowFilter", func(o *operands, n int) func(v *vector) {
+		y, x, filter := o.values(n*Block), o.values(imageLen(n)), o.values(9*Block)
+		return func(v *vector) { v.windowFilter(y, x, filter, 3, 3, rowLen(n), 2*Block) }
 	}},
 	{"windowPick", func(o *operands, n int) func(v *vector) {
 		dx, dy, x, y := o.values(imageLen(n)), o.values(n*Block), o.special(imageLen(n)), o.values(n*Block)

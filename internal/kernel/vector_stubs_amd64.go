@@ -56,6 +56,9 @@ func outerAVX2(y []float32, value []float32, factors []float32)
 func sumAVX2(acc []float64, x []float32)
 
 //go:noescape
+func sumProductsAVX2(acc []float64, a []float32, b []float32)
+
+//go:noescape
 func momentsAVX2(acc []float64, x []float32, shift []float32)
 
 //go:noescape
@@ -80,6 +83,9 @@ func windowMaxAVX2(y []float32, x []float32, rows int, cols int, stride int, ste
 func windowSumAVX2(y []float32, x []float32, factor float32, rows int, cols int, stride int, step int)
 
 //go:noescape
+func windowFilterAVX2(y []float32, x []float32, filter []float32, rows int, cols int, stride int, step int)
+
+//go:noescape
 func windowAddAVX2(dx []float32, dy []float32, factor float32, rows int, cols int, stride int, step int)
 
 //go:noescape
@@ -87,6 +93,21 @@ func windowPickAVX2(dx []float32, dy []float32, x []float32, y []float32, rows i
 
 //go:noescape
 func tapsAVX2(y []float32, x []float32, offsets []int32, weights []float32)
+
+//go:noescape
+func winogradImageAVX2(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
+
+//go:noescape
+func winogradResultAVX2(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
+
+//go:noescape
+func winogradGradientAVX2(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
+
+//go:noescape
+func winogradFilterAVX2(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
+
+//go:noescape
+func winogradFilterGradientAVX2(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
 
 //go:noescape
 func sgdAVX2(param []float32, grad []float32, velocity []float32, factors []float32)
@@ -146,6 +167,9 @@ func outerAVX512(y []float32, value []float32, factors []float32)
 func sumAVX512(acc []float64, x []float32)
 
 //go:noescape
+func sumProductsAVX512(acc []float64, a []float32, b []float32)
+
+//go:noescape
 func momentsAVX512(acc []float64, x []float32, shift []float32)
 
 //go:noescape
@@ -170,6 +194,9 @@ func windowMaxAVX512(y []float32, x []float32, rows int, cols int, stride int, s
 func windowSumAVX512(y []float32, x []float32, factor float32, rows int, cols int, stride int, step int)
 
 //go:noescape
+func windowFilterAVX512(y []float32, x []float32, filter []float32, rows int, cols int, stride int, step int)
+
+//go:noescape
 func windowAddAVX512(dx []float32, dy []float32, factor float32, rows int, cols int, stride int, step int)
 
 //go:noescape
@@ -177,6 +204,21 @@ func windowPickAVX512(dx []float32, dy []float32, x []float32, y []float32, rows
 
 //go:noescape
 func tapsAVX512(y []float32, x []float32, offsets []int32, weights []float32)
+
+//go:noescape
+func winogradImageAVX512(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
+
+//go:noescape
+func winogradResultAVX512(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
+
+//go:noescape
+func winogradGradientAVX512(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
+
+//go:noescape
+func winogradFilterAVX512(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
+
+//go:noescape
+func winogradFilterGradientAVX512(dst []float32, src []float32, dstRow int, dstCol int, srcRow int, srcCol int)
 
 //go:noescape
 func sgdAVX512(param []float32, grad []float32, velocity []float32, factors []float32)

@@ -200,6 +200,8 @@ func window(g op.Conv) string {
 //
 // Bytes are those that an operator has to move: every operand and every result
 // once. Where these stay in caches, they come faster than memory gives them.
+// Operations are those of the convolution as it is defined; where Winograd's
+// algorithm takes a quarter of the multiplications, it may pass the peak.
 func (p *Profile) Write(w io.Writer, peaks func(workers int) (flops, bandwidth float64)) error {
 	flops, bandwidth := peaks(p.workers)
 	perStep := func(d time.Duration) float64 { return d.Seconds() / float64(max(p.steps, 1)) }

@@ -29,6 +29,7 @@ func main() {
 		set.reductions()
 		set.windows()
 		set.taps()
+		set.transforms()
 		set.optimisers()
 	}
 	Generate()

@@ -11,6 +11,9 @@ func (s isa) reductions() {
 	s.reduction("sum", "acc []float64, x []float32", "x", nil, 1, func() func(operands, int, []VecVirtual) {
 		return func(at operands, _ int, sum []VecVirtual) { VADDPS(at("x"), sum[0], sum[0]) }
 	})
+	s.reduction("sumProducts", "acc []float64, a, b []float32", "a", []string{"b"}, 1, func() func(operands, int, []VecVirtual) {
+		return func(at operands, _ int, sum []VecVirtual) { VFMADD231PS(at("a"), s.load(at("b")), sum[0]) }
+	})
 	s.reduction("moments", "acc []float64, x, shift []float32", "x", nil, 2, func() func(operands, int, []VecVirtual) {
 		shift := s.lanes(Mem{Base: base("shift")})
 		return func(at operands, part int, sum []VecVirtual) {

@@ -6,7 +6,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// windows are the functions of pooling. Windows have at least one position.
+// windows are the functions of pooling and of depthwise convolution. Windows have at least one position.
 func (s isa) windows() {
 	const geometry = "rows, cols, stride, step int"
 	s.function("windowMax", "y, x []float32, "+geometry)
@@ -29,6 +29,22 @@ func (s isa) windows() {
 					VMULPS(factor, sum[part], sum[part])
 					VMOVUPS(sum[part], at(y, i).Offset(part))
 				})
+			}
+	})
+
+	s.function("windowFilter", "y, x, filter []float32, "+geometry)
+	y, filter := base("y"), base("filter")
+	s.window("y", "x", func(_, _ Register) (func(Register), func(Register)) {
+		sum, weight := lanes{}, GP64()
+		s.each(func(part int) { sum[part] = s.zero() })
+		MOVQ(filter, weight)
+		return func(p Register) {
+				s.each(func(part int) {
+					VFMADD231PS(Mem{Base: weight, Disp: part}, s.load(Mem{Base: p, Disp: part}), sum[part])
+				})
+				ADDQ(Imm(pixelBytes), weight)
+			}, func(i Register) {
+				s.each(func(part int) { VMOVUPS(sum[part], at(y, i).Offset(part)) })
 			}
 	})
 

@@ -1,0 +1,135 @@
+package kernel
+
+import "github.com/surrogaze/surrogaze/internal/op"
+
+// depthwise reports whether every channel has a filter of its own and there are
+// neither strides nor gaps.
+func depthwise(g op.Conv) bool {
+	return g.Groups > 1 && g.Groups == g.In.C && g.Groups == g.Out &&
+		g.StrideH == 1 && g.StrideW == 1 && g.DilationH == 1 && g.DilationW == 1
+}
+
+func depthwiseForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
+	return newDepthwise(e, g.In, g.OutShape(), g).filter(y, x, w, ep, false)
+}
+
+// depthwiseBackwardData filters dy with the filters turned round.
+func depthwiseBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
+	turned := g
+	turned.PadH, turned.PadW = g.KernelH-1-g.PadH, g.KernelW-1-g.PadW
+	return newDepthwise(e, g.OutShape(), g.In, turned).filter(dx, dy, w, Epilogue{}, true)
+}
+
+// depthwiseConv is a depthwise convolution of a source with a result, plane by
+// plane: a channel block of an image, in a frame that has the zeros around it.
+type depthwiseConv struct {
+	env        *Env
+	vectors    *vector
+	g          op.Conv // of kernel and padding
+	source     op.Shape
+	result     op.Shape
+	frame      layout // of pixels
+	frameLines int
+}
+
+func newDepthwise(e *Env, source, result op.Shape, g op.Conv) *depthwiseConv {
+	d := &depthwiseConv{env: e, vectors: vectors(e.ISA), g: g, source: source, result: result}
+	d.frame = layout{line: (result.W + g.KernelW - 1) * Block, pixel: Block}
+	d.frameLines = result.H + g.KernelH - 1
+	e.reserve(d.frameLen() + d.taps()*Block + normParams + d.frameLen())
+	return d
+}
+
+func (d *depthwiseConv) taps() int     { return d.g.KernelH * d.g.KernelW }
+func (d *depthwiseConv) frameLen() int { return d.frameLines * d.frame.line }
+
+// load copies a plane of the source into a frame.
+func (d *depthwiseConv) load(frame, src []float32, plane int) {
+	line := d.source.W * Block
+	src = src[plane*d.source.H*line:][:d.source.H*line]
+	for i := range d.frameLines {
+		dst := frame[i*d.frame.line:][:d.frame.line]
+		if y := i - d.g.PadH; y < 0 || y >= d.source.H {
+			clear(dst)
+		} else {
+			copyLine(dst, src[y*line:][:line], -d.g.PadW, 1, Block)
+		}
+	}
+}
+
+// filters packs a channel block's filters as (tap, lane), turned round if wanted.
+func (d *depthwiseConv) filters(dst, w []float32, block int, turned bool) {
+	clear(dst)
+	n := d.taps()
+	for lane := range min(Block, d.result.C-block*Block) {
+		for tap := range n {
+			at := tap
+			if turned {
+				at = n - 1 - tap
+			}
+			dst[tap*Block+lane] = w[(block*Block+lane)*n+at]
+		}
+	}
+}
+
+func (d *depthwiseConv) filter(y, x, w []float32, ep Epilogue, turned bool) []Phase {
+	images, line := d.source.N, d.result.W*Block
+	return []Phase{ranges(Blocks(d.source.C)*images, d.taps()*d.result.H*line, func(from, to, worker int) {
+		scratch := d.env.scratch[worker]
+		frame, scratch := scratch[:d.frameLen()], scratch[d.frameLen():]
+		filters, scratch := scratch[:d.taps()*Block], scratch[d.taps()*Block:]
+		norm, sums := scratch[:normParams], scratch[normParams:][:line]
+		for plane := from; plane < to; plane++ {
+			block := plane / images
+			d.filters(filters, w, block, turned)
+			epilogue := newBlockEpilogue(d.vectors, ep, d.result, block, norm)
+			d.load(frame, x, plane)
+			whole := y[block*images*d.result.H*line:]
+			for i := range d.result.H {
+				at := (plane%images*d.result.H + i) * line
+				dst := sums
+				if epilogue.none() {
+					dst = whole[at:][:line]
+				}
+				d.vectors.windowFilter(dst, frame[i*d.frame.line:], filters, d.g.KernelH, d.g.KernelW, d.frame.line, Block)
+				if !epilogue.none() {
+					epilogue.write(whole, dst, at)
+				}
+			}
+		}
+	})}
+}
+
+// depthwiseBackwardWeights sums dy times the image, plane by plane, tap by tap: the
+// gradient lies in a frame as wide as the image's, so that a plane is one sum.
+func depthwiseBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
+	out := g.OutShape()
+	d := newDepthwise(e, g.In, out, g)
+	n, line := d.taps(), out.W*Block
+	perWorker := make([]float64, e.Workers*n*Block)
+	return []Phase{ranges(Blocks(g.In.C), n*out.Pixels()*Block, func(from, to, worker int) {
+		scratch := e.scratch[worker]
+		frame, gradient := scratch[:d.frameLen()], scratch[d.frameLen():][:(out.H-1)*d.frame.line+line]
+		for block := from; block < to; block++ {
+			sums := perWorker[worker*n*Block:][:n*Block]
+			clear(sums)
+			for image := range g.In.N {
+				plane := block*g.In.N + image
+				d.load(frame, x, plane)
+				clear(gradient)
+				for i := range out.H {
+					copy(gradient[i*d.frame.line:], dy[(plane*out.H+i)*line:][:line])
+				}
+				for tap := range n {
+					at := tap/g.KernelW*d.frame.line + tap%g.KernelW*Block
+					d.vectors.sumProducts(sums[tap*Block:][:Block], gradient, frame[at:])
+				}
+			}
+			for lane := range min(Block, g.In.C-block*Block) {
+				for tap := range n {
+					dw[(block*Block+lane)*n+tap] = float32(sums[tap*Block+lane])
+				}
+			}
+		}
+	})}
+}
