@@ -287,7 +287,11 @@ func TestConvolutionsPassNaNAndInfinityOn(t *testing.T) {
 }
 
 func TestRunningAConvolutionAllocatesNothing(t *testing.T) {
-	for _, g := range []op.Conv{conv(2, 17, 6, 7, 33, 3, 1, 1), conv(1, 6, 5, 5, 4, 3, 2, 1), conv(2, 32, 4, 4, 16, 1, 1, 0)} {
+	for _, g := range []op.Conv{
+		conv(2, 17, 6, 7, 33, 3, 1, 1), conv(1, 6, 5, 5, 4, 3, 2, 1), conv(2, 32, 4, 4, 16, 1, 1, 0),
+		conv(2, 33, 8, 9, 40, 3, 1, 1), // Winograd's
+		with(conv(2, 18, 7, 9, 18, 3, 1, 1), func(g *op.Conv) { g.Groups = 18 }),
+	} {
 		for _, p := range passes(newDraw(1), g) {
 			e := NewEnv(Detect(), 1)
 			phases := p.bind(e, p.result())
