@@ -58,7 +58,7 @@ func (m *Model) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		group, running := errgroup.WithContext(ctx)
-		a := &annotation{model: m, team: t, ordered: make(chan *chunk, len(t.members)), todo: make(chan *chunk)}
+		a := &annotation{model: m, team: t, ordered: make(chan *chunk, len(t.members)), queue: make(chan *chunk)}
 		group.Go(func() error { return a.read(running, in) })
 		for _, f := range t.members {
 			group.Go(func() error { return a.work(running, f) })
@@ -82,7 +82,7 @@ type annotation struct {
 	model   *Model
 	team    *team
 	ordered chan *chunk // for the caller; its capacity bounds what is in flight
-	todo    chan *chunk // for the workers
+	queue   chan *chunk // for the workers
 }
 
 // chunk is some samples in a row.
@@ -101,7 +101,7 @@ type result struct {
 // read cuts the input into chunks. Where it cuts depends on the samples alone.
 func (a *annotation) read(ctx context.Context, in iter.Seq2[storage.Sample, error]) error {
 	defer close(a.ordered)
-	defer close(a.todo)
+	defer close(a.queue)
 	c := newChunk()
 	for s, err := range in {
 		if err != nil {
@@ -126,7 +126,7 @@ func (a *annotation) read(ctx context.Context, in iter.Seq2[storage.Sample, erro
 func newChunk() *chunk { return &chunk{done: make(chan struct{})} }
 
 func (a *annotation) send(ctx context.Context, c *chunk) error {
-	for _, to := range []chan *chunk{a.ordered, a.todo} {
+	for _, to := range []chan *chunk{a.ordered, a.queue} {
 		select {
 		case to <- c:
 		case <-ctx.Done():
@@ -138,7 +138,7 @@ func (a *annotation) send(ctx context.Context, c *chunk) error {
 
 // work decodes, predicts and encodes chunks on one core.
 func (a *annotation) work(ctx context.Context, f *forward) error {
-	for c := range a.todo {
+	for c := range a.queue {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -66,20 +66,20 @@ func shortKey(key string) string { return key[:min(len(key), 12)] }
 func printPlan(w io.Writer, steps []pipeline.Step) error {
 	verb := map[pipeline.State]string{pipeline.Done: "skip", pipeline.Partial: "continue", pipeline.Missing: "make"}
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	todo := 0
+	left := 0
 	for _, s := range steps {
 		why := s.Why
 		if s.State == pipeline.Done {
 			why = "done " + s.Made.Local().Format(time.DateTime)
 		} else {
-			todo++
+			left++
 		}
 		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\n", verb[s.State], s.Stage, s.Name, shortKey(s.Key), why)
 	}
 	if err := tab.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d of %d to do\n", todo, len(steps))
+	_, err := fmt.Fprintf(w, "%d of %d to do\n", left, len(steps))
 	return err
 }
 

@@ -2,11 +2,10 @@ package kernel
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// ConvForward computes y = conv(x, w) with an epilogue; x and y blocked. Where
-// [winogradPays], it computes tiles of the result by a transform; otherwise
-// directly:
+// ConvForward computes y = conv(x, w) with an epilogue; x and y blocked.
 //
-// A sum of n products is rounded at most n+3 times: its error is at most
+// Where [winogradPays], results are those of Winograd's algorithm, with its errors.
+// Elsewhere a sum of n products is rounded at most n+3 times: its error is at most
 // (n+3)*2^-24 times the sum of the absolute values. That holds for the
 // gradients, too. Zeros around the image are multiplied like pixels, so that
 // infinite weights make NaN there.

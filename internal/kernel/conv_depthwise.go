@@ -28,32 +28,26 @@ type depthwiseConv struct {
 	g          op.Conv // of kernel and padding
 	source     op.Shape
 	result     op.Shape
-	frame      layout // of pixels
 	frameLines int
+	frameLine  int // float32
 }
 
 func newDepthwise(e *Env, source, result op.Shape, g op.Conv) *depthwiseConv {
 	d := &depthwiseConv{env: e, vectors: vectors(e.ISA), g: g, source: source, result: result}
-	d.frame = layout{line: (result.W + g.KernelW - 1) * Block, pixel: Block}
+	d.frameLine = (result.W + g.KernelW - 1) * Block
 	d.frameLines = result.H + g.KernelH - 1
 	e.reserve(d.frameLen() + d.taps()*Block + normParams + d.frameLen())
 	return d
 }
 
 func (d *depthwiseConv) taps() int     { return d.g.KernelH * d.g.KernelW }
-func (d *depthwiseConv) frameLen() int { return d.frameLines * d.frame.line }
+func (d *depthwiseConv) frameLen() int { return d.frameLines * d.frameLine }
 
 // load copies a plane of the source into a frame.
 func (d *depthwiseConv) load(frame, src []float32, plane int) {
-	line := d.source.W * Block
-	src = src[plane*d.source.H*line:][:d.source.H*line]
+	l := blockedLayout(d.source)
 	for i := range d.frameLines {
-		dst := frame[i*d.frame.line:][:d.frame.line]
-		if y := i - d.g.PadH; y < 0 || y >= d.source.H {
-			clear(dst)
-		} else {
-			copyLine(dst, src[y*line:][:line], -d.g.PadW, 1, Block)
-		}
+		l.copyLine(frame[i*d.frameLine:][:d.frameLine], src[plane*l.image:], i-d.g.PadH, d.source.H, -d.g.PadW, 1)
 	}
 }
 
@@ -91,7 +85,7 @@ func (d *depthwiseConv) filter(y, x, w []float32, ep Epilogue, turned bool) []Ph
 				if epilogue.none() {
 					dst = whole[at:][:line]
 				}
-				d.vectors.windowFilter(dst, frame[i*d.frame.line:], filters, d.g.KernelH, d.g.KernelW, d.frame.line, Block)
+				d.vectors.windowFilter(dst, frame[i*d.frameLine:], filters, d.g.KernelH, d.g.KernelW, d.frameLine, Block)
 				if !epilogue.none() {
 					epilogue.write(whole, dst, at)
 				}
@@ -109,7 +103,7 @@ func depthwiseBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
 	perWorker := make([]float64, e.Workers*n*Block)
 	return []Phase{ranges(Blocks(g.In.C), n*out.Pixels()*Block, func(from, to, worker int) {
 		scratch := e.scratch[worker]
-		frame, gradient := scratch[:d.frameLen()], scratch[d.frameLen():][:(out.H-1)*d.frame.line+line]
+		frame, gradient := scratch[:d.frameLen()], scratch[d.frameLen():][:(out.H-1)*d.frameLine+line]
 		for block := from; block < to; block++ {
 			sums := perWorker[worker*n*Block:][:n*Block]
 			clear(sums)
@@ -118,10 +112,10 @@ func depthwiseBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
 				d.load(frame, x, plane)
 				clear(gradient)
 				for i := range out.H {
-					copy(gradient[i*d.frame.line:], dy[(plane*out.H+i)*line:][:line])
+					copy(gradient[i*d.frameLine:], dy[(plane*out.H+i)*line:][:line])
 				}
 				for tap := range n {
-					at := tap/g.KernelW*d.frame.line + tap%g.KernelW*Block
+					at := tap/g.KernelW*d.frameLine + tap%g.KernelW*Block
 					d.vectors.sumProducts(sums[tap*Block:][:Block], gradient, frame[at:])
 				}
 			}

@@ -227,15 +227,21 @@ func (g *gather) load(frame, src []float32, s strip, c piece) []float32 {
 			image := src[p*g.source.plane+(s.image+n)*g.source.image:]
 			for i := range g.rows.span(s.lines) {
 				line := frame[(p-c.from)*g.frame.plane+n*g.frame.image+i*g.frame.line:][:g.frame.line]
-				if at := top + i*g.unitRow; at < 0 || at >= g.shape.H {
-					clear(line)
-				} else {
-					copyLine(line, image[at*g.source.line:][:g.source.line], left, g.unitCol, g.lanes)
-				}
+				g.source.copyLine(line, image, top+i*g.unitRow, g.shape.H, left, g.unitCol)
 			}
 		}
 	}
 	return frame
+}
+
+// copyLine copies every unit-th pixel of an image's line i, of height lines, from a
+// column on; what lies outside is zero.
+func (l layout) copyLine(dst, image []float32, i, height, from, unit int) {
+	if i < 0 || i >= height {
+		clear(dst)
+		return
+	}
+	copyLine(dst, image[i*l.line:][:l.line], from, unit, l.pixel)
 }
 
 // copyLine copies every unit-th pixel of src from one on; those that lie outside

@@ -131,6 +131,16 @@ func passesOf(a algorithm, d draw, g op.Conv) []pass {
 	}
 }
 
+// checkAll runs passes with every instruction set.
+func checkAll(t fatal, passes []pass, g op.Conv) {
+	t.Helper()
+	for _, p := range passes {
+		for _, isa := range isas() {
+			p.check(t, isa, fmt.Sprintf("%+v", g))
+		}
+	}
+}
+
 func magnitudes(x []float32) []float64 {
 	y := wide(x)
 	for i, v := range y {
@@ -178,11 +188,7 @@ func (p pass) check(t fatal, isa ISA, name string) {
 
 func TestConvolutionsAgreeWithTheReferenceForAnyNumberOfWorkers(t *testing.T) {
 	for i, g := range oddConvs {
-		for _, p := range passes(newDraw(uint64(i)), g) {
-			for _, isa := range isas() {
-				p.check(t, isa, fmt.Sprintf("%+v", g))
-			}
-		}
+		checkAll(t, passes(newDraw(uint64(i)), g), g)
 	}
 }
 
@@ -208,11 +214,7 @@ func TestConvolutionsAgreeWithTheReferenceOnRandomGeometries(t *testing.T) {
 		if g.Validate() != nil {
 			t.Skip("the kernel is larger than the image")
 		}
-		for _, p := range passes(newDraw(rapid.Uint64().Draw(t, "seed")), g) {
-			for _, isa := range isas() {
-				p.check(t, isa, fmt.Sprintf("%+v", g))
-			}
-		}
+		checkAll(t, passes(newDraw(rapid.Uint64().Draw(t, "seed")), g), g)
 	})
 }
 
@@ -225,11 +227,7 @@ func FuzzConvolution(f *testing.F) {
 		if g.Validate() != nil {
 			t.Skip("no convolution")
 		}
-		for _, p := range passes(newDraw(seed), g) {
-			for _, isa := range isas() {
-				p.check(t, isa, fmt.Sprintf("%+v", g))
-			}
-		}
+		checkAll(t, passes(newDraw(seed), g), g)
 	})
 }
 

@@ -144,12 +144,7 @@ func (w *windows) write(dst []float32, stride, block, from, to int, border []flo
 			continue
 		}
 		for i := range w.side {
-			line := border[i*w.side*Block:][:w.side*Block]
-			if y := top + i; y < 0 || y >= w.source.H {
-				clear(line)
-			} else {
-				copyLine(line, pixels[y*l.line:][:l.line], left, 1, Block)
-			}
+			l.copyLine(border[i*w.side*Block:][:w.side*Block], pixels, top+i, w.source.H, left, 1)
 		}
 		w.transform(at, border, winogradWindow*stride, stride, w.side*Block, Block)
 	}

@@ -75,8 +75,9 @@ func newWinogradProduct(e *Env, from, to op.Shape, padH, padW int, y, x []float3
 	p.perGroup = min(p.count(), winogradGroup)
 	p.perRound = even(p.groups(), winogradMemory/p.groupLen())
 	p.perTask = even(Blocks(to.C), Blocks(to.C)*p.perRound/winogradTasks)
-	p.full = winogradBand(p.perGroup)
-	p.short = winogradBand(p.count() - (p.groups()-1)*p.perGroup)
+	full := wholeTiles(pixelOffsets(p.perGroup))
+	short := wholeTiles(pixelOffsets(p.count() - (p.groups()-1)*p.perGroup))
+	p.full, p.short = band{full, full}, band{short, short}
 	for c := range from.C {
 		p.steps = append(p.steps, int32(c/Block*p.perGroup*Block+c%Block))
 	}
@@ -85,13 +86,13 @@ func newWinogradProduct(e *Env, from, to op.Shape, padH, padW int, y, x []float3
 	return p
 }
 
-// winogradBand is n tiles, one after another.
-func winogradBand(n int) band {
+// pixelOffsets are those of n pixels, one after another.
+func pixelOffsets(n int) []int32 {
 	list := make([]int32, n)
 	for i := range list {
 		list[i] = int32(i * Block)
 	}
-	return band{wholeTiles(list), wholeTiles(list)}
+	return list
 }
 
 func (p *winogradProduct) groups() int { return ceil(p.count(), p.perGroup) }

@@ -94,11 +94,7 @@ var winogradConvs = []op.Conv{
 
 func TestWinogradConvolutionsAgreeWithTheReferenceForAnyNumberOfWorkers(t *testing.T) {
 	for i, g := range winogradConvs {
-		for _, p := range winogradPasses(newDraw(uint64(i)), g) {
-			for _, isa := range isas() {
-				p.check(t, isa, fmt.Sprintf("%+v", g))
-			}
-		}
+		checkAll(t, winogradPasses(newDraw(uint64(i)), g), g)
 	}
 }
 
@@ -107,10 +103,6 @@ func TestWinogradConvolutionsAgreeWithTheReferenceOnRandomGeometries(t *testing.
 		size := func(name string, most int) int { return rapid.IntRange(1, most).Draw(t, name) }
 		g := conv(size("images", 3), size("channels", 40), size("height", 13)+2, size("width", 13)+2, size("results", 40), 3, 1, 0)
 		g.PadH, g.PadW = size("padding down", 3)-1, size("padding right", 3)-1
-		for _, p := range winogradPasses(newDraw(rapid.Uint64().Draw(t, "seed")), g) {
-			for _, isa := range isas() {
-				p.check(t, isa, fmt.Sprintf("%+v", g))
-			}
-		}
+		checkAll(t, winogradPasses(newDraw(rapid.Uint64().Draw(t, "seed")), g), g)
 	})
 }

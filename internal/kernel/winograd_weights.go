@@ -35,13 +35,12 @@ func winogradBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
 		in: g.In.C, out: g.Out, inB: Blocks(g.In.C), outB: Blocks(g.Out),
 	}
 	d.perRound = even(t.count(), min(d.depth, winogradMemory/(positions*(d.inB+d.outB)*Block)))
-	d.steps = winogradBand(d.perRound).rows[:d.perRound]
-	var rows, outs []int32
+	d.steps = pixelOffsets(d.perRound)
+	var rows []int32
 	for c := range d.in {
 		rows = append(rows, int32(c/Block*d.perRound*Block+c%Block))
-		outs = append(outs, int32(c*Block))
 	}
-	d.rows = band{wholeTiles(rows), wholeTiles(outs)}
+	d.rows = band{wholeTiles(rows), wholeTiles(pixelOffsets(d.in))}
 	d.atImage = positions * d.outB * d.in * Block
 	d.atGradient = d.atImage + positions*d.inB*d.perRound*Block
 	e.share(d.atGradient + positions*d.outB*d.perRound*Block)

@@ -27,14 +27,11 @@ func (r Resizing) Validate() error {
 // square of side pixels can show, and padded to a square where that is wanted.
 // An image that needs neither is returned as it is.
 func (r Resizing) Reduce(m *Image, side int) *Image {
-	if r != Pad {
-		return reduceImage(m, shorterTo(side, m.W, m.H))
-	}
-	m = Thumbnail(m, side)
-	longer := max(m.W, m.H)
-	if m.W == m.H {
+	m = reduceImage(m, r.reduced(side, m.W, m.H))
+	if r != Pad || m.W == m.H {
 		return m
 	}
+	longer := max(m.W, m.H)
 	square := NewImage(longer, longer)
 	centre(square.Pix, m.Pix, 3, longer, m.W, m.H)
 	return square
@@ -43,17 +40,22 @@ func (r Resizing) Reduce(m *Image, side int) *Image {
 // ReduceMap is Reduce of an image's map, by area mean. The bars say 0: there is
 // nothing to be seen.
 func (r Resizing) ReduceMap(p *Plane, side int) *Plane {
-	if r != Pad {
-		return reduceMap(p, shorterTo(side, p.W, p.H))
-	}
-	p = reduceMap(p, longerTo(min(side, max(p.W, p.H)), p.W, p.H))
-	longer := max(p.W, p.H)
-	if p.W == p.H {
+	p = reduceMap(p, r.reduced(side, p.W, p.H))
+	if r != Pad || p.W == p.H {
 		return p
 	}
+	longer := max(p.W, p.H)
 	square := NewPlane(longer, longer)
 	centre(square.Pix, p.Pix, 1, longer, p.W, p.H)
 	return square
+}
+
+// reduced is the size that w x h need at most.
+func (r Resizing) reduced(side, w, h int) size {
+	if r == Pad {
+		return longerTo(min(side, max(w, h)), w, h)
+	}
+	return shorterTo(side, w, h)
 }
 
 // centre copies rows of w pixels into the middle of a square.
