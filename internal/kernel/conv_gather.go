@@ -73,8 +73,8 @@ func (l layout) offsets(images, lines, columns int) []int32 {
 // gather is how a convolution reads its source, strip by strip: whole images,
 // or lines of one image. A strip is copied into a frame that has the zeros
 // around it, the channel blocks close together, and no pixels that no tap meets.
-// A planar source that needs no zeros is read where it is. The frame holds one
-// piece of the elements' planes at a time.
+// A source that needs no zeros is read where it is if it is planar or the filter
+// has one tap. The frame holds one piece of the elements' planes at a time.
 type gather struct {
 	shape      op.Shape // of the source
 	lanes      int      // of a plane
@@ -108,7 +108,8 @@ func newGather(e *Env, s op.Shape, planar bool, rows, cols axis, pixels, element
 	if planar {
 		g.lanes, g.source = 1, planarLayout(s)
 	}
-	g.direct = planar && rows.inside(s.H) && cols.inside(s.W)
+	one := g.taps() == 1 && rows.step == 1 && cols.step == 1
+	g.direct = (planar || one) && rows.inside(s.H) && cols.inside(s.W)
 	g.cut(elements)
 	g.divide(pixels)
 	if g.direct {
