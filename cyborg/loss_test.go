@@ -146,7 +146,7 @@ func TestTheLossEqualsAComputationByHand(t *testing.T) {
 	for _, class := range []string{"true", "predicted"} {
 		for _, arm := range []Arm{Combined, Inverted, None} {
 			cfg := tiny()
-			cfg.CAMClass, cfg.Alpha, cfg.Batch, cfg.Augment = class, 0.3, 10, Augment{}
+			cfg.CAMClass, cfg.Alpha, cfg.Batch, cfg.Augment, cfg.Precision = class, 0.3, 10, Augment{}, "f32"
 			samples := mixed(t, 12)
 			d := opened(t, dataset(t, oneGroup, samples), cfg, cacheAll)
 			tr, err := newTraining(context.Background(), cfg, d, arm, 0, t.TempDir())

@@ -340,7 +340,7 @@ func TestEveryNetworkTrainsWithItsMap(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := nn.Compile(g, nn.Options{Workers: 2})
+			p, err := nn.Compile(g, nn.Options{Precision: "f32", Workers: 2})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -135,7 +135,7 @@ func (n network) run(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Program 
 	t.Helper()
 	g := nn.NewGraph(mode, params)
 	n.build(g, g.Input("image", op.Shape{N: images, C: 3, H: n.height, W: n.width}))
-	p, err := nn.Compile(g, nn.Options{Workers: 2})
+	p, err := nn.Compile(g, nn.Options{Precision: "f32", Workers: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

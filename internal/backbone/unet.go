@@ -46,7 +46,7 @@ func (u UNet) Build(g *nn.Graph, x nn.Node) nn.Node {
 		y = g.Concat(skips[i], g.Upsample(y, 2))
 		y = doubleConv(g, fmt.Sprintf("up.%d", len(skips)-1-i), y, conv3x3(u.Widths[i]))
 	}
-	y = g.Conv("head", y, nn.Conv{Out: 1, Kernel: 1, Bias: true})
+	y = g.Conv("head", y, nn.Conv{Out: 1, Kernel: 1, Bias: true, Float32: true})
 	if u.StemStride > 1 {
 		y = g.Upsample(y, u.StemStride)
 	}

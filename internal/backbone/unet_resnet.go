@@ -64,5 +64,5 @@ func (u ResNetUNet) Build(g *nn.Graph, x nn.Node) nn.Node {
 		y = convNormReLU(g, path+".conv1.0", path+".conv1.1", y, conv3x3(width))
 		y = convNormReLU(g, path+".conv2.0", path+".conv2.1", y, conv3x3(width))
 	}
-	return g.Conv("segmentation_head.0", y, nn.Conv{Out: 1, Kernel: 3, Pad: 1, Bias: true})
+	return g.Conv("segmentation_head.0", y, nn.Conv{Out: 1, Kernel: 3, Pad: 1, Bias: true, Float32: true})
 }

@@ -18,6 +18,8 @@ type Peaks struct {
 	ISA string
 	// Float32 operations a second in registers, two a multiply-add.
 	CoreFLOPS, FLOPS float64
+	// The same of bfloat16, 0 where it has no instructions.
+	CoreBF16, BF16 float64
 	// Bytes a second, of both operands and the result of additions in memory.
 	CoreBandwidth, Bandwidth float64
 }
@@ -29,8 +31,10 @@ func Bench(ctx context.Context) Peaks {
 	p := Peaks{ISA: isa.String()}
 	var add *addition
 	for _, step := range []func(){
-		func() { p.CoreFLOPS = flops(isa, 1) },
-		func() { p.FLOPS = flops(isa, cores) },
+		func() { p.CoreFLOPS = flops(isa, 1, kernel.MeasureFMA) },
+		func() { p.FLOPS = flops(isa, cores, kernel.MeasureFMA) },
+		func() { p.CoreBF16 = flops(isa, 1, kernel.MeasureBF16) },
+		func() { p.BF16 = flops(isa, cores, kernel.MeasureBF16) },
 		func() { add = newAddition(isa, additionLen) },
 		func() { p.CoreBandwidth = add.bandwidth(ctx, 1) },
 		func() { p.Bandwidth = add.bandwidth(ctx, cores) },
@@ -43,15 +47,15 @@ func Bench(ctx context.Context) Peaks {
 	return p
 }
 
-// Of are the peaks of so many cores at once, in operations and bytes a second.
+// Of are the peaks of so many cores at once, in float32 operations and bytes a second.
 func (p Peaks) Of(cores int) (flops, bandwidth float64) {
 	return min(float64(cores)*p.CoreFLOPS, p.FLOPS), min(float64(cores)*p.CoreBandwidth, p.Bandwidth)
 }
 
 // flops is the sum of what so many cores reach at the same time.
-func flops(isa kernel.ISA, cores int) float64 {
+func flops(isa kernel.ISA, cores int, measure func(kernel.ISA) float64) float64 {
 	rates := make([]float64, cores)
-	together(cores, func(worker int) { rates[worker] = kernel.MeasureFMA(isa) })
+	together(cores, func(worker int) { rates[worker] = measure(isa) })
 	sum := 0.0
 	for _, r := range rates {
 		sum += r
@@ -82,7 +86,7 @@ func newAddition(isa kernel.ISA, n int) *addition {
 	for i := range n {
 		add.y[i], add.a[i], add.b[i] = -1, 1, 2
 	}
-	add.phases = kernel.Add(kernel.NewEnv(isa, 1), add.y, add.a, add.b)
+	add.phases = kernel.AddPlanar(kernel.NewEnv(isa, 1), add.y, add.a, add.b)
 	return add
 }
 
@@ -124,6 +128,9 @@ func (p Peaks) String() string {
 		fmt.Fprintf(&b, "%-16s %s on one core, %s on all\n", name, value(core), value(all))
 	}
 	row("peak "+p.ISA, "GFLOP/s", p.CoreFLOPS, p.FLOPS)
+	if p.CoreBF16 > 0 {
+		row("peak bf16", "GFLOP/s", p.CoreBF16, p.BF16)
+	}
 	row("peak memory", "GB/s", p.CoreBandwidth, p.Bandwidth)
 	return b.String()
 }

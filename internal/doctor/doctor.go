@@ -56,13 +56,13 @@ func Inspect() Machine {
 func (m *Machine) instructionSets(supported, used kernel.ISA, limitName string) {
 	limit, err := kernel.ParseISA(limitName)
 	if err != nil {
-		limit = kernel.AVX512
+		limit = kernel.AVX512BF16
 		if limitName != "" {
 			m.Notice = "SURROGAZE_ISA is ignored: " + err.Error()
 		}
 	}
 	m.ISA = used.String()
-	for isa := kernel.Generic; isa <= kernel.AVX512; isa++ {
+	for isa := kernel.Generic; isa <= kernel.AVX512BF16; isa++ {
 		found := ISA{Name: isa.String(), Found: isa <= supported}
 		switch {
 		case isa == used:

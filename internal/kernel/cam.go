@@ -6,9 +6,9 @@ import "github.com/surrogaze/surrogaze/internal/op"
 // (Classes, C), class (N), cam (N, 1, H, W) planar. A constant map, and that of a
 // class outside [0, Classes), is zeros. The map before scaling is summed in
 // float32 within a channel block and in float64 over the blocks.
-func CAM(e *Env, g op.CAM, cam, f, w, class []float32) []Phase {
+func CAM[T Element](e *Env, g op.CAM, cam []float32, f []T, w, class []float32) []Phase {
 	m := newActivation(e, g, f, w, class)
-	return m.each(func(n int, s scaling) {
+	return m.each(func(n, _ int, s scaling) {
 		out := cam[n*m.plane : (n+1)*m.plane]
 		if !(s.span > 0) {
 			clear(out)
@@ -22,34 +22,39 @@ func CAM(e *Env, g op.CAM, cam, f, w, class []float32) []Phase {
 
 // CAMBackwardFeatures is the gradient of [CAM] by f, blocked. Minimum and maximum
 // pass their share to the first positions that have them.
-func CAMBackwardFeatures(e *Env, g op.CAM, df, dcam, f, w, class []float32) []Phase {
+func CAMBackwardFeatures[T Element](e *Env, g op.CAM, df []T, dcam []float32, f []T, w, class []float32) []Phase {
 	m := newActivation(e, g, f, w, class)
 	slopes := Alloc(g.Features.N * m.plane)
-	return m.each(func(n int, s scaling) {
+	return m.each(func(n, worker int, s scaling) {
 		d := slopes[n*m.plane : (n+1)*m.plane]
 		s.gradient(d, dcam[n*m.plane:(n+1)*m.plane])
 		for block := range Blocks(g.Features.C) {
-			m.outer(m.features(df, block, n), m.row(block, n), d)
+			p := planesOf(e, worker)
+			to := m.features(df, block, n)
+			plane := written(&p, to)
+			m.outer(plane, m.row(block, n), d)
+			put(&p, to, plane)
 		}
 	})
 }
 
 // CAMBackwardWeights is the gradient of [CAM] by w: dw (Classes, C).
-func CAMBackwardWeights(e *Env, g op.CAM, dw, dcam, f, w, class []float32) []Phase {
+func CAMBackwardWeights[T Element](e *Env, g op.CAM, dw, dcam []float32, f []T, w, class []float32) []Phase {
 	m := newActivation(e, g, f, w, class)
 	images, blocks := g.Features.N, Blocks(g.Features.C)
 	slopes := Alloc(images * m.plane)
 	sums := make([]float64, blocks*g.Classes*Block)
-	unscale := m.each(func(n int, s scaling) {
+	unscale := m.each(func(n, _ int, s scaling) {
 		s.gradient(slopes[n*m.plane:(n+1)*m.plane], dcam[n*m.plane:(n+1)*m.plane])
 	})
-	return append(unscale, ranges(blocks, images*m.plane*Block, func(from, to, _ int) {
+	return append(unscale, ranges(blocks, images*m.plane*Block, func(from, to, worker int) {
 		for block := from; block < to; block++ {
 			sums := sums[block*g.Classes*Block:][:g.Classes*Block]
 			clear(sums)
 			for n := range images {
 				if k := m.classOf(n); k >= 0 {
-					m.weightedSum(sums[k*Block:][:Block], m.features(f, block, n), slopes[n*m.plane:(n+1)*m.plane])
+					p := planesOf(e, worker)
+					m.weightedSum(sums[k*Block:][:Block], read(&p, m.features(f, block, n)), slopes[n*m.plane:(n+1)*m.plane])
 				}
 			}
 			for k := range g.Classes {
@@ -62,37 +67,40 @@ func CAMBackwardWeights(e *Env, g op.CAM, dw, dcam, f, w, class []float32) []Pha
 }
 
 // activation computes class activation maps before their scaling.
-type activation struct {
+type activation[T Element] struct {
 	*vector
 	op.CAM
-	plane       int
-	f, w, class []float32
-	raw         []float64 // (N, H, W)
-	rows        []float32 // (N, Blocks(C), Block): each image's row of w, padded
+	env      *Env
+	plane    int
+	f        []T
+	w, class []float32
+	raw      []float64 // (N, H, W)
+	rows     []float32 // (N, Blocks(C), Block): each image's row of w, padded
 }
 
-func newActivation(e *Env, g op.CAM, f, w, class []float32) *activation {
+func newActivation[T Element](e *Env, g op.CAM, f []T, w, class []float32) *activation[T] {
 	s := g.Features
-	return &activation{
-		vector: vectors(e.ISA), CAM: g, plane: s.H * s.W, f: f, w: w, class: class,
+	reservePlanes[T](e, s.H*s.W*Block)
+	return &activation[T]{
+		vector: vectors(e.ISA), CAM: g, env: e, plane: s.H * s.W, f: f, w: w, class: class,
 		raw: make([]float64, s.N*s.H*s.W), rows: Alloc(s.N * Blocks(s.C) * Block),
 	}
 }
 
 // classOf is the class of an image, or -1 where that is none.
-func (m *activation) classOf(n int) int {
+func (m *activation[T]) classOf(n int) int {
 	if k := int(m.class[n]); k >= 0 && k < m.Classes {
 		return k
 	}
 	return -1
 }
 
-func (m *activation) row(block, n int) []float32 {
+func (m *activation[T]) row(block, n int) []float32 {
 	return m.rows[(n*Blocks(m.Features.C)+block)*Block:][:Block]
 }
 
 // features is the part of a blocked tensor that holds an image's channel block.
-func (m *activation) features(x []float32, block, n int) []float32 {
+func (m *activation[T]) features(x []T, block, n int) []T {
 	i := (block*m.Features.N + n) * m.plane * Block
 	return x[i : i+m.plane*Block]
 }
@@ -106,15 +114,15 @@ type scaling struct {
 }
 
 // each visits every image's map.
-func (m *activation) each(visit func(n int, s scaling)) []Phase {
-	return []Phase{ranges(m.Features.N, Blocks(m.Features.C)*m.plane*Block, func(from, to, _ int) {
+func (m *activation[T]) each(visit func(n, worker int, s scaling)) []Phase {
+	return []Phase{ranges(m.Features.N, Blocks(m.Features.C)*m.plane*Block, func(from, to, worker int) {
 		for n := from; n < to; n++ {
-			visit(n, m.scaling(n))
+			visit(n, worker, m.scaling(n, worker))
 		}
 	})}
 }
 
-func (m *activation) scaling(n int) scaling {
+func (m *activation[T]) scaling(n, worker int) scaling {
 	s := scaling{raw: m.raw[n*m.plane : (n+1)*m.plane]}
 	clear(s.raw)
 	c, k := m.Features.C, m.classOf(n)
@@ -125,7 +133,8 @@ func (m *activation) scaling(n int) scaling {
 	}
 	copy(row, m.w[k*c:(k+1)*c])
 	for block := range Blocks(c) {
-		m.dots(s.raw, m.features(m.f, block, n), m.row(block, n))
+		p := planesOf(m.env, worker)
+		m.dots(s.raw, read(&p, m.features(m.f, block, n)), m.row(block, n))
 	}
 	for i, v := range s.raw {
 		if v < s.raw[s.low] {

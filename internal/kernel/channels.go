@@ -11,7 +11,7 @@ import (
 // It serves concatenations whose parts do not begin at block borders. Lanes of
 // dst outside the range keep their values, but where the range ends at s.C the
 // lanes behind it become zero.
-func CopyChannels(_ *Env, s op.Shape, dst []float32, dstFrom int, src []float32, srcFrom, n int) []Phase {
+func CopyChannels[T Element](_ *Env, s op.Shape, dst []T, dstFrom int, src []T, srcFrom, n int) []Phase {
 	pixels := s.Pixels()
 	end := dstFrom + n
 	if end == s.C {

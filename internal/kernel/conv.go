@@ -9,7 +9,10 @@ import "github.com/surrogaze/surrogaze/internal/op"
 // (n+3)*2^-24 times the sum of the absolute values. That holds for the
 // gradients, too. Zeros around the image are multiplied like pixels, so that
 // infinite weights make NaN there.
-func ConvForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
+//
+// In bfloat16 products are summed in float32, the weights are rounded first, and so
+// is the result at last. A planar image is taken as it is.
+func ConvForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogue[T]) []Phase {
 	switch {
 	case depthwise(g):
 		return depthwiseForward(e, g, y, x, w, ep)
@@ -18,25 +21,35 @@ func ConvForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
 	case winogradPays(g):
 		return winogradForward(e, g, y, x, w, ep)
 	}
-	return convForward(e, g, false, y, x, w, ep)
+	if x, ok := any(x).([]BF16); ok {
+		return convForward(e, g, pairSource(g.In), y, words(x), w, ep)
+	}
+	return convForward(e, g, blockedSource(g.In), y, any(x).([]float32), w, ep)
 }
 
 // ConvForwardPlanar is [ConvForward] of a planar image.
-func ConvForwardPlanar(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
+func ConvForwardPlanar[T Element](e *Env, g op.Conv, y []T, x, w []float32, ep Epilogue[T]) []Phase {
 	if g.Groups > 1 {
-		blocked := Alloc(BlockedLen(g.In))
+		blocked := make([]T, BlockedLen(g.In))
 		return append(ToBlocked(e, g.In, blocked, x), groupedForward(e, g, y, blocked, w, ep)...)
 	}
-	return convForward(e, g, true, y, x, w, ep)
+	return convForward(e, g, planarSource(g.In), y, x, w, ep)
 }
 
-func convForward(e *Env, g op.Conv, planar bool, y, x, w []float32, ep Epilogue) []Phase {
-	out := g.OutShape()
-	p := newProduct(e, 0, newGather(e, g.In, planar, forwardRows(g), forwardCols(g), productPixels, multiplierOf(e.ISA).depth), out, blockedLayout(out), y, x, ep)
-	n := p.elements()
-	pack := Phase{Tasks: Blocks(g.Out), Run: func(block, _ int) {
+func convForward[T Element](e *Env, g op.Conv, from source, y []T, x, w []float32, ep Epilogue[T]) []Phase {
+	out, m := g.OutShape(), multiplierOf(e.ISA, from.pairs)
+	p := newProduct(e, 0, m, newGather(e, g.In, from, forwardRows(g), forwardCols(g), productPixels, m.depth), out, blockedLayout(out), y, x, ep)
+	if from.pairs {
+		e.reserve(pairStretch(p.taps()) * Block)
+	}
+	n := g.In.C * p.taps()
+	pack := Phase{Tasks: Blocks(g.Out), Run: func(block, worker int) {
 		p.packBias(block)
-		p.packRows(w, n, block)
+		if from.pairs {
+			p.packRowPairs(w, n, block, p.env.scratch[worker])
+		} else {
+			p.packRows(w, n, block)
+		}
 	}}
 	return []Phase{pack, p.phase()}
 }
@@ -44,7 +57,7 @@ func convForward(e *Env, g op.Conv, planar bool, y, x, w []float32, ep Epilogue)
 // ConvBackwardData computes the gradient by x; dx and dy blocked. dx is the
 // convolution of dy with the filters turned round; with a stride, each of the
 // pixels that lie a stride apart is one of its own, with the taps that reach it.
-func ConvBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
+func ConvBackwardData[T Element](e *Env, g op.Conv, dx, dy []T, w []float32) []Phase {
 	switch {
 	case depthwise(g):
 		return depthwiseBackwardData(e, g, dx, dy, w)
@@ -53,12 +66,16 @@ func ConvBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
 	case winogradPays(g):
 		return winogradBackwardData(e, g, dx, dy, w)
 	}
-	return convBackwardData(e, g, dx, dy, w)
+	if dy, ok := any(dy).([]BF16); ok {
+		return convBackwardData(e, g, pairSource(g.OutShape()), dx, words(dy), w)
+	}
+	return convBackwardData(e, g, blockedSource(g.OutShape()), dx, any(dy).([]float32), w)
 }
 
-func convBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
-	var parts []turned
+func convBackwardData[T Element](e *Env, g op.Conv, from source, dx []T, dy, w []float32) []Phase {
+	var parts []turned[T]
 	var products []Phase
+	m := multiplierOf(e.ISA, from.pairs)
 	at := 0
 	for i := range min(g.StrideH, g.In.H) {
 		rows, us := backwardAxis(i, g.In.H, g.KernelH, g.StrideH, g.PadH, g.DilationH)
@@ -67,10 +84,10 @@ func convBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
 			to := blockedLayout(g.In)
 			to.line *= g.StrideH
 			to.pixel *= g.StrideW
-			p := newProduct(e, at, newGather(e, g.OutShape(), false, rows, cols, productPixels, multiplierOf(e.ISA).depth), g.In, to, dx, dy, Epilogue{})
+			p := newProduct(e, at, m, newGather(e, g.OutShape(), from, rows, cols, productPixels, m.depth), g.In, to, dx, dy, Epilogue[T]{})
 			at = p.end()
 			p.origin = (i*g.In.W + j) * Block
-			part := turned{product: p}
+			part := turned[T]{product: p}
 			for _, u := range us {
 				for _, v := range vs {
 					part.taps = append(part.taps, u*g.KernelW+v)
@@ -132,7 +149,7 @@ func backwardAxis(first, size, kernel, stride, pad, dilation int) (a axis, filte
 
 // packRows packs the rows of w, n elements each, as steps of lanes that are
 // rows; lanes behind the last row become zero.
-func (p *product) packRows(w []float32, n, block int) {
+func (p *product[T]) packRows(w []float32, n, block int) {
 	const stretch = 64 // elements whose lanes stay in the first level cache
 	dst, w, lanes := p.weights(block), w[block*Block*n:], p.lanesOf(block)
 	if lanes < Block {
@@ -143,31 +160,84 @@ func (p *product) packRows(w []float32, n, block int) {
 	}
 }
 
+// packRowPairs is packRows for elements that are pairs of channels.
+func (p *product[T]) packRowPairs(w []float32, n, block int, scratch []float32) {
+	taps := p.taps()
+	dst, w, lanes, stretch := p.weights(block), w[block*Block*n:], p.lanesOf(block), pairStretch(taps)
+	rows := scratch[:stretch*Block]
+	if lanes < Block {
+		clear(rows)
+	}
+	for i := 0; i < n; i += stretch {
+		some := min(stretch, n-i)
+		p.transpose(rows, Block, w[i:], n, lanes, some)
+		if pair := 2 * taps; some%pair != 0 { // the last channel is by itself
+			clear(rows[some*Block:][:taps*Block])
+			some += taps
+		}
+		p.pairElements(dst[i/2*Block:], rows, some/2, taps)
+	}
+}
+
+// pairStretch is a number of elements, pairs of whole channels, whose lanes stay in
+// the first level cache if that is possible.
+func pairStretch(taps int) int { return max(32/taps, 1) * 2 * taps }
+
+// pairElements makes n pairs of elements of channels that follow one another.
+func (p *product[T]) pairElements(dst, rows []float32, n, taps int) {
+	if taps == 1 {
+		p.vectors.pairFloats(dst[:n*Block], rows, rows[Block:], 2*Block)
+		return
+	}
+	for i := 0; i < n; i += taps {
+		p.vectors.pairFloats(dst[i*Block:][:taps*Block], rows[2*i*Block:], rows[(2*i+taps)*Block:], Block)
+	}
+}
+
 // turned is a product of some of the filters' taps.
-type turned struct {
-	*product
+type turned[T Element] struct {
+	*product[T]
 	taps []int // by their place in a filter
 }
 
-// packTurned packs the filters as steps (k, tap) of lanes c.
-func packTurned(e *Env, g op.Conv, w []float32, parts []turned) Phase {
+// packTurned packs the filters as steps (k, tap) of lanes c, or of pairs of k.
+func packTurned[T Element](e *Env, g op.Conv, w []float32, parts []turned[T]) Phase {
 	const perTask = 32 // output channels
 	size := g.KernelH * g.KernelW
-	e.reserve(size * Block)
+	together := 1 // filters
+	if parts[0].pairs {
+		together = 2
+	}
+	e.reserve(together * size * Block)
 	tasks := ceil(g.Out, perTask)
 	return Phase{Tasks: Blocks(g.In.C) * tasks, Run: func(task, worker int) {
 		block, first := task/tasks, task%tasks*perTask
 		lanes := parts[0].lanesOf(block)
-		filter := e.scratch[worker][:size*Block] // (tap, c)
-		clear(filter)
-		for k := first; k < min(first+perTask, g.Out); k++ {
-			parts[0].transpose(filter, Block, w[(k*g.In.C+block*Block)*size:], size, lanes, size)
-			for _, p := range parts {
-				dst := p.weights(block)[k*len(p.taps)*Block:]
-				for i, tap := range p.taps {
-					copy(dst[i*Block:][:Block], filter[tap*Block:])
+		filters := e.scratch[worker][:together*size*Block] // (k, tap, c)
+		clear(filters)
+		for k := first; k < min(first+perTask, g.Out); k += together {
+			for i := range together {
+				filter := filters[i*size*Block:][:size*Block]
+				if k+i < g.Out {
+					parts[0].transpose(filter, Block, w[((k+i)*g.In.C+block*Block)*size:], size, lanes, size)
+				} else {
+					clear(filter)
 				}
+			}
+			for _, p := range parts {
+				p.packTaps(p.weights(block)[k/together*len(p.taps)*Block:], filters, size)
 			}
 		}
 	}}
+}
+
+// packTaps packs those of one filter, or of two.
+func (p turned[T]) packTaps(dst, filters []float32, size int) {
+	for i, tap := range p.taps {
+		if filter := filters[tap*Block:]; p.pairs {
+			p.vectors.pairFloats(dst[i*Block:][:Block], filter, filter[size*Block:], Block)
+		} else {
+			copy(dst[i*Block:][:Block], filter)
+		}
+	}
 }

@@ -21,6 +21,15 @@ func tilesAVX5122(t *tiles)
 //go:noescape
 func tilesAVX5124(t *tiles)
 
+//go:noescape
+func tilesAVX512BF161(t *tiles)
+
+//go:noescape
+func tilesAVX512BF162(t *tiles)
+
+//go:noescape
+func tilesAVX512BF164(t *tiles)
+
 // dst[i*dstStride+l] = src[l*srcStride+i] for l in [0, 8), i in [0, 8*squares).
 //
 //go:noescape
@@ -32,14 +41,31 @@ func peakAVX2(rounds int)
 //go:noescape
 func peakAVX512(rounds int)
 
+//go:noescape
+func peakAVX512BF16(rounds int)
+
 // multipliers of the instruction sets that have one of their own.
 var multipliers = map[ISA]*multiplier{
-	AVX2:   {depth: 320, spans: []span{{1, tilesAVX21}}, squares: transposeAVX2},
-	AVX512: {depth: 144, spans: []span{{4, tilesAVX5124}, {2, tilesAVX5122}, {1, tilesAVX5121}}, squares: transposeAVX2},
+	AVX2:       {depth: 320, spans: []span{{1, tilesAVX21}}, squares: transposeAVX2},
+	AVX512:     &avx512Multiplier,
+	AVX512BF16: &avx512Multiplier,
+}
+
+var avx512Multiplier = multiplier{depth: 144, spans: []span{{4, tilesAVX5124}, {2, tilesAVX5122}, {1, tilesAVX5121}}, squares: transposeAVX2}
+
+// pairMultipliers are those of pairs of bfloat16.
+var pairMultipliers = map[ISA]*multiplier{
+	AVX512BF16: {depth: 144, spans: []span{{4, tilesAVX512BF164}, {2, tilesAVX512BF162}, {1, tilesAVX512BF161}}, squares: transposeAVX2},
 }
 
 // peaks of the instruction sets, 24 registers a round.
 var peaks = map[ISA]peak{
-	AVX2:   {peakAVX2, 24 * 8 * 2},
-	AVX512: {peakAVX512, 24 * 16 * 2},
+	AVX2:       {peakAVX2, 24 * 8 * 2},
+	AVX512:     {peakAVX512, 24 * 16 * 2},
+	AVX512BF16: {peakAVX512, 24 * 16 * 2},
+}
+
+// pairPeaks are those of pairs of bfloat16.
+var pairPeaks = map[ISA]peak{
+	AVX512BF16: {peakAVX512BF16, 24 * 32 * 2},
 }

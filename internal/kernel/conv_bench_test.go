@@ -40,7 +40,7 @@ func BenchmarkConvolution(b *testing.B) {
 	isa := Detect()
 	for _, c := range benchConvs {
 		b.Run(c.name, func(b *testing.B) {
-			directions := bindDirections(NewEnv(isa, 1), chosen, c.g, c.planar)
+			directions := bindDirections(NewEnv(isa, 1), chosen[float32](), c.g, c.planar)
 			peak := 0.0
 			for b.Loop() {
 				peak = max(peak, MeasureFMA(isa))
@@ -70,21 +70,22 @@ type direction struct {
 	best   []time.Duration
 }
 
-func bindDirections(e *Env, a algorithm, g op.Conv, planar bool) []*direction {
-	forward, backward, size := a.forward, a.weights, BlockedLen(g.In)
+func bindDirections[T Element](e *Env, a algorithm[T], g op.Conv, planar bool) []*direction {
+	d, out := newDraw(1), BlockedLen(g.OutShape())
+	w, dw, dy, y := d.values(g.Weight().Len()), Alloc(g.Weight().Len()), elements[T](d.values(out)), make([]T, out)
 	if planar {
-		forward, backward, size = ConvForwardPlanar, ConvBackwardWeightsPlanar, g.In.Len()
+		x := d.values(g.In.Len())
+		return []*direction{
+			{name: "forward", phases: ConvForwardPlanar(e, g, y, x, w, Epilogue[T]{})},
+			{name: "weights", phases: ConvBackwardWeightsPlanar(e, g, dw, x, dy)},
+		}
 	}
-	d, out, weights := newDraw(1), BlockedLen(g.OutShape()), g.Weight().Len()
-	x, w, dy := d.values(size), d.values(weights), d.values(out)
-	list := []*direction{
-		{name: "forward", phases: forward(e, g, Alloc(out), x, w, Epilogue{})},
-		{name: "weights", phases: backward(e, g, Alloc(weights), x, dy)},
+	x := elements[T](d.values(BlockedLen(g.In)))
+	return []*direction{
+		{name: "forward", phases: a.forward(e, g, y, x, w, Epilogue[T]{})},
+		{name: "weights", phases: a.weights(e, g, dw, x, dy)},
+		{name: "data", phases: a.data(e, g, make([]T, len(x)), dy, w)},
 	}
-	if !planar {
-		list = append(list, &direction{name: "data", phases: a.data(e, g, Alloc(size), dy, w)})
-	}
-	return list
 }
 
 func (d *direction) run() {
@@ -121,7 +122,7 @@ func BenchmarkWinograd(b *testing.B) {
 			g := conv(8, channels, side, side, channels, 3, 1, 1)
 			b.Run(fmt.Sprintf("%d@%d", channels, side), func(b *testing.B) {
 				e := NewEnv(Detect(), 1)
-				ours, others := bindDirections(e, winograd, g, false), bindDirections(e, direct, g, false)
+				ours, others := bindDirections(e, winogradOf[float32](), g, false), bindDirections(e, direct, g, false)
 				for b.Loop() {
 					for i := range ours {
 						others[i].run()

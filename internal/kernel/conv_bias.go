@@ -4,11 +4,11 @@ import "github.com/surrogaze/surrogaze/internal/op"
 
 // BiasGradient sums dy (blocked) over images and pixels, in float64 but for
 // short stretches.
-func BiasGradient(e *Env, s op.Shape, db, dy []float32) []Phase {
+func BiasGradient[T Element](e *Env, s op.Shape, db []float32, dy []T) []Phase {
 	const perTask = 2048 // pixels
 	parts := ceil(s.Pixels(), perTask)
 	sums := make([]float64, Blocks(s.C)*parts*Block)
-	sum := vectors(e.ISA).sum
+	sum := blockwiseOf[T](e.ISA).sum
 	return []Phase{
 		{Tasks: Blocks(s.C) * parts, Run: func(task, _ int) {
 			block, first := task/parts, task%parts*perTask

@@ -9,20 +9,20 @@ func depthwise(g op.Conv) bool {
 		g.StrideH == 1 && g.StrideW == 1 && g.DilationH == 1 && g.DilationW == 1
 }
 
-func depthwiseForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
-	return newDepthwise(e, g.In, g.OutShape(), g).filter(y, x, w, ep, false)
+func depthwiseForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogue[T]) []Phase {
+	return newDepthwise[T](e, g.In, g.OutShape(), g).filter(y, x, w, ep, false)
 }
 
 // depthwiseBackwardData filters dy with the filters turned round.
-func depthwiseBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
+func depthwiseBackwardData[T Element](e *Env, g op.Conv, dx, dy []T, w []float32) []Phase {
 	turned := g
 	turned.PadH, turned.PadW = g.KernelH-1-g.PadH, g.KernelW-1-g.PadW
-	return newDepthwise(e, g.OutShape(), g.In, turned).filter(dx, dy, w, Epilogue{}, true)
+	return newDepthwise[T](e, g.OutShape(), g.In, turned).filter(dx, dy, w, Epilogue[T]{}, true)
 }
 
 // depthwiseConv is a depthwise convolution of a source with a result, plane by
 // plane: a channel block of an image, in a frame that has the zeros around it.
-type depthwiseConv struct {
+type depthwiseConv[T Element] struct {
 	env        *Env
 	vectors    *vector
 	g          op.Conv // of kernel and padding
@@ -32,27 +32,27 @@ type depthwiseConv struct {
 	frameLine  int // float32
 }
 
-func newDepthwise(e *Env, source, result op.Shape, g op.Conv) *depthwiseConv {
-	d := &depthwiseConv{env: e, vectors: vectors(e.ISA), g: g, source: source, result: result}
+func newDepthwise[T Element](e *Env, source, result op.Shape, g op.Conv) *depthwiseConv[T] {
+	d := &depthwiseConv[T]{env: e, vectors: vectors(e.ISA), g: g, source: source, result: result}
 	d.frameLine = (result.W + g.KernelW - 1) * Block
 	d.frameLines = result.H + g.KernelH - 1
-	e.reserve(d.frameLen() + d.taps()*Block + normParams + d.frameLen())
+	e.reserve(d.frameLen() + d.taps()*Block + max(epilogueLen[T](result.W*Block)+result.W*Block, d.frameLen()))
 	return d
 }
 
-func (d *depthwiseConv) taps() int     { return d.g.KernelH * d.g.KernelW }
-func (d *depthwiseConv) frameLen() int { return d.frameLines * d.frameLine }
+func (d *depthwiseConv[T]) taps() int     { return d.g.KernelH * d.g.KernelW }
+func (d *depthwiseConv[T]) frameLen() int { return d.frameLines * d.frameLine }
 
 // load copies a plane of the source into a frame.
-func (d *depthwiseConv) load(frame, src []float32, plane int) {
+func (d *depthwiseConv[T]) load(frame []float32, src []T, plane int) {
 	l := blockedLayout(d.source)
 	for i := range d.frameLines {
-		l.copyLine(frame[i*d.frameLine:][:d.frameLine], src[plane*l.image:], i-d.g.PadH, d.source.H, -d.g.PadW, 1)
+		widenLine(d.vectors, l, frame[i*d.frameLine:][:d.frameLine], src[plane*l.image:], i-d.g.PadH, d.source.H, -d.g.PadW)
 	}
 }
 
 // filters packs a channel block's filters as (tap, lane), turned round if wanted.
-func (d *depthwiseConv) filters(dst, w []float32, block int, turned bool) {
+func (d *depthwiseConv[T]) filters(dst, w []float32, block int, turned bool) {
 	clear(dst)
 	n := d.taps()
 	for lane := range min(Block, d.result.C-block*Block) {
@@ -66,27 +66,29 @@ func (d *depthwiseConv) filters(dst, w []float32, block int, turned bool) {
 	}
 }
 
-func (d *depthwiseConv) filter(y, x, w []float32, ep Epilogue, turned bool) []Phase {
+func (d *depthwiseConv[T]) filter(y, x []T, w []float32, ep Epilogue[T], turned bool) []Phase {
 	images, line := d.source.N, d.result.W*Block
 	return []Phase{ranges(Blocks(d.source.C)*images, d.taps()*d.result.H*line, func(from, to, worker int) {
 		scratch := d.env.scratch[worker]
 		frame, scratch := scratch[:d.frameLen()], scratch[d.frameLen():]
 		filters, scratch := scratch[:d.taps()*Block], scratch[d.taps()*Block:]
-		norm, sums := scratch[:normParams], scratch[normParams:][:line]
+		sums, rest := scratch[:line], scratch[line:]
 		for plane := from; plane < to; plane++ {
 			block := plane / images
 			d.filters(filters, w, block, turned)
-			epilogue := newBlockEpilogue(d.vectors, ep, d.result, block, norm)
+			epilogue := newBlockEpilogue(d.vectors, ep, d.result, block, rest)
 			d.load(frame, x, plane)
 			whole := y[block*images*d.result.H*line:]
 			for i := range d.result.H {
 				at := (plane%images*d.result.H + i) * line
-				dst := sums
-				if epilogue.none() {
-					dst = whole[at:][:line]
+				dst, direct := epilogue.in(whole)
+				if direct {
+					dst = dst[at:][:line]
+				} else {
+					dst = sums
 				}
 				d.vectors.windowFilter(dst, frame[i*d.frameLine:], filters, d.g.KernelH, d.g.KernelW, d.frameLine, Block)
-				if !epilogue.none() {
+				if !direct {
 					epilogue.write(whole, dst, at)
 				}
 			}
@@ -96,9 +98,9 @@ func (d *depthwiseConv) filter(y, x, w []float32, ep Epilogue, turned bool) []Ph
 
 // depthwiseBackwardWeights sums dy times the image, plane by plane, tap by tap: the
 // gradient lies in a frame as wide as the image's, so that a plane is one sum.
-func depthwiseBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
+func depthwiseBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) []Phase {
 	out := g.OutShape()
-	d := newDepthwise(e, g.In, out, g)
+	d := newDepthwise[T](e, g.In, out, g)
 	n, line := d.taps(), out.W*Block
 	perWorker := make([]float64, e.Workers*n*Block)
 	return []Phase{ranges(Blocks(g.In.C), n*out.Pixels()*Block, func(from, to, worker int) {
@@ -110,9 +112,9 @@ func depthwiseBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
 			for image := range g.In.N {
 				plane := block*g.In.N + image
 				d.load(frame, x, plane)
-				clear(gradient)
+				l := blockedLayout(out)
 				for i := range out.H {
-					copy(gradient[i*d.frameLine:], dy[(plane*out.H+i)*line:][:line])
+					widenLine(d.vectors, l, gradient[i*d.frameLine:][:min(d.frameLine, len(gradient)-i*d.frameLine)], dy[plane*l.image:], i, out.H, 0)
 				}
 				for tap := range n {
 					at := tap/g.KernelW*d.frameLine + tap%g.KernelW*Block

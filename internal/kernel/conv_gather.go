@@ -47,7 +47,7 @@ func (a axis) inside(size int) bool {
 	return a.first() >= 0 && a.first()+(a.span(a.outputs)-1)*a.unit() < size
 }
 
-// layout is how far neighbours lie apart, in float32. A plane is a channel
+// layout is how far neighbours lie apart, in elements. A plane is a channel
 // block, or a channel of a planar tensor.
 type layout struct{ plane, image, line, pixel int }
 
@@ -76,10 +76,9 @@ func (l layout) offsets(images, lines, columns int) []int32 {
 // A source that needs no zeros is read where it is if it is planar or the filter
 // has one tap. The frame holds one piece of the elements' planes at a time.
 type gather struct {
+	source
 	shape      op.Shape // of the source
-	lanes      int      // of a plane
 	rows, cols axis
-	source     layout
 	direct     bool   // there is no frame
 	frame      layout // of units, or of the source's pixels
 	unitRow    int    // of the source, to a line of the frame
@@ -97,37 +96,69 @@ type piece struct {
 	elements []int32 // offsets in the frame
 }
 
+// source is how what is gathered lies in memory, in float32 or in words of two
+// bfloat16.
+type source struct {
+	channels int // words of channels
+	lanes    int // of a plane
+	layout   layout
+	inPlace  bool // may be read where it is
+	pairs    bool // words are two bfloat16
+}
+
+func blockedSource(s op.Shape) source {
+	return source{channels: s.C, lanes: Block, layout: blockedLayout(s), inPlace: true}
+}
+
+func planarSource(s op.Shape) source {
+	return source{channels: s.C, lanes: 1, layout: planarLayout(s), inPlace: true}
+}
+
+// pairSource is that of blocked bfloat16, of which a word is two channels.
+func pairSource(s op.Shape) source {
+	l := blockedLayout(s)
+	return source{
+		channels: ceil(s.C, 2), lanes: Block / 2, layout: layout{l.plane / 2, l.image / 2, l.line / 2, l.pixel / 2},
+		inPlace: true, pairs: true,
+	}
+}
+
 // frameSize is about what a frame may hold, so that it stays in the second
 // level cache.
 const frameSize = 48 << 10
 
 // newGather divides the source into strips of about a number of output pixels,
 // and the elements into pieces of at most about a number.
-func newGather(e *Env, s op.Shape, planar bool, rows, cols axis, pixels, elements int) *gather {
-	g := &gather{shape: s, lanes: Block, rows: rows, cols: cols, source: blockedLayout(s), unitRow: rows.unit(), unitCol: cols.unit()}
-	if planar {
-		g.lanes, g.source = 1, planarLayout(s)
-	}
+func newGather(e *Env, s op.Shape, from source, rows, cols axis, pixels, elements int) *gather {
+	g := &gather{source: from, shape: s, rows: rows, cols: cols, unitRow: rows.unit(), unitCol: cols.unit()}
 	one := g.taps() == 1 && rows.step == 1 && cols.step == 1
-	g.direct = (planar || one) && rows.inside(s.H) && cols.inside(s.W)
+	g.direct = from.inPlace && (from.lanes == 1 || one) && rows.inside(s.H) && cols.inside(s.W)
 	g.cut(elements)
 	g.divide(pixels)
 	if g.direct {
-		g.frame, g.unitRow, g.unitCol = g.source, 1, 1
+		g.frame, g.unitRow, g.unitCol = g.layout, 1, 1
 	} else {
 		g.frame.pixel = g.lanes
 		g.frame.line = cols.span(cols.outputs) * g.lanes
 		g.frame.image = rows.span(g.lines) * g.frame.line
 		g.frame.plane = g.images * g.frame.image
-		e.reserve(g.planes() * g.frame.plane)
+		e.reserve(g.frameLen())
 	}
 	g.place()
 	return g
 }
 
+// frameLen is the number of float32 of the frame.
+func (g *gather) frameLen() int {
+	if g.direct {
+		return 0
+	}
+	return g.planes() * g.frame.plane
+}
+
 // taps is the number of elements of a channel, and elements that of all.
 func (g *gather) taps() int     { return len(g.rows.taps) * len(g.cols.taps) }
-func (g *gather) elements() int { return g.shape.C * g.taps() }
+func (g *gather) elements() int { return g.channels * g.taps() }
 
 // cut makes the pieces: of whole planes, or else of whole channels, where they
 // are small enough.
@@ -221,23 +252,23 @@ func (g *gather) load(frame, src []float32, s strip, c piece) []float32 {
 	case len(c.elements) == 0:
 		return nil
 	case g.direct:
-		return src[c.from*g.source.plane+s.image*g.source.image+top*g.source.line+left*g.source.pixel:]
+		return src[c.from*g.layout.plane+s.image*g.layout.image+top*g.layout.line+left*g.layout.pixel:]
 	}
 	for p := c.from; p < c.to; p++ {
 		for n := range s.images {
-			image := src[p*g.source.plane+(s.image+n)*g.source.image:]
+			image := src[p*g.layout.plane+(s.image+n)*g.layout.image:]
 			for i := range g.rows.span(s.lines) {
 				line := frame[(p-c.from)*g.frame.plane+n*g.frame.image+i*g.frame.line:][:g.frame.line]
-				g.source.copyLine(line, image, top+i*g.unitRow, g.shape.H, left, g.unitCol)
+				copyLineOf(g.layout, line, image, top+i*g.unitRow, g.shape.H, left, g.unitCol)
 			}
 		}
 	}
 	return frame
 }
 
-// copyLine copies every unit-th pixel of an image's line i, of height lines, from a
+// copyLineOf copies every unit-th pixel of an image's line i, of height lines, from a
 // column on; what lies outside is zero.
-func (l layout) copyLine(dst, image []float32, i, height, from, unit int) {
+func copyLineOf[T Element](l layout, dst, image []T, i, height, from, unit int) {
 	if i < 0 || i >= height {
 		clear(dst)
 		return
@@ -247,10 +278,8 @@ func (l layout) copyLine(dst, image []float32, i, height, from, unit int) {
 
 // copyLine copies every unit-th pixel of src from one on; those that lie outside
 // are zero. A pixel has a number of lanes.
-func copyLine(dst, src []float32, from, unit, lanes int) {
-	n := len(dst) / lanes
-	begin := min(max(ceil(-from, unit), 0), n)
-	end := min(max(ceil(len(src)/lanes-from, unit), begin), n)
+func copyLine[T Element](dst, src []T, from, unit, lanes int) {
+	begin, end := inside(len(dst)/lanes, len(src)/lanes, from, unit)
 	clear(dst[:begin*lanes])
 	clear(dst[end*lanes:])
 	if begin == end {
@@ -263,5 +292,30 @@ func copyLine(dst, src []float32, from, unit, lanes int) {
 	}
 	for i := range end - begin {
 		copy(dst[i*lanes:][:lanes], src[i*unit*lanes:])
+	}
+}
+
+// inside is which of n pixels, a unit apart from one on, are among so many.
+func inside(n, size, from, unit int) (begin, end int) {
+	begin = min(max(ceil(-from, unit), 0), n)
+	return begin, min(max(ceil(size-from, unit), begin), n)
+}
+
+// widenLine is copyLineOf blocked pixels, each of a line, into float32.
+func widenLine[T Element](v *vector, l layout, dst []float32, image []T, i, height, from int) {
+	if image, ok := any(image).([]float32); ok {
+		copyLineOf(l, dst, image, i, height, from, 1)
+		return
+	}
+	if i < 0 || i >= height {
+		clear(dst)
+		return
+	}
+	src := any(image).([]BF16)[i*l.line:][:l.line]
+	begin, end := inside(len(dst)/Block, len(src)/Block, from, 1)
+	clear(dst[:begin*Block])
+	clear(dst[end*Block:])
+	if begin < end {
+		v.widen(dst[begin*Block:end*Block], src[(from+begin)*Block:])
 	}
 }

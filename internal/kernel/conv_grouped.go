@@ -4,30 +4,30 @@ import "github.com/surrogaze/surrogaze/internal/op"
 
 // groups runs a convolution's groups one after another as convolutions of their
 // own. Channels that begin inside a block are copied.
-type groups struct {
+type groups[T Element] struct {
 	env       *Env
 	part      op.Conv // one group
 	in, out   op.Shape
-	x, y      []float32 // copies of a group's channels
+	x, y      []T // copies of a group's channels
 	aligned   bool
 	weightLen int
 }
 
-func newGroups(e *Env, g op.Conv) *groups {
-	s := &groups{env: e, part: g, in: g.In, out: g.OutShape()}
+func newGroups[T Element](e *Env, g op.Conv) *groups[T] {
+	s := &groups[T]{env: e, part: g, in: g.In, out: g.OutShape()}
 	s.part.In.C /= g.Groups
 	s.part.Out /= g.Groups
 	s.part.Groups = 1
 	s.weightLen = s.part.Weight().Len()
 	s.aligned = s.part.In.C%Block == 0 && s.part.Out%Block == 0
 	if !s.aligned {
-		s.x, s.y = Alloc(BlockedLen(s.part.In)), Alloc(BlockedLen(s.part.OutShape()))
+		s.x, s.y = make([]T, BlockedLen(s.part.In)), make([]T, BlockedLen(s.part.OutShape()))
 	}
 	return s
 }
 
 // each joins the phases of the groups, given the weights' place.
-func (s *groups) each(run func(group, weights int) []Phase) []Phase {
+func (s *groups[T]) each(run func(group, weights int) []Phase) []Phase {
 	var phases []Phase
 	for i := range s.in.C / s.part.In.C {
 		phases = append(phases, run(i, i*s.weightLen)...)
@@ -36,7 +36,7 @@ func (s *groups) each(run func(group, weights int) []Phase) []Phase {
 }
 
 // take is group i's part of a tensor: its place, or a copy.
-func (s *groups) take(whole op.Shape, buffer, from []float32, i, channels int) ([]float32, []Phase) {
+func (s *groups[T]) take(whole op.Shape, buffer, from []T, i, channels int) ([]T, []Phase) {
 	if from == nil {
 		return nil, nil
 	}
@@ -48,20 +48,20 @@ func (s *groups) take(whole op.Shape, buffer, from []float32, i, channels int) (
 }
 
 // put is where group i's part of a result goes, and how it comes there.
-func (s *groups) put(whole op.Shape, buffer, to []float32, i, channels int) ([]float32, []Phase) {
+func (s *groups[T]) put(whole op.Shape, buffer, to []T, i, channels int) ([]T, []Phase) {
 	if s.aligned {
 		return to[i*channels*whole.Pixels():], nil
 	}
 	return buffer, CopyChannels(s.env, whole, to, i*channels, buffer, 0, channels)
 }
 
-func groupedForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
-	s := newGroups(e, g)
+func groupedForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogue[T]) []Phase {
+	s := newGroups[T](e, g)
 	return s.each(func(i, at int) []Phase {
 		from, phases := s.take(s.in, s.x, x, i, s.part.In.C)
 		residual, more := s.take(s.out, s.y, ep.Residual, i, s.part.Out)
 		to, after := s.put(s.out, s.y, y, i, s.part.Out)
-		own := Epilogue{Residual: residual, ReLU: ep.ReLU}
+		own := Epilogue[T]{Residual: residual, ReLU: ep.ReLU}
 		if ep.Bias != nil {
 			own.Bias = ep.Bias[i*s.part.Out:][:s.part.Out]
 		}
@@ -71,8 +71,8 @@ func groupedForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
 	})
 }
 
-func groupedBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
-	s := newGroups(e, g)
+func groupedBackwardData[T Element](e *Env, g op.Conv, dx, dy []T, w []float32) []Phase {
+	s := newGroups[T](e, g)
 	return s.each(func(i, at int) []Phase {
 		from, phases := s.take(s.out, s.y, dy, i, s.part.Out)
 		to, after := s.put(s.in, s.x, dx, i, s.part.In.C)
@@ -81,8 +81,8 @@ func groupedBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
 	})
 }
 
-func groupedBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
-	s := newGroups(e, g)
+func groupedBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) []Phase {
+	s := newGroups[T](e, g)
 	return s.each(func(i, at int) []Phase {
 		image, phases := s.take(s.in, s.x, x, i, s.part.In.C)
 		gradient, more := s.take(s.out, s.y, dy, i, s.part.Out)

@@ -8,5 +8,8 @@ const vectorised = false
 // multipliers is empty: every instruction set runs the Go loops.
 var multipliers map[ISA]*multiplier
 
-// peaks is empty, too.
-var peaks map[ISA]peak
+// pairMultipliers and peaks are empty, too.
+var (
+	pairMultipliers  map[ISA]*multiplier
+	peaks, pairPeaks map[ISA]peak
+)

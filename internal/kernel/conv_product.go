@@ -14,20 +14,24 @@ const productResult = 48 << 10
 const enoughTasks = 32
 
 // product is a convolution as a product whose rows are pixels of its result and
-// whose steps are the gather's elements.
-type product struct {
+// whose steps are the gather's elements. Results in bfloat16 are summed in scratch,
+// pixel by pixel, channel block by channel block.
+type product[T Element] struct {
 	*gather
 	*multiplier
 	env       *Env
-	x, y      []float32
-	epilogue  Epilogue
+	vectors   *vector
+	x         []float32
+	y         []T
+	epilogue  Epilogue[T]
 	shape     op.Shape // of y
 	result    layout   // of the pixels of y that it computes
 	origin    int      // of the first of them
 	at        int      // of the packed weights and bias in shared memory
 	perTask   int      // channel blocks
 	full      band
-	short     band // of a strip that is smaller than the others
+	short     band    // of a strip that is smaller than the others
+	dense     []int32 // where a strip's pixels are summed in scratch
 	perWorker []tiles
 }
 
@@ -35,9 +39,9 @@ type product struct {
 type band struct{ rows, outs []int32 }
 
 // newProduct places its weights in shared memory from an index on.
-func newProduct(e *Env, at int, g *gather, shape op.Shape, result layout, y, x []float32, ep Epilogue) *product {
-	p := &product{
-		gather: g, multiplier: multiplierOf(e.ISA), env: e,
+func newProduct[T Element](e *Env, at int, m *multiplier, g *gather, shape op.Shape, result layout, y []T, x []float32, ep Epilogue[T]) *product[T] {
+	p := &product[T]{
+		gather: g, multiplier: m, env: e, vectors: vectors(e.ISA),
 		x: x, y: y, epilogue: ep, shape: shape, result: result,
 		at: at, perWorker: make([]tiles, e.Workers),
 	}
@@ -48,6 +52,10 @@ func newProduct(e *Env, at int, g *gather, shape op.Shape, result layout, y, x [
 		p.short = band{wholeTiles(g.pixels[:n]), wholeTiles(outs[:n])}
 	}
 	p.perTask = even(p.blocks(), min(p.blocks()/ceil(enoughTasks, g.strips()), productResult/(Block*len(g.pixels))))
+	if _, direct := any(y).([]float32); !direct {
+		p.dense = pixelOffsets(len(p.full.rows))
+		e.reserve(g.frameLen() + p.perTask*p.sumsLen() + epilogueLen[T](p.sumsLen()))
+	}
 	return p
 }
 
@@ -60,26 +68,29 @@ func wholeTiles(list []int32) []int32 {
 	return list
 }
 
-func (p *product) blocks() int { return Blocks(p.shape.C) }
+func (p *product[T]) blocks() int { return Blocks(p.shape.C) }
 
 // lanesOf is the number of channels in a block.
-func (p *product) lanesOf(block int) int { return min(Block, p.shape.C-block*Block) }
+func (p *product[T]) lanesOf(block int) int { return min(Block, p.shape.C-block*Block) }
+
+// sumsLen is the number of float32 of a strip's sums of a channel block.
+func (p *product[T]) sumsLen() int { return len(p.full.rows) * Block }
 
 // end is where its shared memory ends.
-func (p *product) end() int { return p.at + (p.elements()+1)*Block*p.blocks() }
+func (p *product[T]) end() int { return p.at + (p.elements()+1)*Block*p.blocks() }
 
 // weights is the place of a block's packed weights: Block lanes an element.
-func (p *product) weights(block int) []float32 {
+func (p *product[T]) weights(block int) []float32 {
 	size := p.elements() * Block
 	return p.env.shared[p.at+block*size:][:size]
 }
 
 // bias is the place of the packed biases.
-func (p *product) bias() []float32 {
+func (p *product[T]) bias() []float32 {
 	return p.env.shared[p.at+p.blocks()*p.elements()*Block:][:p.blocks()*Block]
 }
 
-func (p *product) packBias(block int) {
+func (p *product[T]) packBias(block int) {
 	if p.epilogue.Bias != nil {
 		lanes := p.bias()[block*Block:][:Block]
 		clear(lanes[copy(lanes, p.epilogue.Bias[block*Block:]):])
@@ -87,54 +98,92 @@ func (p *product) packBias(block int) {
 }
 
 // phase multiplies: a task is a strip and some channel blocks.
-func (p *product) phase() Phase {
+func (p *product[T]) phase() Phase {
 	groups := ceil(p.blocks(), p.perTask)
 	return Phase{Tasks: p.strips() * groups, Run: func(task, worker int) {
 		s, from := p.strip(task/groups), task%groups*p.perTask
-		to := min(from+p.perTask, p.blocks())
+		blocks := min(p.perTask, p.blocks()-from)
 		rows := p.full
 		if s.pixels(p.gather) < len(p.pixels) {
 			rows = p.short
 		}
 		origin := p.origin + s.image*p.result.image + s.line*p.result.line
-		p.multiply(worker, s, rows, origin, from, to-from)
-		if lanes := p.shape.C % Block; to == p.blocks() && lanes != 0 {
-			last := p.y[(to-1)*p.result.plane+origin:]
-			for _, at := range rows.outs {
-				clear(last[int(at)+lanes:][:Block-lanes])
-			}
+		if y, ok := any(p.y).([]float32); ok {
+			p.direct(worker, y, s, rows, origin, from, blocks)
+		} else {
+			p.summed(worker, s, rows, origin, from, blocks)
 		}
 	}}
 }
 
-// multiply computes a strip of some channel blocks, piece by piece.
-func (p *product) multiply(worker int, s strip, rows band, origin, block, blocks int) {
-	t, at := &p.perWorker[worker], block*p.result.plane+origin
+// direct writes results where they belong.
+func (p *product[T]) direct(worker int, y []float32, s strip, rows band, origin, block, blocks int) {
+	at := block*p.result.plane + origin
+	first := tiles{y: y[at:], outs: rows.outs, yBlock: p.result.plane, relu: p.epilogue.ReLU}
+	if p.epilogue.Residual != nil {
+		first.add = any(p.epilogue.Residual).([]float32)[at:]
+	}
+	if p.epilogue.Bias != nil {
+		first.bias = p.bias()[block*Block:]
+	}
+	p.multiply(worker, first, s, rows.rows, block, blocks)
+	if lanes := p.shape.C % Block; block+blocks == p.blocks() && lanes != 0 {
+		last := y[(block+blocks-1)*p.result.plane+origin:]
+		for _, at := range rows.outs {
+			clear(last[int(at)+lanes:][:Block-lanes])
+		}
+	}
+}
+
+// summed sums in scratch and writes results from there.
+func (p *product[T]) summed(worker int, s strip, rows band, origin, block, blocks int) {
+	scratch := p.env.scratch[worker][p.frameLen():]
+	sums, rest := scratch[:p.perTask*p.sumsLen()], scratch[p.perTask*p.sumsLen():]
+	p.multiply(worker, tiles{y: sums, outs: p.dense[:len(rows.rows)], yBlock: p.sumsLen()}, s, rows.rows, block, blocks)
+	n := s.pixels(p.gather) * Block
+	for b := range blocks {
+		ep := newBlockEpilogue(p.vectors, p.epilogue, p.shape, block+b, rest)
+		plane, sums := p.y[(block+b)*p.result.plane:][:p.result.plane], sums[b*p.sumsLen():][:n]
+		if p.result.line == p.cols.outputs*Block {
+			ep.write(plane, sums, origin)
+		} else {
+			p.scatter(any(plane).([]BF16), sums, s, origin, ep.lanes)
+		}
+	}
+}
+
+// scatter writes results that lie apart.
+func (p *product[T]) scatter(plane []BF16, sums []float32, s strip, origin, lanes int) {
+	if lanes < Block {
+		clearLanes(sums, lanes)
+	}
+	line := p.cols.outputs * Block
+	for i := range s.images * s.lines {
+		at := origin + i/s.lines*p.result.image + i%s.lines*p.result.line
+		p.vectors.narrow(plane[at:], sums[i*line:][:line], p.result.pixel)
+	}
+}
+
+// multiply computes a strip of some channel blocks, piece by piece. What is added,
+// the bias among it, is added to the first, and the ReLU is that of the last.
+func (p *product[T]) multiply(worker int, first tiles, s strip, rows []int32, block, blocks int) {
+	t := &p.perWorker[worker]
 	for i, c := range p.pieces {
 		last := i == len(p.pieces)-1
-		*t = tiles{
-			x: p.load(p.env.scratch[worker], p.x, s, c), w: p.weightsFrom(block, c.first), y: p.y[at:],
-			rows: rows.rows, outs: rows.outs, steps: c.elements,
-			wBlock: p.elements() * Block, yBlock: p.result.plane,
-			relu: p.epilogue.ReLU && last,
-		}
+		*t = first
+		t.x, t.w, t.rows, t.steps = p.load(p.env.scratch[worker], p.x, s, c), p.weightsFrom(block, c.first), rows, c.elements
+		t.wBlock, t.relu = p.elements()*Block, first.relu && last
 		if !last {
 			t.next = p.weightsFrom(block, p.pieces[i+1].first)
 		}
-		switch {
-		case i > 0:
-			t.add = t.y
-		case p.epilogue.Residual != nil:
-			t.add = p.epilogue.Residual[at:]
-		}
-		if i == 0 && p.epilogue.Bias != nil {
-			t.bias = p.bias()[block*Block:]
+		if i > 0 {
+			t.add, t.bias = t.y, nil
 		}
 		p.run(t, blocks)
 	}
 }
 
 // weightsFrom are the packed weights from a block's element on.
-func (p *product) weightsFrom(block, element int) []float32 {
+func (p *product[T]) weightsFrom(block, element int) []float32 {
 	return p.env.shared[p.at+(block*p.elements()+element)*Block:]
 }

@@ -64,8 +64,8 @@ type pass struct {
 
 // passes are all of a convolution. terms is the longest sum in each; as the
 // kernels say, it is rounded at most terms+3 times.
-func passes(d draw, g op.Conv) []pass {
-	list := passesOf(chosen, d, g)
+func passes[T Element](d draw, g op.Conv) []pass {
+	list := passesOf(chosen[T](), d, g)
 	if winogradPays(g) {
 		loosen(list)
 	}
@@ -73,20 +73,59 @@ func passes(d draw, g op.Conv) []pass {
 }
 
 // algorithm is the passes of a way to compute convolutions of blocked images.
-type algorithm struct {
-	forward func(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase
-	data    func(e *Env, g op.Conv, dx, dy, w []float32) []Phase
-	weights func(e *Env, g op.Conv, dw, x, dy []float32) []Phase
+type algorithm[T Element] struct {
+	forward func(e *Env, g op.Conv, y, x []T, w []float32, ep Epilogue[T]) []Phase
+	data    func(e *Env, g op.Conv, dx, dy []T, w []float32) []Phase
+	weights func(e *Env, g op.Conv, dw []float32, x, dy []T) []Phase
 }
 
 // chosen is what a geometry's convolutions are computed by.
-var chosen = algorithm{ConvForward, ConvBackwardData, ConvBackwardWeights}
+func chosen[T Element]() algorithm[T] {
+	return algorithm[T]{ConvForward[T], ConvBackwardData[T], ConvBackwardWeights[T]}
+}
 
-func passesOf(a algorithm, d draw, g op.Conv) []pass {
+// elements are the elements of a type nearest to values.
+func elements[T Element](values []float32) []T {
+	list := make([]T, len(values))
+	for i, v := range values {
+		list[i] = element[T](v)
+	}
+	return list
+}
+
+// as are values that are elements of a type.
+func as[T Element](values []float32) []float32 {
+	for i, v := range values {
+		values[i] = value(element[T](v))
+	}
+	return values
+}
+
+// into binds what writes elements to r.
+func into[T Element](e *Env, r result, bind func(y []T) []Phase) []Phase {
+	if y, ok := any(r.data).([]T); ok {
+		return bind(y)
+	}
+	y := elements[T](r.data)
+	return append(bind(y), Widen(e, r.data, any(y).([]BF16))...)
+}
+
+// rounding is a bound and half the distance of neighbours of a type.
+func rounding[T Element](want, bound []float64) []float64 {
+	rounded := slices.Clone(bound)
+	if _, exact := any(T(0)).(float32); !exact {
+		for i, v := range want {
+			rounded[i] += (math.Abs(v) + bound[i]) / (1 << 8)
+		}
+	}
+	return rounded
+}
+
+func passesOf[T Element](a algorithm[T], d draw, g op.Conv) []pass {
 	out, ws := g.OutShape(), g.Weight()
-	x, w, dy := d.values(g.In.Len()), d.values(ws.Len()), d.values(out.Len())
-	bias, residual := d.values(g.Out), d.values(out.Len())
-	xb, dyb := blocked(g.In, x), blocked(out, dy)
+	x, w, dy := as[T](d.values(g.In.Len())), as[T](d.values(ws.Len())), as[T](d.values(out.Len()))
+	bias, residual := d.values(g.Out), as[T](d.values(out.Len()))
+	xb, dyb := elements[T](blocked(g.In, x)), elements[T](blocked(out, dy))
 	taps := ws.H * ws.W
 
 	sums := func(n, terms int, compute func(y, a, b []float64), a, b []float32) (want, bound []float64) {
@@ -107,6 +146,7 @@ func passesOf(a algorithm, d draw, g op.Conv) []pass {
 		finished[i] = max(0, v+float64(b)+float64(residual[i]))
 		finishedBound[i] = forwardBound[i] + 3.0/(1<<24)*(math.Abs(v)+2)
 	}
+	forwardBound, dataBound, finishedBound = rounding[T](forward, forwardBound), rounding[T](data, dataBound), rounding[T](finished, finishedBound)
 	biasGradient, biasBound := make([]float64, out.C), make([]float64, out.C)
 	reference.BiasGradient(out, biasGradient, wide(dy))
 	reference.BiasGradient(out, biasBound, magnitudes(dy))
@@ -115,16 +155,25 @@ func passesOf(a algorithm, d draw, g op.Conv) []pass {
 	}
 
 	to := func(s op.Shape, blocked bool) func() result { return func() result { return newResult(s, blocked) } }
-	ep := Epilogue{Bias: bias, Residual: blocked(out, residual), ReLU: true}
+	blockedResidual := blocked(out, residual)
+	ep := Epilogue[T]{Bias: bias, Residual: elements[T](blockedResidual), ReLU: true}
 	return []pass{
-		{"forward", to(out, true), func(e *Env, r result) []Phase { return a.forward(e, g, r.data, xb, w, Epilogue{}) }, forward, forwardBound},
-		{"forward of a planar image", to(out, true), func(e *Env, r result) []Phase { return ConvForwardPlanar(e, g, r.data, x, w, Epilogue{}) }, forward, forwardBound},
-		{"forward with epilogue", to(out, true), func(e *Env, r result) []Phase { return a.forward(e, g, r.data, xb, w, ep) }, finished, finishedBound},
-		{"forward onto the residual", to(out, true), func(e *Env, r result) []Phase {
-			copy(r.data, ep.Residual)
-			return a.forward(e, g, r.data, xb, w, Epilogue{bias, r.data, true})
+		{"forward", to(out, true), func(e *Env, r result) []Phase {
+			return into(e, r, func(y []T) []Phase { return a.forward(e, g, y, xb, w, Epilogue[T]{}) })
+		}, forward, forwardBound},
+		{"forward of a planar image", to(out, true), func(e *Env, r result) []Phase {
+			return into(e, r, func(y []T) []Phase { return ConvForwardPlanar(e, g, y, x, w, Epilogue[T]{}) })
+		}, forward, forwardBound},
+		{"forward with epilogue", to(out, true), func(e *Env, r result) []Phase {
+			return into(e, r, func(y []T) []Phase { return a.forward(e, g, y, xb, w, ep) })
 		}, finished, finishedBound},
-		{"backward data", to(g.In, true), func(e *Env, r result) []Phase { return a.data(e, g, r.data, dyb, w) }, data, dataBound},
+		{"forward onto the residual", to(out, true), func(e *Env, r result) []Phase {
+			copy(r.data, blockedResidual)
+			return into(e, r, func(y []T) []Phase { return a.forward(e, g, y, xb, w, Epilogue[T]{bias, y, true}) })
+		}, finished, finishedBound},
+		{"backward data", to(g.In, true), func(e *Env, r result) []Phase {
+			return into(e, r, func(dx []T) []Phase { return a.data(e, g, dx, dyb, w) })
+		}, data, dataBound},
 		{"backward weights", to(ws, false), func(e *Env, r result) []Phase { return a.weights(e, g, r.data, xb, dyb) }, weights, weightsBound},
 		{"backward weights of a planar image", to(ws, false), func(e *Env, r result) []Phase { return ConvBackwardWeightsPlanar(e, g, r.data, x, dyb) }, weights, weightsBound},
 		{"bias gradient", to(vec(g.Out), false), func(e *Env, r result) []Phase { return BiasGradient(e, out, r.data, dyb) }, biasGradient, biasBound},
@@ -188,7 +237,8 @@ func (p pass) check(t fatal, isa ISA, name string) {
 
 func TestConvolutionsAgreeWithTheReferenceForAnyNumberOfWorkers(t *testing.T) {
 	for i, g := range oddConvs {
-		checkAll(t, passes(newDraw(uint64(i)), g), g)
+		checkAll(t, passes[float32](newDraw(uint64(i)), g), g)
+		checkAll(t, passes[BF16](newDraw(uint64(i)), g), g)
 	}
 }
 
@@ -214,7 +264,9 @@ func TestConvolutionsAgreeWithTheReferenceOnRandomGeometries(t *testing.T) {
 		if g.Validate() != nil {
 			t.Skip("the kernel is larger than the image")
 		}
-		checkAll(t, passes(newDraw(rapid.Uint64().Draw(t, "seed")), g), g)
+		seed := rapid.Uint64().Draw(t, "seed")
+		checkAll(t, passes[float32](newDraw(seed), g), g)
+		checkAll(t, passes[BF16](newDraw(seed), g), g)
 	})
 }
 
@@ -227,7 +279,8 @@ func FuzzConvolution(f *testing.F) {
 		if g.Validate() != nil {
 			t.Skip("no convolution")
 		}
-		checkAll(t, passes(newDraw(seed), g), g)
+		checkAll(t, passes[float32](newDraw(seed), g), g)
+		checkAll(t, passes[BF16](newDraw(seed), g), g)
 	})
 }
 
@@ -268,7 +321,7 @@ func TestConvolutionsPassNaNAndInfinityOn(t *testing.T) {
 		for _, isa := range isas() {
 			r := newResult(g.OutShape(), true)
 			e := NewEnv(isa, 1)
-			run(e, ConvForward(e, g, r.data, blocked(g.In, x), w, Epilogue{ReLU: true}))
+			run(e, ConvForward(e, g, r.data, blocked(g.In, x), w, Epilogue[float32]{ReLU: true}))
 			y, zero := r.planar()
 			if !zero {
 				t.Errorf("%v: lanes behind the last channel are not zero", isa)
@@ -290,7 +343,7 @@ func TestRunningAConvolutionAllocatesNothing(t *testing.T) {
 		conv(2, 33, 8, 9, 40, 3, 1, 1), // Winograd's
 		with(conv(2, 18, 7, 9, 18, 3, 1, 1), func(g *op.Conv) { g.Groups = 18 }),
 	} {
-		for _, p := range passes(newDraw(1), g) {
+		for _, p := range slices.Concat(passes[float32](newDraw(1), g), passes[BF16](newDraw(1), g)) {
 			e := NewEnv(Detect(), 1)
 			phases := p.bind(e, p.result())
 			allocs := testing.AllocsPerRun(3, func() {

@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // tileRows is the number of rows of a tile.
 const tileRows = 6
 
@@ -8,8 +10,9 @@ const tileRows = 6
 //	y[outs[r]+l] = relu(sum over s of x[rows[r]+steps[s]] * w[s*Block+l] + add[outs[r]+l] + bias[l])
 //
 // for all rows r and lanes l, and the same for further channel blocks with w,
-// y and add moved on by wBlock and yBlock and bias by Block. Every product of
-// convolutions is one: rows are pixels and steps the elements that a filter
+// y and add moved on by wBlock and yBlock and bias by Block. x and w may be words of
+// two bfloat16 each, whose product is the sum of two. Every product of convolutions is
+// one: rows are pixels and steps the elements that a filter
 // looks at, or the other way round for the gradient of the weights. Without add
 // or bias nothing is added, and relu is the identity unless it is set.
 //
@@ -41,13 +44,22 @@ type span struct {
 	run    func(*tiles)
 }
 
-var genericMultiplier = multiplier{depth: 320, spans: []span{{1, tilesGeneric}}}
+var (
+	genericMultiplier     = multiplier{depth: 320, spans: []span{{1, tilesGeneric}}}
+	genericPairMultiplier = multiplier{depth: 320, spans: []span{{1, tilesGenericPairs}}}
+)
 
-func multiplierOf(isa ISA) *multiplier {
-	if m, ok := multipliers[isa]; ok {
+// multiplierOf is an instruction set's product of float32, or of words of two
+// bfloat16.
+func multiplierOf(isa ISA, pairs bool) *multiplier {
+	table, otherwise := multipliers, &genericMultiplier
+	if pairs {
+		table, otherwise = pairMultipliers, &genericPairMultiplier
+	}
+	if m, ok := table[isa]; ok {
 		return m
 	}
-	return &genericMultiplier
+	return otherwise
 }
 
 // run multiplies a number of channel blocks. It leaves t's slices moved on.
@@ -145,6 +157,30 @@ func dotPair(x, w []float32, first, second int, steps []int32) (a, b [4]float32)
 		b3 += v * w[3]
 	}
 	return [4]float32{a0, a1, a2, a3}, [4]float32{b0, b1, b2, b3}
+}
+
+// tilesGenericPairs multiplies row by row.
+func tilesGenericPairs(t *tiles) {
+	for r, row := range t.rows {
+		if r > 0 && t.outs[r] == t.outs[r-1] {
+			return
+		}
+		var sums pixel
+		for i, s := range t.steps {
+			first, second := unpair(t.x[row+s])
+			for l, w := range at(t.w, i*Block) {
+				a, b := unpair(w)
+				sums[l] += first*a + second*b
+			}
+		}
+		t.finish(sums[:], int(t.outs[r]), 0)
+	}
+}
+
+// unpair is the values of a word of two bfloat16.
+func unpair(word float32) (first, second float32) {
+	bits := math.Float32bits(word)
+	return BF16(bits).Float32(), BF16(bits >> 16).Float32()
 }
 
 // finish stores the sums of some lanes of a row.

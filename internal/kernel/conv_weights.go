@@ -9,7 +9,7 @@ const weightStrip = 5 << 10
 
 // ConvBackwardWeights computes the gradient by w, in the weights' own layout; x
 // and dy blocked.
-func ConvBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
+func ConvBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) []Phase {
 	switch {
 	case depthwise(g):
 		return depthwiseBackwardWeights(e, g, dw, x, dy)
@@ -18,16 +18,19 @@ func ConvBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
 	case winogradPays(g):
 		return winogradBackwardWeights(e, g, dw, x, dy)
 	}
-	return convBackwardWeights(e, g, false, dw, x, dy)
+	if x, ok := any(x).([]BF16); ok {
+		return pairBackwardWeights(e, g, dw, x, any(dy).([]BF16))
+	}
+	return convBackwardWeights(e, g, blockedSource(g.In), dw, any(x).([]float32), dy)
 }
 
 // ConvBackwardWeightsPlanar is [ConvBackwardWeights] of a planar image.
-func ConvBackwardWeightsPlanar(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
+func ConvBackwardWeightsPlanar[T Element](e *Env, g op.Conv, dw, x []float32, dy []T) []Phase {
 	if g.Groups > 1 {
-		blocked := Alloc(BlockedLen(g.In))
+		blocked := make([]T, BlockedLen(g.In))
 		return append(ToBlocked(e, g.In, blocked, x), groupedBackwardWeights(e, g, dw, blocked, dy)...)
 	}
-	return convBackwardWeights(e, g, true, dw, x, dy)
+	return convBackwardWeights(e, g, planarSource(g.In), dw, x, dy)
 }
 
 // weightGradient is a product whose rows are elements of the filters and whose
@@ -36,41 +39,87 @@ type weightGradient struct {
 	*gather
 	*multiplier
 	env       *Env
-	x, dy     []float32
-	result    layout // of dy
+	operands  weightOperands
 	blocks    int    // of dy
 	bands     []band // of the pieces
+	perTask   int    // channel blocks
 	chunks    int    // of strips, summed each for itself
 	perWorker []tiles
 }
 
-func convBackwardWeights(e *Env, g op.Conv, planar bool, dw, x, dy []float32) []Phase {
-	out := g.OutShape()
+// weightOperands give what a strip is multiplied of.
+type weightOperands interface {
+	// image is where the elements of a piece begin in the strip.
+	image(worker int, s strip, c piece) []float32
+	// gradient is where some channel blocks of dy begin in the strip, and how far the
+	// next lies behind each.
+	gradient(worker int, s strip, block, blocks int) (dy []float32, next int)
+	// steps are the places of the strip's pixels in its image.
+	steps(s strip) []int32
+}
+
+func convBackwardWeights[T Element](e *Env, g op.Conv, from source, dw, x []float32, dy []T) []Phase {
 	rows, cols := forwardRows(g), forwardCols(g)
-	perPixel := rows.step / rows.unit() * cols.step / cols.unit()
-	if !planar {
-		perPixel *= Block
+	perPixel := rows.step / rows.unit() * cols.step / cols.unit() * from.lanes
+	d := newWeightGradient(e, g, newGather(e, g.In, from, rows, cols, weightStrip/(Block+perPixel), weightElements))
+	f := &floatOperands[T]{weightGradient: d, vectors: vectors(e.ISA), x: x, dy: dy, result: blockedLayout(g.OutShape())}
+	if _, direct := any(dy).([]float32); !direct {
+		e.reserve(d.frameLen() + d.perTask*len(d.pixels)*Block)
 	}
-	d := &weightGradient{
-		gather:     newGather(e, g.In, planar, rows, cols, weightStrip/(Block+perPixel), weightElements),
-		multiplier: multiplierOf(e.ISA), env: e, x: x, dy: dy,
-		result: blockedLayout(out), blocks: Blocks(out.C),
-		perWorker: make([]tiles, e.Workers),
+	d.operands = f
+	return d.phases(dw)
+}
+
+// floatOperands are an image in float32 and a gradient that is made such.
+type floatOperands[T Element] struct {
+	*weightGradient
+	vectors *vector
+	x       []float32
+	dy      []T
+	result  layout // of dy
+}
+
+func (f *floatOperands[T]) image(worker int, s strip, c piece) []float32 {
+	return f.load(f.env.scratch[worker], f.x, s, c)
+}
+
+func (f *floatOperands[T]) gradient(worker int, s strip, block, blocks int) (dy []float32, next int) {
+	from := f.dy[block*f.result.plane+s.image*f.result.image+s.line*f.result.line:]
+	if dy, ok := any(from).([]float32); ok {
+		return dy, f.result.plane
 	}
+	n := s.pixels(f.gather) * Block
+	to := f.env.scratch[worker][f.frameLen():]
+	for b := range blocks {
+		f.vectors.widen(to[b*n:][:n], any(from).([]BF16)[b*f.result.plane:])
+	}
+	return to, n
+}
+
+func (f *floatOperands[T]) steps(s strip) []int32 { return f.pixels[:s.pixels(f.gather)] }
+
+func newWeightGradient(e *Env, g op.Conv, from *gather) *weightGradient {
+	d := &weightGradient{gather: from, multiplier: multiplierOf(e.ISA, from.pairs), env: e, blocks: Blocks(g.Out), perWorker: make([]tiles, e.Workers)}
 	for _, c := range d.pieces {
 		d.bands = append(d.bands, band{wholeTiles(c.elements), wholeTiles(c.places())})
 	}
-	blocksPerTask := even(d.blocks, weightResult/(Block*len(d.bands[0].rows)))
-	groups := ceil(d.blocks, blocksPerTask)
-	d.chunks = ceil(d.strips(), ceil(d.strips(), ceil(enoughTasks, groups*len(d.pieces))))
+	d.perTask = even(d.blocks, weightResult/(Block*len(d.bands[0].rows)))
+	d.chunks = ceil(d.strips(), ceil(d.strips(), ceil(enoughTasks, d.groups()*len(d.pieces))))
 	e.share(d.chunks * d.blocks * d.elements() * Block)
-	sum := Phase{Tasks: len(d.pieces) * groups * d.chunks, Run: func(task, worker int) {
+	return d
+}
+
+// groups is the number of groups of channel blocks.
+func (d *weightGradient) groups() int { return ceil(d.blocks, d.perTask) }
+
+func (d *weightGradient) phases(dw []float32) []Phase {
+	sum := Phase{Tasks: len(d.pieces) * d.groups() * d.chunks, Run: func(task, worker int) {
 		chunk := task % d.chunks
 		task /= d.chunks
-		first := task / len(d.pieces) * blocksPerTask
-		d.sum(worker, task%len(d.pieces), chunk, first, min(blocksPerTask, d.blocks-first))
+		first := task / len(d.pieces) * d.perTask
+		d.sum(worker, task%len(d.pieces), chunk, first, min(d.perTask, d.blocks-first))
 	}}
-	return []Phase{sum, d.unpack(dw, out.C)}
+	return []Phase{sum, d.unpack(dw, len(dw)/d.elements())}
 }
 
 // weightElements is the number of elements that a task takes: some tiles of them,
@@ -102,12 +151,11 @@ func (d *weightGradient) sum(worker, piece, chunk, block, blocks int) {
 	t := &d.perWorker[worker]
 	for i := chunk * each; i < min((chunk+1)*each, d.strips()); i++ {
 		s := d.strip(i)
+		dy, next := d.operands.gradient(worker, s, block, blocks)
 		*t = tiles{
-			x:    d.load(d.env.scratch[worker], d.x, s, d.pieces[piece]),
-			w:    d.dy[block*d.result.plane+s.image*d.result.image+s.line*d.result.line:],
-			y:    d.partial(chunk, block),
-			rows: d.bands[piece].rows, outs: d.bands[piece].outs, steps: d.pixels[:s.pixels(d.gather)],
-			wBlock: d.result.plane, yBlock: d.elements() * Block,
+			x: d.operands.image(worker, s, d.pieces[piece]), w: dy, y: d.partial(chunk, block),
+			rows: d.bands[piece].rows, outs: d.bands[piece].outs, steps: d.operands.steps(s),
+			wBlock: next, yBlock: d.elements() * Block,
 		}
 		if i > chunk*each {
 			t.add = t.y

@@ -6,37 +6,38 @@ import (
 	"github.com/surrogaze/surrogaze/internal/op"
 )
 
-// ReLU is y = max(x, 0) of any layout; NaN passes. y may be x.
-func ReLU(e *Env, y, x []float32) []Phase {
-	v := vectors(e.ISA)
-	return elementwise(len(y), func(from, to, _ int) { v.relu(y[from:to], x[from:to]) },
-		func(from, to, _ int) { goReLU(y[from:to], x[from:to]) })
+// ReLU is y = max(x, 0), blocked; NaN passes. y may be x.
+func ReLU[T Element](e *Env, y, x []T) []Phase {
+	v := blockwiseOf[T](e.ISA)
+	return []Phase{ranges(len(y)/Block, Block, func(from, to, _ int) {
+		v.relu(y[from*Block:to*Block], x[from*Block:to*Block])
+	})}
 }
 
-// ReLUBackward is dx = dy where the result y of ReLU is above zero. dx may be dy.
-func ReLUBackward(e *Env, dx, dy, y []float32) []Phase {
-	v := vectors(e.ISA)
-	return elementwise(len(dx), func(from, to, _ int) { v.reluBackward(dx[from:to], dy[from:to], y[from:to]) },
-		func(from, to, _ int) { goReLUBackward(dx[from:to], dy[from:to], y[from:to]) })
+// ReLUBackward is dx = dy where the result y of ReLU is above zero, blocked. dx may be dy.
+func ReLUBackward[T Element](e *Env, dx, dy, y []T) []Phase {
+	v := blockwiseOf[T](e.ISA)
+	return []Phase{ranges(len(dx)/Block, Block, func(from, to, _ int) {
+		v.reluBackward(dx[from*Block:to*Block], dy[from*Block:to*Block], y[from*Block:to*Block])
+	})}
 }
 
-// Add is y = a + b of any layout. y may be a or b.
-func Add(e *Env, y, a, b []float32) []Phase {
-	v := vectors(e.ISA)
-	return elementwise(len(y), func(from, to, _ int) { v.add(y[from:to], a[from:to], b[from:to]) },
-		func(from, to, _ int) { goAdd(y[from:to], a[from:to], b[from:to]) })
+// Add is y = a + b, blocked. y may be a or b.
+func Add[T Element](e *Env, y, a, b []T) []Phase {
+	v := blockwiseOf[T](e.ISA)
+	return []Phase{ranges(len(y)/Block, Block, func(from, to, _ int) {
+		v.add(y[from*Block:to*Block], a[from*Block:to*Block], b[from*Block:to*Block])
+	})}
 }
 
-// Scale is y = x*factor of any layout. y may be x.
-func Scale(e *Env, y, x []float32, factor float32) []Phase {
+// AddPlanar is [Add] of planar tensors.
+func AddPlanar(e *Env, y, a, b []float32) []Phase {
 	v := vectors(e.ISA)
-	return elementwise(len(y), func(from, to, _ int) { v.scale(y[from:to], x[from:to], factor) },
-		func(from, to, _ int) { goScale(y[from:to], x[from:to], factor) })
-}
-
-// Copy copies src to dst, of any layout.
-func Copy(_ *Env, dst, src []float32) []Phase {
-	return []Phase{ranges(len(dst), 1, func(from, to, _ int) { copy(dst[from:to], src[from:to]) })}
+	return elementwise(len(y), func(from, to, _ int) { v.add(y[from:to], a[from:to], b[from:to]) }, func(from, to, _ int) {
+		for i := from; i < to; i++ {
+			y[i] = a[i] + b[i]
+		}
+	})
 }
 
 // elementwise runs whole pixels by vectors and what is left of n by tail.
@@ -82,7 +83,7 @@ func SigmoidBackward(_ *Env, s op.Shape, dx, dy, y []float32) []Phase {
 // Dropout zeroes elements of a blocked tensor at a rate in [0, 1) and scales the
 // others by 1/(1-rate). Whether an element is kept depends on *seed, read when
 // the phase runs, and on its planar index alone. y may be x.
-func Dropout(_ *Env, s op.Shape, y, x []float32, rate float32, seed *uint64) []Phase {
+func Dropout[T Element](_ *Env, s op.Shape, y, x []T, rate float32, seed *uint64) []Phase {
 	scale, threshold := 1/(1-rate), uint64(math.Ceil(float64(rate)*(1<<24)))
 	plane := s.H * s.W
 	return []Phase{ranges(s.N*Blocks(s.C)*plane, Block*4, func(from, to, _ int) {
@@ -91,9 +92,9 @@ func Dropout(_ *Env, s op.Shape, y, x []float32, rate float32, seed *uint64) []P
 			for l := range min(Block, s.C-channel) {
 				keep := float32(0)
 				if hash(*seed, uint64((n*s.C+channel+l)*plane+p))>>40 >= threshold {
-					keep = x[i*Block+l] * scale
+					keep = value(x[i*Block+l]) * scale
 				}
-				y[i*Block+l] = keep
+				y[i*Block+l] = element[T](keep)
 			}
 			clear(y[i*Block+min(Block, s.C-channel) : (i+1)*Block])
 		}
@@ -101,7 +102,7 @@ func Dropout(_ *Env, s op.Shape, y, x []float32, rate float32, seed *uint64) []P
 }
 
 // DropoutBackward is the gradient of [Dropout] with the same rate and seed.
-func DropoutBackward(e *Env, s op.Shape, dx, dy []float32, rate float32, seed *uint64) []Phase {
+func DropoutBackward[T Element](e *Env, s op.Shape, dx, dy []T, rate float32, seed *uint64) []Phase {
 	return Dropout(e, s, dx, dy, rate, seed)
 }
 

@@ -13,20 +13,29 @@ type ISA uint8
 
 // The instruction sets, each including those before it.
 const (
-	Generic ISA = iota // plain Go
-	AVX2               // AVX2 and FMA
-	AVX512             // AVX-512 F, BW, DQ and VL
+	Generic    ISA = iota // plain Go
+	AVX2                  // AVX2 and FMA
+	AVX512                // AVX-512 F, BW, DQ and VL
+	AVX512BF16            // AVX-512 BF16: products of bfloat16
 )
 
-var isaNames = [...]string{"generic", "avx2", "avx512"}
+var isaNames = [...]string{"generic", "avx2", "avx512", "avx512bf16"}
 
 func (i ISA) String() string { return isaNames[i] }
+
+// MultipliesBF16 reports whether products of bfloat16 are faster than those of
+// float32.
+func (i ISA) MultipliesBF16() bool { return i >= AVX512BF16 }
 
 // Supported is the best instruction set that this machine and its operating
 // system offer, whatever the build.
 func Supported() ISA {
-	switch x := cpu.X86; {
-	case x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL:
+	x := cpu.X86
+	avx512 := x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL
+	switch {
+	case avx512 && x.HasAVX512BF16:
+		return AVX512BF16
+	case avx512:
 		return AVX512
 	case x.HasAVX2 && x.HasFMA:
 		return AVX2
@@ -35,7 +44,7 @@ func Supported() ISA {
 }
 
 // Detect is the best supported instruction set of which this build has kernels.
-// SURROGAZE_ISA (generic, avx2 or avx512) can lower it.
+// SURROGAZE_ISA (generic, avx2, avx512 or avx512bf16) can lower it.
 func Detect() ISA {
 	best := Generic
 	if vectorised {

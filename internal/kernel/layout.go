@@ -3,7 +3,7 @@ package kernel
 import "github.com/surrogaze/surrogaze/internal/op"
 
 // ToBlocked copies a planar tensor into the blocked layout.
-func ToBlocked(_ *Env, s op.Shape, dst, src []float32) []Phase {
+func ToBlocked[T Element](_ *Env, s op.Shape, dst []T, src []float32) []Phase {
 	size := s.H * s.W
 	return []Phase{{Tasks: Blocks(s.C) * s.N, Run: func(task, _ int) {
 		block, n := task/s.N, task%s.N
@@ -15,14 +15,14 @@ func ToBlocked(_ *Env, s op.Shape, dst, src []float32) []Phase {
 		for lane := range lanes {
 			c := block*Block + lane
 			for p, v := range src[(n*s.C+c)*size : (n*s.C+c+1)*size] {
-				to[p*Block+lane] = v
+				to[p*Block+lane] = element[T](v)
 			}
 		}
 	}}}
 }
 
 // ToPlanar copies a blocked tensor into the planar layout.
-func ToPlanar(_ *Env, s op.Shape, dst, src []float32) []Phase {
+func ToPlanar[T Element](_ *Env, s op.Shape, dst []float32, src []T) []Phase {
 	size := s.H * s.W
 	return []Phase{{Tasks: Blocks(s.C) * s.N, Run: func(task, _ int) {
 		block, n := task/s.N, task%s.N
@@ -30,8 +30,24 @@ func ToPlanar(_ *Env, s op.Shape, dst, src []float32) []Phase {
 		for lane := range min(Block, s.C-block*Block) {
 			to := dst[(n*s.C+block*Block+lane)*size:][:size]
 			for p := range to {
-				to[p] = from[p*Block+lane]
+				to[p] = value(from[p*Block+lane])
 			}
 		}
 	}}}
+}
+
+// Widen makes float32 of a blocked tensor.
+func Widen(e *Env, dst []float32, src []BF16) []Phase {
+	v := vectors(e.ISA)
+	return []Phase{ranges(len(src)/Block, Block, func(from, to, _ int) {
+		v.widen(dst[from*Block:to*Block], src[from*Block:to*Block])
+	})}
+}
+
+// Narrow is its inverse.
+func Narrow(e *Env, dst []BF16, src []float32) []Phase {
+	v := vectors(e.ISA)
+	return []Phase{ranges(len(src)/Block, Block, func(from, to, _ int) {
+		v.narrow(dst[from*Block:to*Block], src[from*Block:to*Block], Block)
+	})}
 }

@@ -8,7 +8,7 @@ import "github.com/surrogaze/surrogaze/internal/op"
 func LinearForward(e *Env, g op.Linear, y, x, w, b []float32) []Phase {
 	c := linearConv(g)
 	blocked := Alloc(BlockedLen(c.OutShape()))
-	phases := ConvForwardPlanar(e, c, blocked, x, w, Epilogue{Bias: b})
+	phases := ConvForwardPlanar(e, c, blocked, x, w, Epilogue[float32]{Bias: b})
 	return append(phases, ToPlanar(e, c.OutShape(), y, blocked)...)
 }
 

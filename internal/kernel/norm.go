@@ -17,8 +17,8 @@ const normChunk = 2048
 // may be nil, and the ReLU is applied when relu is set. The running statistics
 // move by Momentum towards the batch's mean and unbiased variance; the variance
 // stays as it is when a channel has a single value. y may be x or residual.
-func BatchNormTrain(e *Env, g op.BatchNorm, y, x, residual []float32, relu bool, gamma, beta, runningMean, runningVar, mean, rstd []float32) []Phase {
-	c := newChannelwise(e, g, normParams)
+func BatchNormTrain[T Element](e *Env, g op.BatchNorm, y, x, residual []T, relu bool, gamma, beta, runningMean, runningVar, mean, rstd []float32) []Phase {
+	c := newChannelwise[T](e, g, normParams)
 	n, momentum := float64(c.pixels), float64(g.Momentum)
 	finish := func(block int) {
 		var m, squares [Block]float64
@@ -39,8 +39,8 @@ func BatchNormTrain(e *Env, g op.BatchNorm, y, x, residual []float32, relu bool,
 
 // BatchNormEval is [BatchNormTrain] with the running statistics in the place of
 // the batch's. It changes nothing but y.
-func BatchNormEval(e *Env, g op.BatchNorm, y, x, residual []float32, relu bool, gamma, beta, runningMean, runningVar []float32) []Phase {
-	c := newChannelwise(e, g, normParams)
+func BatchNormEval[T Element](e *Env, g op.BatchNorm, y, x, residual []T, relu bool, gamma, beta, runningMean, runningVar []float32) []Phase {
+	c := newChannelwise[T](e, g, normParams)
 	finish := func(block int) {
 		for l := range c.lanes(block) {
 			i := block*Block + l
@@ -58,8 +58,8 @@ func runningRstd(g op.BatchNorm, variance float32) float64 {
 // blocked, dgamma and dbeta (C). y is the forward result where that ended with a
 // ReLU, whose mask is y > 0, and nil where it did not. dresidual gets the masked
 // dy; it may be nil, and it may be dy. dx may be dy, x or y, not dresidual.
-func BatchNormBackward(e *Env, g op.BatchNorm, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, mean, rstd []float32) []Phase {
-	c := newChannelwise(e, g, gradParams)
+func BatchNormBackward[T Element](e *Env, g op.BatchNorm, dx, dresidual []T, dgamma, dbeta []float32, dy, x, y []T, gamma, mean, rstd []float32) []Phase {
+	c := newChannelwise[T](e, g, gradParams)
 	n := float64(c.pixels)
 	finish := func(block int) {
 		var sum, dot [Block]float64
@@ -88,8 +88,8 @@ func BatchNormBackward(e *Env, g op.BatchNorm, dx, dresidual, dgamma, dbeta, dy,
 
 // BatchNormFrozenBackward is the gradient of [BatchNormEval], whose statistics
 // are constants. Operands are those of [BatchNormBackward].
-func BatchNormFrozenBackward(e *Env, g op.BatchNorm, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, runningMean, runningVar []float32) []Phase {
-	c := newChannelwise(e, g, Block)
+func BatchNormFrozenBackward[T Element](e *Env, g op.BatchNorm, dx, dresidual []T, dgamma, dbeta []float32, dy, x, y []T, gamma, runningMean, runningVar []float32) []Phase {
+	c := newChannelwise[T](e, g, Block)
 	finish := func(block int) {
 		var sum, dot [Block]float64
 		c.total(block, &sum, &dot)
@@ -117,8 +117,8 @@ func BatchNormFrozenBackward(e *Env, g op.BatchNorm, dx, dresidual, dgamma, dbet
 // channelwise is what batch norm's passes share: the split of a blocked tensor
 // into channel blocks and those into chunks of pixels, the sums of each chunk,
 // and the parameters of each block.
-type channelwise struct {
-	*vector
+type channelwise[T Element] struct {
+	*blockwise[T]
 	g       op.BatchNorm
 	blocks  int
 	pixels  int
@@ -128,8 +128,8 @@ type channelwise struct {
 	params  []float32 // (blocks, kinds, Block)
 }
 
-func newChannelwise(e *Env, g op.BatchNorm, params int) *channelwise {
-	c := &channelwise{vector: vectors(e.ISA), g: g, blocks: Blocks(g.In.C), pixels: g.In.Pixels()}
+func newChannelwise[T Element](e *Env, g op.BatchNorm, params int) *channelwise[T] {
+	c := &channelwise[T]{blockwise: blockwiseOf[T](e.ISA), g: g, blocks: Blocks(g.In.C), pixels: g.In.Pixels()}
 	c.chunks = (c.pixels + normChunk - 1) / normChunk
 	c.sums = make([]float64, c.blocks*c.chunks*2*Block)
 	c.centres = Alloc(c.blocks * c.chunks * Block)
@@ -138,11 +138,11 @@ func newChannelwise(e *Env, g op.BatchNorm, params int) *channelwise {
 }
 
 // lanes is the number of channels in a block.
-func (c *channelwise) lanes(block int) int { return min(Block, c.g.In.C-block*Block) }
+func (c *channelwise[T]) lanes(block int) int { return min(Block, c.g.In.C-block*Block) }
 
 // setParams sets the parameters of channel i, of which a block has so many
 // float32. Those of lanes that are no channels stay zero, and so their results.
-func (c *channelwise) setParams(i, size int, values ...float32) {
+func (c *channelwise[T]) setParams(i, size int, values ...float32) {
 	at := i/Block*size + i%Block
 	for _, v := range values {
 		c.params[at] = v
@@ -150,19 +150,19 @@ func (c *channelwise) setParams(i, size int, values ...float32) {
 	}
 }
 
-func (c *channelwise) setNormalisation(i int, mean float32, scale float64, offset float32) {
+func (c *channelwise[T]) setNormalisation(i int, mean float32, scale float64, offset float32) {
 	c.setParams(i, normParams, mean, float32(scale), offset)
 }
 
 // chunk is a task's part of a channel block.
 type chunk struct {
 	block    int
-	from, to int       // float32 of the tensor
+	from, to int       // elements of the tensor
 	sums     []float64 // (2, Block)
 	centre   []float32 // (Block)
 }
 
-func (c *channelwise) chunk(i int) chunk {
+func (c *channelwise[T]) chunk(i int) chunk {
 	block, first := i/c.chunks, i%c.chunks*normChunk
 	return chunk{
 		block:  block,
@@ -176,7 +176,7 @@ func (c *channelwise) chunk(i int) chunk {
 // phases runs reduce on every chunk, finish on every block, and apply on every
 // chunk again: block by block where a block is one chunk, in three sweeps
 // otherwise. Reduce may be nil.
-func (c *channelwise) phases(reduce func(chunk), finish func(block int), apply func(chunk)) []Phase {
+func (c *channelwise[T]) phases(reduce func(chunk), finish func(block int), apply func(chunk)) []Phase {
 	if c.chunks == 1 {
 		return []Phase{ranges(c.blocks, c.pixels*Block, func(from, to, _ int) {
 			for block := from; block < to; block++ {
@@ -205,7 +205,7 @@ func (c *channelwise) phases(reduce func(chunk), finish func(block int), apply f
 // statistics leaves the sums of x-centre and its square in a chunk, with the mean
 // of the first pixels as centre: differences to it are small where the spread is,
 // so that squares lose no digits to the mean.
-func (c *channelwise) statistics(k chunk, x []float32) {
+func (c *channelwise[T]) statistics(k chunk, x []T) {
 	x = x[k.from:k.to]
 	clear(k.sums)
 	head := x[:min(len(x), sumStretch*Block)]
@@ -220,7 +220,7 @@ func (c *channelwise) statistics(k chunk, x []float32) {
 // combine merges the chunks of a block into its mean and its sum of squared
 // differences to it. Source: Chan, Golub, LeVeque, "Updating formulae and a
 // pairwise algorithm for computing sample variances", 1979.
-func (c *channelwise) combine(block int, mean, squares *[Block]float64) {
+func (c *channelwise[T]) combine(block int, mean, squares *[Block]float64) {
 	count := 0.0
 	for i := block * c.chunks; i < (block+1)*c.chunks; i++ {
 		k := c.chunk(i)
@@ -241,7 +241,7 @@ func (c *channelwise) combine(block int, mean, squares *[Block]float64) {
 }
 
 // total adds the two sums of a block's chunks.
-func (c *channelwise) total(block int, first, second *[Block]float64) {
+func (c *channelwise[T]) total(block int, first, second *[Block]float64) {
 	for i := block * c.chunks; i < (block+1)*c.chunks; i++ {
 		k := c.chunk(i)
 		for l := range first {
@@ -252,7 +252,7 @@ func (c *channelwise) total(block int, first, second *[Block]float64) {
 }
 
 // normaliser is the pass that writes y by the parameters of each block.
-func (c *channelwise) normaliser(y, x, residual []float32, relu bool) func(chunk) {
+func (c *channelwise[T]) normaliser(y, x, residual []T, relu bool) func(chunk) {
 	plain, added := c.normalise, c.normAdd
 	if relu {
 		plain, added = c.normReLU, c.normAddReLU
@@ -269,7 +269,7 @@ func (c *channelwise) normaliser(y, x, residual []float32, relu bool) func(chunk
 
 // gradientSums is the pass that sums dy and dy*(x-mean), masked by y where there
 // is one, and keeps the masked dy in dresidual where there is one.
-func (c *channelwise) gradientSums(dresidual, dy, x, y, mean []float32) func(chunk) {
+func (c *channelwise[T]) gradientSums(dresidual, dy, x, y []T, mean []float32) func(chunk) {
 	return func(k chunk) {
 		clear(k.sums)
 		clear(k.centre)

@@ -11,6 +11,19 @@ func MeasureFMA(isa ISA) (flops float64) {
 	if !ok {
 		p = peak{peakGeneric, 8 * 2}
 	}
+	return p.measure()
+}
+
+// MeasureBF16 is the same for bfloat16, whose instruction multiplies and adds two
+// pairs: 0 where there is none.
+func MeasureBF16(isa ISA) (flops float64) {
+	if p, ok := pairPeaks[isa]; ok {
+		return p.measure()
+	}
+	return 0
+}
+
+func (p peak) measure() (flops float64) {
 	const rounds = 40_000
 	for range 10 {
 		begin := time.Now()

@@ -4,9 +4,9 @@ import "github.com/surrogaze/surrogaze/internal/op"
 
 // MaxPool is the maximum of every window, blocked; padding never wins and NaN
 // does.
-func MaxPool(e *Env, g op.Pool, y, x []float32) []Phase {
+func MaxPool[T Element](e *Env, g op.Pool, y, x []T) []Phase {
 	v, p := vectors(e.ISA), newPooling(g)
-	return p.forward(func(w place) {
+	return pool(e, p, y, x, func(y, x []float32, w place) {
 		v.windowMax(y[w.out:w.outEnd], x[w.in:], w.rows, w.cols, p.stride, p.step)
 	})
 }
@@ -14,27 +14,56 @@ func MaxPool(e *Env, g op.Pool, y, x []float32) []Phase {
 // MaxPoolBackward is the gradient of [MaxPool] with its operand x and its result
 // y: the first position of a window, in row order, whose value is not below the
 // maximum takes dy.
-func MaxPoolBackward(e *Env, g op.Pool, dx, dy, x, y []float32) []Phase {
+func MaxPoolBackward[T Element](e *Env, g op.Pool, dx, dy, x, y []T) []Phase {
 	v, p := vectors(e.ISA), newPooling(g)
-	return p.backward(dx, func(w place) {
-		v.windowPick(dx[w.in:], dy[w.out:w.outEnd], x[w.in:], y[w.out:w.outEnd], w.rows, w.cols, p.stride, p.step)
+	reservePlanes[T](e, 2*(p.inLen()+p.outLen()))
+	return p.each(func(plane, worker int) {
+		s := planesOf(e, worker)
+		to := dx[plane*p.inLen():][:p.inLen()]
+		dx, x := written(&s, to), read(&s, x[plane*p.inLen():][:p.inLen()])
+		dy, y := read(&s, dy[plane*p.outLen():][:p.outLen()]), read(&s, y[plane*p.outLen():][:p.outLen()])
+		clear(dx)
+		p.windows(func(w place) {
+			v.windowPick(dx[w.in:], dy[w.out:w.outEnd], x[w.in:], y[w.out:w.outEnd], w.rows, w.cols, p.stride, p.step)
+		})
+		put(&s, to, dx)
 	})
 }
 
 // AvgPool is the mean of every window, blocked: of its whole area with CountPad,
 // of the part inside the image without.
-func AvgPool(e *Env, g op.Pool, y, x []float32) []Phase {
+func AvgPool[T Element](e *Env, g op.Pool, y, x []T) []Phase {
 	v, p := vectors(e.ISA), newPooling(g)
-	return p.forward(func(w place) {
+	return pool(e, p, y, x, func(y, x []float32, w place) {
 		v.windowSum(y[w.out:w.outEnd], x[w.in:], p.share(w), w.rows, w.cols, p.stride, p.step)
 	})
 }
 
 // AvgPoolBackward is the gradient of [AvgPool].
-func AvgPoolBackward(e *Env, g op.Pool, dx, dy []float32) []Phase {
+func AvgPoolBackward[T Element](e *Env, g op.Pool, dx, dy []T) []Phase {
 	v, p := vectors(e.ISA), newPooling(g)
-	return p.backward(dx, func(w place) {
-		v.windowAdd(dx[w.in:], dy[w.out:w.outEnd], p.share(w), w.rows, w.cols, p.stride, p.step)
+	reservePlanes[T](e, p.inLen()+p.outLen())
+	return p.each(func(plane, worker int) {
+		s := planesOf(e, worker)
+		to := dx[plane*p.inLen():][:p.inLen()]
+		dx, dy := written(&s, to), read(&s, dy[plane*p.outLen():][:p.outLen()])
+		clear(dx)
+		p.windows(func(w place) {
+			v.windowAdd(dx[w.in:], dy[w.out:w.outEnd], p.share(w), w.rows, w.cols, p.stride, p.step)
+		})
+		put(&s, to, dx)
+	})
+}
+
+// pool writes the result of every window.
+func pool[T Element](e *Env, p *pooling, y, x []T, visit func(y, x []float32, w place)) []Phase {
+	reservePlanes[T](e, p.inLen()+p.outLen())
+	return p.each(func(plane, worker int) {
+		s := planesOf(e, worker)
+		to := y[plane*p.outLen():][:p.outLen()]
+		y, x := written(&s, to), read(&s, x[plane*p.inLen():][:p.inLen()])
+		p.windows(func(w place) { visit(y, x, w) })
+		put(&s, to, y)
 	})
 }
 
@@ -59,7 +88,7 @@ func newPooling(g op.Pool) *pooling {
 	return p
 }
 
-// place is a stretch of outputs in a row whose windows have the same size.
+// place, in a plane, is a stretch of outputs in a row whose windows have the same size.
 type place struct {
 	out, outEnd int // float32 of the result
 	in          int // float32 of the image where the first window begins
@@ -74,28 +103,29 @@ func (p *pooling) share(w place) float32 {
 	return 1 / float32(w.rows*w.cols)
 }
 
-func (p *pooling) forward(visit func(place)) []Phase {
-	return []Phase{ranges(p.planes*p.out.H, p.Kernel*p.out.W*Block, func(from, to, _ int) {
-		for row := from; row < to; row++ {
-			p.row(row, visit)
+// inLen and outLen are the lengths of a plane of the image and of the result.
+func (p *pooling) inLen() int  { return p.In.H * p.In.W * Block }
+func (p *pooling) outLen() int { return p.out.H * p.out.W * Block }
+
+// each visits the planes.
+func (p *pooling) each(visit func(plane, worker int)) []Phase {
+	return []Phase{ranges(p.planes, p.Kernel*p.outLen(), func(from, to, worker int) {
+		for plane := from; plane < to; plane++ {
+			visit(plane, worker)
 		}
 	})}
 }
 
-// backward visits the windows of a plane in one task, because they overlap.
-func (p *pooling) backward(dx []float32, visit func(place)) []Phase {
-	plane := p.In.H * p.In.W * Block
-	return []Phase{ranges(p.planes, plane, func(from, to, _ int) {
-		clear(dx[from*plane : to*plane])
-		for row := from * p.out.H; row < to*p.out.H; row++ {
-			p.row(row, visit)
-		}
-	})}
+// windows visits those of a plane.
+func (p *pooling) windows(visit func(place)) {
+	for row := range p.out.H {
+		p.row(row, visit)
+	}
 }
 
 // row visits the windows of one row of outputs.
 func (p *pooling) row(row int, visit func(place)) {
-	top := row%p.out.H*p.Stride - p.Pad
+	top := row*p.Stride - p.Pad
 	h, end := max(0, top), min(p.In.H, top+p.Kernel)
 	w := place{rows: end - h}
 	run := func(j, count int) {
@@ -104,7 +134,7 @@ func (p *pooling) row(row int, visit func(place)) {
 		w.cols = min(p.In.W, left+p.Kernel) - c
 		w.out = (row*p.out.W + j) * Block
 		w.outEnd = w.out + count*Block
-		w.in = ((row/p.out.H*p.In.H+h)*p.In.W + c) * Block
+		w.in = (h*p.In.W + c) * Block
 		visit(w)
 	}
 	for j := range p.inner {
@@ -120,8 +150,8 @@ func (p *pooling) row(row int, visit func(place)) {
 
 // GlobalAvgPool is the mean of every channel of every image: x (N, C, H, W)
 // blocked, y (N, C) planar.
-func GlobalAvgPool(e *Env, s op.Shape, y, x []float32) []Phase {
-	v, plane := vectors(e.ISA), s.H*s.W
+func GlobalAvgPool[T Element](e *Env, s op.Shape, y []float32, x []T) []Phase {
+	v, plane := blockwiseOf[T](e.ISA), s.H*s.W
 	sums := make([]float64, Blocks(s.C)*s.N*Block)
 	return []Phase{ranges(Blocks(s.C)*s.N, plane*Block, func(from, to, _ int) {
 		clear(sums[from*Block : to*Block])
@@ -138,8 +168,8 @@ func GlobalAvgPool(e *Env, s op.Shape, y, x []float32) []Phase {
 
 // GlobalAvgPoolBackward is the gradient of [GlobalAvgPool]: dx blocked, dy (N, C)
 // planar.
-func GlobalAvgPoolBackward(e *Env, s op.Shape, dx, dy []float32) []Phase {
-	v, plane := vectors(e.ISA), s.H*s.W
+func GlobalAvgPoolBackward[T Element](e *Env, s op.Shape, dx []T, dy []float32) []Phase {
+	v, plane := blockwiseOf[T](e.ISA), s.H*s.W
 	means := Alloc(Blocks(s.C) * s.N * Block)
 	return []Phase{ranges(Blocks(s.C)*s.N, plane*Block, func(from, to, _ int) {
 		for i := from; i < to; i++ {

@@ -8,41 +8,55 @@ import (
 
 // Upsample enlarges every image by a whole factor, blocked: rows first, then
 // within the row.
-func Upsample(e *Env, g op.Upsample, y, x []float32) []Phase {
+func Upsample[T Element](e *Env, g op.Upsample, y, x []T) []Phase {
 	v, out := vectors(e.ISA), g.OutShape()
 	in, wide := g.In.W*Block, out.W*Block
-	e.reserve(in)
+	e.reserve(3*in + wide)
 	vertical, across := sources(g, g.In.H, out.H), interleave(sources(g, g.In.W, out.W))
 	return []Phase{ranges(Blocks(g.In.C)*g.In.N*out.H, wide, func(from, to, worker int) {
 		for row := from; row < to; row++ {
+			s := planesOf(e, worker)
 			plane := x[row/out.H*g.In.H*in:]
 			taps := vertical[row%out.H]
-			line := plane[taps[0].at*in:][:in]
+			line := read(&s, plane[taps[0].at*in:][:in])
 			if len(taps) == 2 {
-				blended := e.scratch[worker][:in]
-				v.blend(blended, line, plane[taps[1].at*in:][:in], taps[0].weight, taps[1].weight)
+				other := read(&s, plane[taps[1].at*in:][:in])
+				blended := s.scratch[:in]
+				s.scratch = s.scratch[in:]
+				v.blend(blended, line, other, taps[0].weight, taps[1].weight)
 				line = blended
 			}
-			v.taps(y[row*wide:(row+1)*wide], line, across.offsets, across.weights)
+			to := y[row*wide : (row+1)*wide]
+			enlarged := written(&s, to)
+			v.taps(enlarged, line, across.offsets, across.weights)
+			put(&s, to, enlarged)
 		}
 	})}
 }
 
 // UpsampleBackward is the gradient of [Upsample].
-func UpsampleBackward(e *Env, g op.Upsample, dx, dy []float32) []Phase {
+func UpsampleBackward[T Element](e *Env, g op.Upsample, dx, dy []T) []Phase {
 	v, out := vectors(e.ISA), g.OutShape()
 	in, wide := g.In.W*Block, out.W*Block
-	e.reserve(in)
+	e.reserve(in + wide)
+	reservePlanes[T](e, (1+g.In.H)*in+wide)
 	vertical, across := sources(g, g.In.H, out.H), interleave(transpose(sources(g, g.In.W, out.W), g.In.W))
 	return []Phase{ranges(Blocks(g.In.C)*g.In.N, out.H*wide, func(from, to, worker int) {
-		clear(dx[from*g.In.H*in : to*g.In.H*in])
-		for row := from * out.H; row < to*out.H; row++ {
-			line := e.scratch[worker][:in]
-			v.taps(line, dy[row*wide:(row+1)*wide], across.offsets, across.weights)
-			plane := dx[row/out.H*g.In.H*in:]
-			for _, t := range vertical[row%out.H] {
-				v.axpy(plane[t.at*in:][:in], line, t.weight)
+		for image := from; image < to; image++ {
+			s := planesOf(e, worker)
+			line := s.scratch[:in]
+			s.scratch = s.scratch[in:]
+			to := dx[image*g.In.H*in:][:g.In.H*in]
+			plane := written(&s, to)
+			clear(plane)
+			for row := range out.H {
+				rows := s // whose copies are overwritten
+				v.taps(line, read(&rows, dy[(image*out.H+row)*wide:][:wide]), across.offsets, across.weights)
+				for _, t := range vertical[row] {
+					v.axpy(plane[t.at*in:][:in], line, t.weight)
+				}
 			}
+			put(&s, to, plane)
 		}
 	})}
 }

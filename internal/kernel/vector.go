@@ -1,45 +1,25 @@
 package kernel
 
-// vector is an instruction set's inner loops over blocked data. Slices hold
-// whole pixels of Block lanes unless it is said otherwise; the first slice's
-// length says how far a loop runs. Destinations may be sources, in full.
-//
-// Sums are float32 within stretches of sumStretch pixels, in two accumulators a
-// lane, and float64 beyond. Their error is at most 32*2^-24 = 2e-6 of the sum of
-// the terms' absolute values, typically below 2e-7.
+// vector is an instruction set's inner loops. Slices of float32 hold whole pixels of
+// Block lanes unless it is said otherwise; the first slice's length says how far a
+// loop runs. Destinations may be sources, in full.
 type vector struct {
-	relu         func(y, x []float32)
-	reluBackward func(dx, dy, y []float32)
-	add          func(y, a, b []float32)
-	scale        func(y, x []float32, factor float32)
-	axpy         func(y, x []float32, factor float32)              // y += factor*x
-	blend        func(y, a, b []float32, factorA, factorB float32) // factorA*a + factorB*b
-	fill         func(y, value []float32)                          // value in every pixel
+	blockwise[float32]
+	bf16 blockwise[BF16]
 
-	sum         func(acc []float64, x []float32)          // acc (Block) += x
+	widen  func(y []float32, x []BF16)
+	narrow func(y []BF16, x []float32, step int) // as long as x; pixels of y lie a step apart
+	// Words of y are pairs of bfloat16; pixels of first and second lie a step apart.
+	pairs      func(y []float32, first, second []BF16, step int)
+	pairFloats func(y, first, second []float32, step int)
+
+	axpy  func(y, x []float32, factor float32)              // y += factor*x
+	blend func(y, a, b []float32, factorA, factorB float32) // factorA*a + factorB*b
+
 	sumProducts func(acc []float64, a, b []float32)       // acc (Block) += a*b
 	outer       func(y, value, factors []float32)         // pixel i is factors[i]*value
 	weightedSum func(acc []float64, x, factors []float32) // acc (Block) += factors[i] * pixel i of x
 	dots        func(acc []float64, x, weights []float32) // acc[i] += pixel i of x times weights (Block)
-
-	// params are those of normParams.
-	normalise   func(y, x, params []float32) // (x-mean)*scale + offset
-	normReLU    func(y, x, params []float32)
-	normAdd     func(y, x, residual, params []float32)
-	normAddReLU func(y, x, residual, params []float32)
-
-	// acc (2, Block) gets the sums of x-shift and its square, or those of dy and
-	// dy*(x-mean), with y only where y > 0; kept gets what dy was then.
-	moments      func(acc []float64, x, shift []float32)
-	gradSums     func(acc []float64, dy, x, mean []float32)
-	gradSumsMask func(acc []float64, dy, x, y, mean []float32)
-	gradSumsKeep func(acc []float64, kept, dy, x, y, mean []float32)
-
-	// params are those of gradParams; dy counts only where y > 0.
-	gradApply     func(dx, dy, x, params []float32) // a*dy + b*(x-mean) + c
-	gradApplyMask func(dx, dy, x, y, params []float32)
-	scaleLanes    func(dx, dy, factors []float32) // factors (Block)
-	scaleMask     func(dx, dy, y, factors []float32)
 
 	// A window has rows and columns of the image, at least one each; stride is from one image row to
 	// the next and step from one output's window to the next, in float32.
@@ -57,15 +37,6 @@ type vector struct {
 	sgd  func(param, grad, velocity, factors []float32)
 	adam func(param, grad, first, second, factors []float32)
 }
-
-// sumStretch is the number of pixels summed in float32 at a time.
-const sumStretch = 64
-
-// Parameters of normalise and gradApply: vectors of Block lanes in a row.
-const (
-	normParams = 3 * Block // mean, scale, offset
-	gradParams = 4 * Block // mean, a, b, c
-)
 
 // Factors of sgd.
 const (

@@ -4,6 +4,88 @@
 
 #include "textflag.h"
 
+// func axpyAVX2(y []float32, x []float32, factor float32)
+// Requires: AVX, FMA3
+TEXT ·axpyAVX2(SB), NOSPLIT, $0-52
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         y_len+8(FP), DX
+	SHLQ         $0x02, DX
+	VBROADCASTSS factor+48(FP), Y0
+	XORQ         BX, BX
+	JMP          pixelTest
+
+pixel:
+	VMOVUPS     (AX)(BX*1), Y1
+	VFMADD231PS (CX)(BX*1), Y0, Y1
+	VMOVUPS     Y1, (AX)(BX*1)
+	VMOVUPS     32(AX)(BX*1), Y1
+	VFMADD231PS 32(CX)(BX*1), Y0, Y1
+	VMOVUPS     Y1, 32(AX)(BX*1)
+	ADDQ        $0x40, BX
+
+pixelTest:
+	CMPQ BX, DX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func blendAVX2(y []float32, a []float32, b []float32, factorA float32, factorB float32)
+// Requires: AVX, FMA3
+TEXT ·blendAVX2(SB), NOSPLIT, $0-80
+	MOVQ         y_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	MOVQ         b_base+48(FP), DX
+	MOVQ         y_len+8(FP), BX
+	SHLQ         $0x02, BX
+	VBROADCASTSS factorA+72(FP), Y0
+	VBROADCASTSS factorB+76(FP), Y1
+	XORQ         SI, SI
+	JMP          pixelTest
+
+pixel:
+	VMULPS      (CX)(SI*1), Y0, Y2
+	VFMADD231PS (DX)(SI*1), Y1, Y2
+	VMOVUPS     Y2, (AX)(SI*1)
+	VMULPS      32(CX)(SI*1), Y0, Y2
+	VFMADD231PS 32(DX)(SI*1), Y1, Y2
+	VMOVUPS     Y2, 32(AX)(SI*1)
+	ADDQ        $0x40, SI
+
+pixelTest:
+	CMPQ SI, BX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func outerAVX2(y []float32, value []float32, factors []float32)
+// Requires: AVX
+TEXT ·outerAVX2(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    y_len+8(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    value_base+24(FP), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	MOVQ    factors_base+48(FP), DX
+	XORQ    BX, BX
+	JMP     pixelTest
+
+pixel:
+	VBROADCASTSS (DX), Y2
+	ADDQ         $0x04, DX
+	VMULPS       Y0, Y2, Y3
+	VMOVUPS      Y3, (AX)(BX*1)
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 32(AX)(BX*1)
+	ADDQ         $0x40, BX
+
+pixelTest:
+	CMPQ BX, CX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
 // func reluAVX2(y []float32, x []float32)
 // Requires: AVX
 TEXT ·reluAVX2(SB), NOSPLIT, $0-48
@@ -16,9 +98,11 @@ TEXT ·reluAVX2(SB), NOSPLIT, $0-48
 	JMP    pixelTest
 
 pixel:
-	VMAXPS  (CX)(BX*1), Y0, Y1
+	VMOVUPS (CX)(BX*1), Y1
+	VMAXPS  Y1, Y0, Y1
 	VMOVUPS Y1, (AX)(BX*1)
-	VMAXPS  32(CX)(BX*1), Y0, Y1
+	VMOVUPS 32(CX)(BX*1), Y1
+	VMAXPS  Y1, Y0, Y1
 	VMOVUPS Y1, 32(AX)(BX*1)
 	ADDQ    $0x40, BX
 
@@ -68,90 +152,14 @@ TEXT ·addAVX2(SB), NOSPLIT, $0-72
 
 pixel:
 	VMOVUPS (CX)(SI*1), Y0
-	VADDPS  (DX)(SI*1), Y0, Y0
+	VMOVUPS (DX)(SI*1), Y1
+	VADDPS  Y1, Y0, Y0
 	VMOVUPS Y0, (AX)(SI*1)
 	VMOVUPS 32(CX)(SI*1), Y0
-	VADDPS  32(DX)(SI*1), Y0, Y0
+	VMOVUPS 32(DX)(SI*1), Y1
+	VADDPS  Y1, Y0, Y0
 	VMOVUPS Y0, 32(AX)(SI*1)
 	ADDQ    $0x40, SI
-
-pixelTest:
-	CMPQ SI, BX
-	JLT  pixel
-	VZEROUPPER
-	RET
-
-// func scaleAVX2(y []float32, x []float32, factor float32)
-// Requires: AVX
-TEXT ·scaleAVX2(SB), NOSPLIT, $0-52
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         y_len+8(FP), DX
-	SHLQ         $0x02, DX
-	VBROADCASTSS factor+48(FP), Y0
-	XORQ         BX, BX
-	JMP          pixelTest
-
-pixel:
-	VMULPS  (CX)(BX*1), Y0, Y1
-	VMOVUPS Y1, (AX)(BX*1)
-	VMULPS  32(CX)(BX*1), Y0, Y1
-	VMOVUPS Y1, 32(AX)(BX*1)
-	ADDQ    $0x40, BX
-
-pixelTest:
-	CMPQ BX, DX
-	JLT  pixel
-	VZEROUPPER
-	RET
-
-// func axpyAVX2(y []float32, x []float32, factor float32)
-// Requires: AVX, FMA3
-TEXT ·axpyAVX2(SB), NOSPLIT, $0-52
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         y_len+8(FP), DX
-	SHLQ         $0x02, DX
-	VBROADCASTSS factor+48(FP), Y0
-	XORQ         BX, BX
-	JMP          pixelTest
-
-pixel:
-	VMOVUPS     (AX)(BX*1), Y1
-	VFMADD231PS (CX)(BX*1), Y0, Y1
-	VMOVUPS     Y1, (AX)(BX*1)
-	VMOVUPS     32(AX)(BX*1), Y1
-	VFMADD231PS 32(CX)(BX*1), Y0, Y1
-	VMOVUPS     Y1, 32(AX)(BX*1)
-	ADDQ        $0x40, BX
-
-pixelTest:
-	CMPQ BX, DX
-	JLT  pixel
-	VZEROUPPER
-	RET
-
-// func blendAVX2(y []float32, a []float32, b []float32, factorA float32, factorB float32)
-// Requires: AVX, FMA3
-TEXT ·blendAVX2(SB), NOSPLIT, $0-80
-	MOVQ         y_base+0(FP), AX
-	MOVQ         a_base+24(FP), CX
-	MOVQ         b_base+48(FP), DX
-	MOVQ         y_len+8(FP), BX
-	SHLQ         $0x02, BX
-	VBROADCASTSS factorA+72(FP), Y0
-	VBROADCASTSS factorB+76(FP), Y1
-	XORQ         SI, SI
-	JMP          pixelTest
-
-pixel:
-	VMULPS      (CX)(SI*1), Y0, Y2
-	VFMADD231PS (DX)(SI*1), Y1, Y2
-	VMOVUPS     Y2, (AX)(SI*1)
-	VMULPS      32(CX)(SI*1), Y0, Y2
-	VFMADD231PS 32(DX)(SI*1), Y1, Y2
-	VMOVUPS     Y2, 32(AX)(SI*1)
-	ADDQ        $0x40, SI
 
 pixelTest:
 	CMPQ SI, BX
@@ -277,12 +285,14 @@ pixel:
 	VMOVUPS     (CX)(SI*1), Y6
 	VSUBPS      Y0, Y6, Y6
 	VFMADD213PS Y4, Y2, Y6
-	VADDPS      (DX)(SI*1), Y6, Y6
+	VMOVUPS     (DX)(SI*1), Y7
+	VADDPS      Y7, Y6, Y6
 	VMOVUPS     Y6, (AX)(SI*1)
 	VMOVUPS     32(CX)(SI*1), Y6
 	VSUBPS      Y1, Y6, Y6
 	VFMADD213PS Y5, Y3, Y6
-	VADDPS      32(DX)(SI*1), Y6, Y6
+	VMOVUPS     32(DX)(SI*1), Y7
+	VADDPS      Y7, Y6, Y6
 	VMOVUPS     Y6, 32(AX)(SI*1)
 	ADDQ        $0x40, SI
 
@@ -315,13 +325,15 @@ pixel:
 	VMOVUPS     (CX)(SI*1), Y7
 	VSUBPS      Y0, Y7, Y7
 	VFMADD213PS Y4, Y2, Y7
-	VADDPS      (DX)(SI*1), Y7, Y7
+	VMOVUPS     (DX)(SI*1), Y8
+	VADDPS      Y8, Y7, Y7
 	VMAXPS      Y7, Y6, Y7
 	VMOVUPS     Y7, (AX)(SI*1)
 	VMOVUPS     32(CX)(SI*1), Y7
 	VSUBPS      Y1, Y7, Y7
 	VFMADD213PS Y5, Y3, Y7
-	VADDPS      32(DX)(SI*1), Y7, Y7
+	VMOVUPS     32(DX)(SI*1), Y8
+	VADDPS      Y8, Y7, Y7
 	VMAXPS      Y7, Y6, Y7
 	VMOVUPS     Y7, 32(AX)(SI*1)
 	ADDQ        $0x40, SI
@@ -480,34 +492,6 @@ pixelTest:
 	VZEROUPPER
 	RET
 
-// func outerAVX2(y []float32, value []float32, factors []float32)
-// Requires: AVX
-TEXT ·outerAVX2(SB), NOSPLIT, $0-72
-	MOVQ    y_base+0(FP), AX
-	MOVQ    y_len+8(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    value_base+24(FP), DX
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	MOVQ    factors_base+48(FP), DX
-	XORQ    BX, BX
-	JMP     pixelTest
-
-pixel:
-	VBROADCASTSS (DX), Y2
-	ADDQ         $0x04, DX
-	VMULPS       Y0, Y2, Y3
-	VMOVUPS      Y3, (AX)(BX*1)
-	VMULPS       Y1, Y2, Y2
-	VMOVUPS      Y2, 32(AX)(BX*1)
-	ADDQ         $0x40, BX
-
-pixelTest:
-	CMPQ BX, CX
-	JLT  pixel
-	VZEROUPPER
-	RET
-
 // func sumAVX2(acc []float64, x []float32)
 // Requires: AVX, CMOV
 TEXT ·sumAVX2(SB), NOSPLIT, $0-48
@@ -531,19 +515,25 @@ stretch:
 	JLT     odd
 
 pair:
-	VADDPS (AX)(BX*1), Y0, Y0
-	VADDPS 32(AX)(BX*1), Y1, Y1
-	VADDPS 64(AX)(BX*1), Y2, Y2
-	VADDPS 96(AX)(BX*1), Y3, Y3
-	ADDQ   $0x00000080, BX
-	SUBQ   $0x00000080, SI
-	JGE    pair
+	VMOVUPS (AX)(BX*1), Y4
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS 32(AX)(BX*1), Y4
+	VADDPS  Y4, Y1, Y1
+	VMOVUPS 64(AX)(BX*1), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS 96(AX)(BX*1), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000080, SI
+	JGE     pair
 
 odd:
-	CMPQ   SI, $-128
-	JEQ    flush
-	VADDPS (AX)(BX*1), Y0, Y0
-	VADDPS 32(AX)(BX*1), Y1, Y1
+	CMPQ    SI, $-128
+	JEQ     flush
+	VMOVUPS (AX)(BX*1), Y4
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS 32(AX)(BX*1), Y4
+	VADDPS  Y4, Y1, Y1
 
 flush:
 	VADDPS       Y2, Y0, Y0
@@ -565,74 +555,6 @@ flush:
 
 stretchTest:
 	TESTQ DX, DX
-	JNZ   stretch
-	VZEROUPPER
-	RET
-
-// func sumProductsAVX2(acc []float64, a []float32, b []float32)
-// Requires: AVX, CMOV, FMA3
-TEXT ·sumProductsAVX2(SB), NOSPLIT, $0-72
-	MOVQ a_base+24(FP), AX
-	MOVQ b_base+48(FP), CX
-	MOVQ acc_base+0(FP), DX
-	MOVQ a_len+32(FP), BX
-	SHLQ $0x02, BX
-	XORQ SI, SI
-	JMP  stretchTest
-
-stretch:
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	MOVQ    $0x00001000, DI
-	CMPQ    BX, DI
-	CMOVQLT BX, DI
-	SUBQ    DI, BX
-	SUBQ    $0x80, DI
-	JLT     odd
-
-pair:
-	VMOVUPS     (CX)(SI*1), Y4
-	VFMADD231PS (AX)(SI*1), Y4, Y0
-	VMOVUPS     32(CX)(SI*1), Y4
-	VFMADD231PS 32(AX)(SI*1), Y4, Y1
-	VMOVUPS     64(CX)(SI*1), Y4
-	VFMADD231PS 64(AX)(SI*1), Y4, Y2
-	VMOVUPS     96(CX)(SI*1), Y4
-	VFMADD231PS 96(AX)(SI*1), Y4, Y3
-	ADDQ        $0x00000080, SI
-	SUBQ        $0x00000080, DI
-	JGE         pair
-
-odd:
-	CMPQ        DI, $-128
-	JEQ         flush
-	VMOVUPS     (CX)(SI*1), Y4
-	VFMADD231PS (AX)(SI*1), Y4, Y0
-	VMOVUPS     32(CX)(SI*1), Y4
-	VFMADD231PS 32(AX)(SI*1), Y4, Y1
-
-flush:
-	VADDPS       Y2, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X2
-	VCVTPS2PD    X0, Y0
-	VCVTPS2PD    X2, Y2
-	VADDPD       (DX), Y0, Y0
-	VMOVUPD      Y0, (DX)
-	VADDPD       32(DX), Y2, Y2
-	VMOVUPD      Y2, 32(DX)
-	VADDPS       Y3, Y1, Y1
-	VEXTRACTF128 $0x01, Y1, X0
-	VCVTPS2PD    X1, Y1
-	VCVTPS2PD    X0, Y0
-	VADDPD       64(DX), Y1, Y1
-	VMOVUPD      Y1, 64(DX)
-	VADDPD       96(DX), Y0, Y0
-	VMOVUPD      Y0, 96(DX)
-
-stretchTest:
-	TESTQ BX, BX
 	JNZ   stretch
 	VZEROUPPER
 	RET
@@ -1086,6 +1008,74 @@ flush:
 
 stretchTest:
 	TESTQ DI, DI
+	JNZ   stretch
+	VZEROUPPER
+	RET
+
+// func sumProductsAVX2(acc []float64, a []float32, b []float32)
+// Requires: AVX, CMOV, FMA3
+TEXT ·sumProductsAVX2(SB), NOSPLIT, $0-72
+	MOVQ a_base+24(FP), AX
+	MOVQ b_base+48(FP), CX
+	MOVQ acc_base+0(FP), DX
+	MOVQ a_len+32(FP), BX
+	SHLQ $0x02, BX
+	XORQ SI, SI
+	JMP  stretchTest
+
+stretch:
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    $0x00001000, DI
+	CMPQ    BX, DI
+	CMOVQLT BX, DI
+	SUBQ    DI, BX
+	SUBQ    $0x80, DI
+	JLT     odd
+
+pair:
+	VMOVUPS     (CX)(SI*1), Y4
+	VFMADD231PS (AX)(SI*1), Y4, Y0
+	VMOVUPS     32(CX)(SI*1), Y4
+	VFMADD231PS 32(AX)(SI*1), Y4, Y1
+	VMOVUPS     64(CX)(SI*1), Y4
+	VFMADD231PS 64(AX)(SI*1), Y4, Y2
+	VMOVUPS     96(CX)(SI*1), Y4
+	VFMADD231PS 96(AX)(SI*1), Y4, Y3
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000080, DI
+	JGE         pair
+
+odd:
+	CMPQ        DI, $-128
+	JEQ         flush
+	VMOVUPS     (CX)(SI*1), Y4
+	VFMADD231PS (AX)(SI*1), Y4, Y0
+	VMOVUPS     32(CX)(SI*1), Y4
+	VFMADD231PS 32(AX)(SI*1), Y4, Y1
+
+flush:
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X2
+	VCVTPS2PD    X0, Y0
+	VCVTPS2PD    X2, Y2
+	VADDPD       (DX), Y0, Y0
+	VMOVUPD      Y0, (DX)
+	VADDPD       32(DX), Y2, Y2
+	VMOVUPD      Y2, 32(DX)
+	VADDPS       Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VCVTPS2PD    X1, Y1
+	VCVTPS2PD    X0, Y0
+	VADDPD       64(DX), Y1, Y1
+	VMOVUPD      Y1, 64(DX)
+	VADDPD       96(DX), Y0, Y0
+	VMOVUPD      Y0, 96(DX)
+
+stretchTest:
+	TESTQ BX, BX
 	JNZ   stretch
 	VZEROUPPER
 	RET
@@ -4435,97 +4425,6 @@ pixelTest:
 	VZEROUPPER
 	RET
 
-// func reluAVX512(y []float32, x []float32)
-// Requires: AVX, AVX512F
-TEXT ·reluAVX512(SB), NOSPLIT, $0-48
-	MOVQ   y_base+0(FP), AX
-	MOVQ   x_base+24(FP), CX
-	MOVQ   y_len+8(FP), DX
-	SHLQ   $0x02, DX
-	VPXORD Z0, Z0, Z0
-	XORQ   BX, BX
-	JMP    pixelTest
-
-pixel:
-	VMAXPS  (CX)(BX*1), Z0, Z1
-	VMOVUPS Z1, (AX)(BX*1)
-	ADDQ    $0x40, BX
-
-pixelTest:
-	CMPQ BX, DX
-	JLT  pixel
-	VZEROUPPER
-	RET
-
-// func reluBackwardAVX512(dx []float32, dy []float32, y []float32)
-// Requires: AVX, AVX512F
-TEXT ·reluBackwardAVX512(SB), NOSPLIT, $0-72
-	MOVQ   dx_base+0(FP), AX
-	MOVQ   dy_base+24(FP), CX
-	MOVQ   y_base+48(FP), DX
-	MOVQ   dx_len+8(FP), BX
-	SHLQ   $0x02, BX
-	VPXORD Z0, Z0, Z0
-	XORQ   SI, SI
-	JMP    pixelTest
-
-pixel:
-	VCMPPS    $0x09, (DX)(SI*1), Z0, K1
-	VMOVUPS.Z (CX)(SI*1), K1, Z1
-	VMOVUPS   Z1, (AX)(SI*1)
-	ADDQ      $0x40, SI
-
-pixelTest:
-	CMPQ SI, BX
-	JLT  pixel
-	VZEROUPPER
-	RET
-
-// func addAVX512(y []float32, a []float32, b []float32)
-// Requires: AVX, AVX512F
-TEXT ·addAVX512(SB), NOSPLIT, $0-72
-	MOVQ y_base+0(FP), AX
-	MOVQ a_base+24(FP), CX
-	MOVQ b_base+48(FP), DX
-	MOVQ y_len+8(FP), BX
-	SHLQ $0x02, BX
-	XORQ SI, SI
-	JMP  pixelTest
-
-pixel:
-	VMOVUPS (CX)(SI*1), Z0
-	VADDPS  (DX)(SI*1), Z0, Z0
-	VMOVUPS Z0, (AX)(SI*1)
-	ADDQ    $0x40, SI
-
-pixelTest:
-	CMPQ SI, BX
-	JLT  pixel
-	VZEROUPPER
-	RET
-
-// func scaleAVX512(y []float32, x []float32, factor float32)
-// Requires: AVX, AVX512F
-TEXT ·scaleAVX512(SB), NOSPLIT, $0-52
-	MOVQ         y_base+0(FP), AX
-	MOVQ         x_base+24(FP), CX
-	MOVQ         y_len+8(FP), DX
-	SHLQ         $0x02, DX
-	VBROADCASTSS factor+48(FP), Z0
-	XORQ         BX, BX
-	JMP          pixelTest
-
-pixel:
-	VMULPS  (CX)(BX*1), Z0, Z1
-	VMOVUPS Z1, (AX)(BX*1)
-	ADDQ    $0x40, BX
-
-pixelTest:
-	CMPQ BX, DX
-	JLT  pixel
-	VZEROUPPER
-	RET
-
 // func axpyAVX512(y []float32, x []float32, factor float32)
 // Requires: AVX, AVX512F
 TEXT ·axpyAVX512(SB), NOSPLIT, $0-52
@@ -4567,6 +4466,104 @@ pixel:
 	VFMADD231PS (DX)(SI*1), Z1, Z2
 	VMOVUPS     Z2, (AX)(SI*1)
 	ADDQ        $0x40, SI
+
+pixelTest:
+	CMPQ SI, BX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func outerAVX512(y []float32, value []float32, factors []float32)
+// Requires: AVX, AVX512F
+TEXT ·outerAVX512(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    y_len+8(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    value_base+24(FP), DX
+	VMOVUPS (DX), Z0
+	MOVQ    factors_base+48(FP), DX
+	XORQ    BX, BX
+	JMP     pixelTest
+
+pixel:
+	VBROADCASTSS (DX), Z1
+	ADDQ         $0x04, DX
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, (AX)(BX*1)
+	ADDQ         $0x40, BX
+
+pixelTest:
+	CMPQ BX, CX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func reluAVX512(y []float32, x []float32)
+// Requires: AVX, AVX512F
+TEXT ·reluAVX512(SB), NOSPLIT, $0-48
+	MOVQ   y_base+0(FP), AX
+	MOVQ   x_base+24(FP), CX
+	MOVQ   y_len+8(FP), DX
+	SHLQ   $0x02, DX
+	VPXORD Z0, Z0, Z0
+	XORQ   BX, BX
+	JMP    pixelTest
+
+pixel:
+	VMOVUPS (CX)(BX*1), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	ADDQ    $0x40, BX
+
+pixelTest:
+	CMPQ BX, DX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func reluBackwardAVX512(dx []float32, dy []float32, y []float32)
+// Requires: AVX, AVX512F
+TEXT ·reluBackwardAVX512(SB), NOSPLIT, $0-72
+	MOVQ   dx_base+0(FP), AX
+	MOVQ   dy_base+24(FP), CX
+	MOVQ   y_base+48(FP), DX
+	MOVQ   dx_len+8(FP), BX
+	SHLQ   $0x02, BX
+	VPXORD Z0, Z0, Z0
+	XORQ   SI, SI
+	JMP    pixelTest
+
+pixel:
+	VMOVUPS   (CX)(SI*1), Z1
+	VMOVUPS   (DX)(SI*1), Z2
+	VCMPPS    $0x09, Z2, Z0, K1
+	VMOVAPS.Z Z1, K1, Z1
+	VMOVUPS   Z1, (AX)(SI*1)
+	ADDQ      $0x40, SI
+
+pixelTest:
+	CMPQ SI, BX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func addAVX512(y []float32, a []float32, b []float32)
+// Requires: AVX, AVX512F
+TEXT ·addAVX512(SB), NOSPLIT, $0-72
+	MOVQ y_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ y_len+8(FP), BX
+	SHLQ $0x02, BX
+	XORQ SI, SI
+	JMP  pixelTest
+
+pixel:
+	VMOVUPS (CX)(SI*1), Z0
+	VMOVUPS (DX)(SI*1), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)(SI*1)
+	ADDQ    $0x40, SI
 
 pixelTest:
 	CMPQ SI, BX
@@ -4672,7 +4669,8 @@ pixel:
 	VMOVUPS     (CX)(SI*1), Z3
 	VSUBPS      Z0, Z3, Z3
 	VFMADD213PS Z2, Z1, Z3
-	VADDPS      (DX)(SI*1), Z3, Z3
+	VMOVUPS     (DX)(SI*1), Z4
+	VADDPS      Z4, Z3, Z3
 	VMOVUPS     Z3, (AX)(SI*1)
 	ADDQ        $0x40, SI
 
@@ -4702,7 +4700,8 @@ pixel:
 	VMOVUPS     (CX)(SI*1), Z4
 	VSUBPS      Z0, Z4, Z4
 	VFMADD213PS Z2, Z1, Z4
-	VADDPS      (DX)(SI*1), Z4, Z4
+	VMOVUPS     (DX)(SI*1), Z5
+	VADDPS      Z5, Z4, Z4
 	VMAXPS      Z4, Z3, Z4
 	VMOVUPS     Z4, (AX)(SI*1)
 	ADDQ        $0x40, SI
@@ -4790,8 +4789,10 @@ TEXT ·gradApplyMaskAVX512(SB), NOSPLIT, $0-120
 
 pixel:
 	VMOVUPS     (DX)(DI*1), Z5
-	VCMPPS      $0x09, (BX)(DI*1), Z4, K1
-	VMOVUPS.Z   (CX)(DI*1), K1, Z6
+	VMOVUPS     (CX)(DI*1), Z6
+	VMOVUPS     (BX)(DI*1), Z7
+	VCMPPS      $0x09, Z7, Z4, K1
+	VMOVAPS.Z   Z6, K1, Z6
 	VSUBPS      Z0, Z5, Z5
 	VFMADD213PS Z3, Z2, Z5
 	VFMADD231PS Z1, Z6, Z5
@@ -4819,39 +4820,16 @@ TEXT ·scaleMaskAVX512(SB), NOSPLIT, $0-96
 	JMP     pixelTest
 
 pixel:
-	VCMPPS    $0x09, (DX)(SI*1), Z1, K1
-	VMOVUPS.Z (CX)(SI*1), K1, Z2
+	VMOVUPS   (CX)(SI*1), Z2
+	VMOVUPS   (DX)(SI*1), Z3
+	VCMPPS    $0x09, Z3, Z1, K1
+	VMOVAPS.Z Z2, K1, Z2
 	VMULPS    Z0, Z2, Z2
 	VMOVUPS   Z2, (AX)(SI*1)
 	ADDQ      $0x40, SI
 
 pixelTest:
 	CMPQ SI, BX
-	JLT  pixel
-	VZEROUPPER
-	RET
-
-// func outerAVX512(y []float32, value []float32, factors []float32)
-// Requires: AVX, AVX512F
-TEXT ·outerAVX512(SB), NOSPLIT, $0-72
-	MOVQ    y_base+0(FP), AX
-	MOVQ    y_len+8(FP), CX
-	SHLQ    $0x02, CX
-	MOVQ    value_base+24(FP), DX
-	VMOVUPS (DX), Z0
-	MOVQ    factors_base+48(FP), DX
-	XORQ    BX, BX
-	JMP     pixelTest
-
-pixel:
-	VBROADCASTSS (DX), Z1
-	ADDQ         $0x04, DX
-	VMULPS       Z0, Z1, Z1
-	VMOVUPS      Z1, (AX)(BX*1)
-	ADDQ         $0x40, BX
-
-pixelTest:
-	CMPQ BX, CX
 	JLT  pixel
 	VZEROUPPER
 	RET
@@ -4877,16 +4855,19 @@ stretch:
 	JLT     odd
 
 pair:
-	VADDPS (AX)(BX*1), Z0, Z0
-	VADDPS 64(AX)(BX*1), Z1, Z1
-	ADDQ   $0x00000080, BX
-	SUBQ   $0x00000080, SI
-	JGE    pair
+	VMOVUPS (AX)(BX*1), Z2
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS 64(AX)(BX*1), Z2
+	VADDPS  Z2, Z1, Z1
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000080, SI
+	JGE     pair
 
 odd:
-	CMPQ   SI, $-128
-	JEQ    flush
-	VADDPS (AX)(BX*1), Z0, Z0
+	CMPQ    SI, $-128
+	JEQ     flush
+	VMOVUPS (AX)(BX*1), Z2
+	VADDPS  Z2, Z0, Z0
 
 flush:
 	VADDPS        Z1, Z0, Z0
@@ -4900,58 +4881,6 @@ flush:
 
 stretchTest:
 	TESTQ DX, DX
-	JNZ   stretch
-	VZEROUPPER
-	RET
-
-// func sumProductsAVX512(acc []float64, a []float32, b []float32)
-// Requires: AVX, AVX512F, CMOV
-TEXT ·sumProductsAVX512(SB), NOSPLIT, $0-72
-	MOVQ a_base+24(FP), AX
-	MOVQ b_base+48(FP), CX
-	MOVQ acc_base+0(FP), DX
-	MOVQ a_len+32(FP), BX
-	SHLQ $0x02, BX
-	XORQ SI, SI
-	JMP  stretchTest
-
-stretch:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	MOVQ    $0x00001000, DI
-	CMPQ    BX, DI
-	CMOVQLT BX, DI
-	SUBQ    DI, BX
-	SUBQ    $0x80, DI
-	JLT     odd
-
-pair:
-	VMOVUPS     (CX)(SI*1), Z2
-	VFMADD231PS (AX)(SI*1), Z2, Z0
-	VMOVUPS     64(CX)(SI*1), Z2
-	VFMADD231PS 64(AX)(SI*1), Z2, Z1
-	ADDQ        $0x00000080, SI
-	SUBQ        $0x00000080, DI
-	JGE         pair
-
-odd:
-	CMPQ        DI, $-128
-	JEQ         flush
-	VMOVUPS     (CX)(SI*1), Z2
-	VFMADD231PS (AX)(SI*1), Z2, Z0
-
-flush:
-	VADDPS        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y3
-	VCVTPS2PD     Y0, Z2
-	VCVTPS2PD     Y3, Z3
-	VADDPD        (DX), Z2, Z2
-	VMOVUPD       Z2, (DX)
-	VADDPD        64(DX), Z3, Z3
-	VMOVUPD       Z3, 64(DX)
-
-stretchTest:
-	TESTQ BX, BX
 	JNZ   stretch
 	VZEROUPPER
 	RET
@@ -5129,14 +5058,18 @@ stretch:
 pair:
 	VMOVUPS     (CX)(DI*1), Z6
 	VSUBPS      Z0, Z6, Z6
-	VCMPPS      $0x09, (DX)(DI*1), Z1, K1
-	VMOVUPS.Z   (AX)(DI*1), K1, Z7
+	VMOVUPS     (AX)(DI*1), Z7
+	VMOVUPS     (DX)(DI*1), Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
 	VADDPS      Z7, Z2, Z2
 	VFMADD231PS Z6, Z7, Z3
 	VMOVUPS     64(CX)(DI*1), Z6
 	VSUBPS      Z0, Z6, Z6
-	VCMPPS      $0x09, 64(DX)(DI*1), Z1, K1
-	VMOVUPS.Z   64(AX)(DI*1), K1, Z7
+	VMOVUPS     64(AX)(DI*1), Z7
+	VMOVUPS     64(DX)(DI*1), Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
 	VADDPS      Z7, Z4, Z4
 	VFMADD231PS Z6, Z7, Z5
 	ADDQ        $0x00000080, DI
@@ -5148,8 +5081,10 @@ odd:
 	JEQ         flush
 	VMOVUPS     (CX)(DI*1), Z6
 	VSUBPS      Z0, Z6, Z6
-	VCMPPS      $0x09, (DX)(DI*1), Z1, K1
-	VMOVUPS.Z   (AX)(DI*1), K1, Z7
+	VMOVUPS     (AX)(DI*1), Z7
+	VMOVUPS     (DX)(DI*1), Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
 	VADDPS      Z7, Z2, Z2
 	VFMADD231PS Z6, Z7, Z3
 
@@ -5208,15 +5143,19 @@ stretch:
 pair:
 	VMOVUPS     (CX)(R8*1), Z6
 	VSUBPS      Z0, Z6, Z6
-	VCMPPS      $0x09, (DX)(R8*1), Z1, K1
-	VMOVUPS.Z   (AX)(R8*1), K1, Z7
+	VMOVUPS     (AX)(R8*1), Z7
+	VMOVUPS     (DX)(R8*1), Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
 	VMOVUPS     Z7, (BX)(R8*1)
 	VADDPS      Z7, Z2, Z2
 	VFMADD231PS Z6, Z7, Z3
 	VMOVUPS     64(CX)(R8*1), Z6
 	VSUBPS      Z0, Z6, Z6
-	VCMPPS      $0x09, 64(DX)(R8*1), Z1, K1
-	VMOVUPS.Z   64(AX)(R8*1), K1, Z7
+	VMOVUPS     64(AX)(R8*1), Z7
+	VMOVUPS     64(DX)(R8*1), Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
 	VMOVUPS     Z7, 64(BX)(R8*1)
 	VADDPS      Z7, Z4, Z4
 	VFMADD231PS Z6, Z7, Z5
@@ -5229,8 +5168,10 @@ odd:
 	JEQ         flush
 	VMOVUPS     (CX)(R8*1), Z6
 	VSUBPS      Z0, Z6, Z6
-	VCMPPS      $0x09, (DX)(R8*1), Z1, K1
-	VMOVUPS.Z   (AX)(R8*1), K1, Z7
+	VMOVUPS     (AX)(R8*1), Z7
+	VMOVUPS     (DX)(R8*1), Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
 	VMOVUPS     Z7, (BX)(R8*1)
 	VADDPS      Z7, Z2, Z2
 	VFMADD231PS Z6, Z7, Z3
@@ -5255,6 +5196,58 @@ flush:
 
 stretchTest:
 	TESTQ DI, DI
+	JNZ   stretch
+	VZEROUPPER
+	RET
+
+// func sumProductsAVX512(acc []float64, a []float32, b []float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·sumProductsAVX512(SB), NOSPLIT, $0-72
+	MOVQ a_base+24(FP), AX
+	MOVQ b_base+48(FP), CX
+	MOVQ acc_base+0(FP), DX
+	MOVQ a_len+32(FP), BX
+	SHLQ $0x02, BX
+	XORQ SI, SI
+	JMP  stretchTest
+
+stretch:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    $0x00001000, DI
+	CMPQ    BX, DI
+	CMOVQLT BX, DI
+	SUBQ    DI, BX
+	SUBQ    $0x80, DI
+	JLT     odd
+
+pair:
+	VMOVUPS     (CX)(SI*1), Z2
+	VFMADD231PS (AX)(SI*1), Z2, Z0
+	VMOVUPS     64(CX)(SI*1), Z2
+	VFMADD231PS 64(AX)(SI*1), Z2, Z1
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000080, DI
+	JGE         pair
+
+odd:
+	CMPQ        DI, $-128
+	JEQ         flush
+	VMOVUPS     (CX)(SI*1), Z2
+	VFMADD231PS (AX)(SI*1), Z2, Z0
+
+flush:
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y3
+	VCVTPS2PD     Y0, Z2
+	VCVTPS2PD     Y3, Z3
+	VADDPD        (DX), Z2, Z2
+	VMOVUPD       Z2, (DX)
+	VADDPD        64(DX), Z3, Z3
+	VMOVUPD       Z3, 64(DX)
+
+stretchTest:
+	TESTQ BX, BX
 	JNZ   stretch
 	VZEROUPPER
 	RET
@@ -7197,6 +7190,903 @@ pixel:
 
 pixelTest:
 	CMPQ DI, SI
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func reluAVX512BF16(y []uint16, x []uint16)
+// Requires: AVX, AVX512F
+TEXT ·reluAVX512BF16(SB), NOSPLIT, $0-48
+	MOVQ   y_base+0(FP), AX
+	MOVQ   x_base+24(FP), CX
+	MOVQ   y_len+8(FP), DX
+	SHLQ   $0x01, DX
+	VPXORD Z0, Z0, Z0
+	XORQ   BX, BX
+	JMP    pixelTest
+
+pixel:
+	VPMOVZXWD (CX)(BX*1), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VMAXPS    Z1, Z0, Z1
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c9
+	VMOVDQU   Y1, (AX)(BX*1)
+	ADDQ      $0x20, BX
+
+pixelTest:
+	CMPQ BX, DX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func reluBackwardAVX512BF16(dx []uint16, dy []uint16, y []uint16)
+// Requires: AVX, AVX512F
+TEXT ·reluBackwardAVX512BF16(SB), NOSPLIT, $0-72
+	MOVQ   dx_base+0(FP), AX
+	MOVQ   dy_base+24(FP), CX
+	MOVQ   y_base+48(FP), DX
+	MOVQ   dx_len+8(FP), BX
+	SHLQ   $0x01, BX
+	VPXORD Z0, Z0, Z0
+	XORQ   SI, SI
+	JMP    pixelTest
+
+pixel:
+	VPMOVZXWD (CX)(SI*1), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPMOVZXWD (DX)(SI*1), Z2
+	VPSLLD    $0x10, Z2, Z2
+	VCMPPS    $0x09, Z2, Z0, K1
+	VMOVAPS.Z Z1, K1, Z1
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c9
+	VMOVDQU   Y1, (AX)(SI*1)
+	ADDQ      $0x20, SI
+
+pixelTest:
+	CMPQ SI, BX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func addAVX512BF16(y []uint16, a []uint16, b []uint16)
+// Requires: AVX, AVX512F
+TEXT ·addAVX512BF16(SB), NOSPLIT, $0-72
+	MOVQ y_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ y_len+8(FP), BX
+	SHLQ $0x01, BX
+	XORQ SI, SI
+	JMP  pixelTest
+
+pixel:
+	VPMOVZXWD (CX)(SI*1), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD (DX)(SI*1), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VADDPS    Z1, Z0, Z0
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c0
+	VMOVDQU   Y0, (AX)(SI*1)
+	ADDQ      $0x20, SI
+
+pixelTest:
+	CMPQ SI, BX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func fillAVX512BF16(y []uint16, value []float32)
+// Requires: AVX, AVX512F
+TEXT ·fillAVX512BF16(SB), NOSPLIT, $0-48
+	MOVQ    y_base+0(FP), AX
+	MOVQ    y_len+8(FP), CX
+	SHLQ    $0x01, CX
+	MOVQ    value_base+24(FP), DX
+	VMOVUPS (DX), Z0
+	XORQ    DX, DX
+	JMP     pixelTest
+
+pixel:
+	// VCVTNEPS2BF16 Z0, Y1
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c8
+	VMOVDQU Y1, (AX)(DX*1)
+	ADDQ    $0x20, DX
+
+pixelTest:
+	CMPQ DX, CX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func normaliseAVX512BF16(y []uint16, x []uint16, params []float32)
+// Requires: AVX, AVX512F
+TEXT ·normaliseAVX512BF16(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_len+8(FP), DX
+	SHLQ    $0x01, DX
+	MOVQ    params_base+48(FP), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VPXORD  Z3, Z3, Z3
+	XORQ    BX, BX
+	JMP     pixelTest
+
+pixel:
+	VPMOVZXWD   (CX)(BX*1), Z3
+	VPSLLD      $0x10, Z3, Z3
+	VSUBPS      Z0, Z3, Z3
+	VFMADD213PS Z2, Z1, Z3
+	// VCVTNEPS2BF16 Z3, Y3
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00db
+	VMOVDQU     Y3, (AX)(BX*1)
+	ADDQ        $0x20, BX
+
+pixelTest:
+	CMPQ BX, DX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func normReLUAVX512BF16(y []uint16, x []uint16, params []float32)
+// Requires: AVX, AVX512F
+TEXT ·normReLUAVX512BF16(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_len+8(FP), DX
+	SHLQ    $0x01, DX
+	MOVQ    params_base+48(FP), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VPXORD  Z3, Z3, Z3
+	XORQ    BX, BX
+	JMP     pixelTest
+
+pixel:
+	VPMOVZXWD   (CX)(BX*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VSUBPS      Z0, Z4, Z4
+	VFMADD213PS Z2, Z1, Z4
+	VMAXPS      Z4, Z3, Z4
+	// VCVTNEPS2BF16 Z4, Y4
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00e4
+	VMOVDQU     Y4, (AX)(BX*1)
+	ADDQ        $0x20, BX
+
+pixelTest:
+	CMPQ BX, DX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func normAddAVX512BF16(y []uint16, x []uint16, residual []uint16, params []float32)
+// Requires: AVX, AVX512F
+TEXT ·normAddAVX512BF16(SB), NOSPLIT, $0-96
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    residual_base+48(FP), DX
+	MOVQ    y_len+8(FP), BX
+	SHLQ    $0x01, BX
+	MOVQ    params_base+72(FP), SI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VPXORD  Z3, Z3, Z3
+	XORQ    SI, SI
+	JMP     pixelTest
+
+pixel:
+	VPMOVZXWD   (CX)(SI*1), Z3
+	VPSLLD      $0x10, Z3, Z3
+	VSUBPS      Z0, Z3, Z3
+	VFMADD213PS Z2, Z1, Z3
+	VPMOVZXWD   (DX)(SI*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	// VCVTNEPS2BF16 Z3, Y3
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00db
+	VMOVDQU     Y3, (AX)(SI*1)
+	ADDQ        $0x20, SI
+
+pixelTest:
+	CMPQ SI, BX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func normAddReLUAVX512BF16(y []uint16, x []uint16, residual []uint16, params []float32)
+// Requires: AVX, AVX512F
+TEXT ·normAddReLUAVX512BF16(SB), NOSPLIT, $0-96
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    residual_base+48(FP), DX
+	MOVQ    y_len+8(FP), BX
+	SHLQ    $0x01, BX
+	MOVQ    params_base+72(FP), SI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VPXORD  Z3, Z3, Z3
+	XORQ    SI, SI
+	JMP     pixelTest
+
+pixel:
+	VPMOVZXWD   (CX)(SI*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VSUBPS      Z0, Z4, Z4
+	VFMADD213PS Z2, Z1, Z4
+	VPMOVZXWD   (DX)(SI*1), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VADDPS      Z5, Z4, Z4
+	VMAXPS      Z4, Z3, Z4
+	// VCVTNEPS2BF16 Z4, Y4
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00e4
+	VMOVDQU     Y4, (AX)(SI*1)
+	ADDQ        $0x20, SI
+
+pixelTest:
+	CMPQ SI, BX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func gradApplyAVX512BF16(dx []uint16, dy []uint16, x []uint16, params []float32)
+// Requires: AVX, AVX512F
+TEXT ·gradApplyAVX512BF16(SB), NOSPLIT, $0-96
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    dy_base+24(FP), CX
+	MOVQ    x_base+48(FP), DX
+	MOVQ    dx_len+8(FP), BX
+	SHLQ    $0x01, BX
+	MOVQ    params_base+72(FP), SI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VPXORD  Z4, Z4, Z4
+	XORQ    SI, SI
+	JMP     pixelTest
+
+pixel:
+	VPMOVZXWD   (DX)(SI*1), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VPMOVZXWD   (CX)(SI*1), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VSUBPS      Z0, Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VFMADD231PS Z1, Z5, Z4
+	// VCVTNEPS2BF16 Z4, Y4
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00e4
+	VMOVDQU     Y4, (AX)(SI*1)
+	ADDQ        $0x20, SI
+
+pixelTest:
+	CMPQ SI, BX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func scaleLanesAVX512BF16(dx []uint16, dy []uint16, factors []float32)
+// Requires: AVX, AVX512F
+TEXT ·scaleLanesAVX512BF16(SB), NOSPLIT, $0-72
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    dy_base+24(FP), CX
+	MOVQ    dx_len+8(FP), DX
+	SHLQ    $0x01, DX
+	MOVQ    factors_base+48(FP), BX
+	VMOVUPS (BX), Z0
+	VPXORD  Z1, Z1, Z1
+	XORQ    BX, BX
+	JMP     pixelTest
+
+pixel:
+	VPMOVZXWD (CX)(BX*1), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c9
+	VMOVDQU   Y1, (AX)(BX*1)
+	ADDQ      $0x20, BX
+
+pixelTest:
+	CMPQ BX, DX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func gradApplyMaskAVX512BF16(dx []uint16, dy []uint16, x []uint16, y []uint16, params []float32)
+// Requires: AVX, AVX512F
+TEXT ·gradApplyMaskAVX512BF16(SB), NOSPLIT, $0-120
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    dy_base+24(FP), CX
+	MOVQ    x_base+48(FP), DX
+	MOVQ    y_base+72(FP), BX
+	MOVQ    dx_len+8(FP), SI
+	SHLQ    $0x01, SI
+	MOVQ    params_base+96(FP), DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	VPXORD  Z4, Z4, Z4
+	XORQ    DI, DI
+	JMP     pixelTest
+
+pixel:
+	VPMOVZXWD   (DX)(DI*1), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VPMOVZXWD   (CX)(DI*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VPMOVZXWD   (BX)(DI*1), Z7
+	VPSLLD      $0x10, Z7, Z7
+	VCMPPS      $0x09, Z7, Z4, K1
+	VMOVAPS.Z   Z6, K1, Z6
+	VSUBPS      Z0, Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VFMADD231PS Z1, Z6, Z5
+	// VCVTNEPS2BF16 Z5, Y5
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00ed
+	VMOVDQU     Y5, (AX)(DI*1)
+	ADDQ        $0x20, DI
+
+pixelTest:
+	CMPQ DI, SI
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func scaleMaskAVX512BF16(dx []uint16, dy []uint16, y []uint16, factors []float32)
+// Requires: AVX, AVX512F
+TEXT ·scaleMaskAVX512BF16(SB), NOSPLIT, $0-96
+	MOVQ    dx_base+0(FP), AX
+	MOVQ    dy_base+24(FP), CX
+	MOVQ    y_base+48(FP), DX
+	MOVQ    dx_len+8(FP), BX
+	SHLQ    $0x01, BX
+	MOVQ    factors_base+72(FP), SI
+	VMOVUPS (SI), Z0
+	VPXORD  Z1, Z1, Z1
+	XORQ    SI, SI
+	JMP     pixelTest
+
+pixel:
+	VPMOVZXWD (CX)(SI*1), Z2
+	VPSLLD    $0x10, Z2, Z2
+	VPMOVZXWD (DX)(SI*1), Z3
+	VPSLLD    $0x10, Z3, Z3
+	VCMPPS    $0x09, Z3, Z1, K1
+	VMOVAPS.Z Z2, K1, Z2
+	VMULPS    Z0, Z2, Z2
+	// VCVTNEPS2BF16 Z2, Y2
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00d2
+	VMOVDQU   Y2, (AX)(SI*1)
+	ADDQ      $0x20, SI
+
+pixelTest:
+	CMPQ SI, BX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func sumAVX512BF16(acc []float64, x []uint16)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·sumAVX512BF16(SB), NOSPLIT, $0-48
+	MOVQ x_base+24(FP), AX
+	MOVQ acc_base+0(FP), CX
+	MOVQ x_len+32(FP), DX
+	SHLQ $0x01, DX
+	XORQ BX, BX
+	JMP  stretchTest
+
+stretch:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    $0x00000800, SI
+	CMPQ    DX, SI
+	CMOVQLT DX, SI
+	SUBQ    SI, DX
+	SUBQ    $0x40, SI
+	JLT     odd
+
+pair:
+	VPMOVZXWD (AX)(BX*1), Z2
+	VPSLLD    $0x10, Z2, Z2
+	VADDPS    Z2, Z0, Z0
+	VPMOVZXWD 32(AX)(BX*1), Z2
+	VPSLLD    $0x10, Z2, Z2
+	VADDPS    Z2, Z1, Z1
+	ADDQ      $0x00000040, BX
+	SUBQ      $0x00000040, SI
+	JGE       pair
+
+odd:
+	CMPQ      SI, $-64
+	JEQ       flush
+	VPMOVZXWD (AX)(BX*1), Z2
+	VPSLLD    $0x10, Z2, Z2
+	VADDPS    Z2, Z0, Z0
+
+flush:
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y3
+	VCVTPS2PD     Y0, Z2
+	VCVTPS2PD     Y3, Z3
+	VADDPD        (CX), Z2, Z2
+	VMOVUPD       Z2, (CX)
+	VADDPD        64(CX), Z3, Z3
+	VMOVUPD       Z3, 64(CX)
+
+stretchTest:
+	TESTQ DX, DX
+	JNZ   stretch
+	VZEROUPPER
+	RET
+
+// func momentsAVX512BF16(acc []float64, x []uint16, shift []float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·momentsAVX512BF16(SB), NOSPLIT, $0-72
+	MOVQ    x_base+24(FP), AX
+	MOVQ    shift_base+48(FP), CX
+	VMOVUPS (CX), Z0
+	MOVQ    acc_base+0(FP), CX
+	MOVQ    x_len+32(FP), DX
+	SHLQ    $0x01, DX
+	XORQ    BX, BX
+	JMP     stretchTest
+
+stretch:
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	MOVQ    $0x00000800, SI
+	CMPQ    DX, SI
+	CMOVQLT DX, SI
+	SUBQ    SI, DX
+	SUBQ    $0x40, SI
+	JLT     odd
+
+pair:
+	VPMOVZXWD   (AX)(BX*1), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VSUBPS      Z0, Z5, Z5
+	VADDPS      Z5, Z1, Z1
+	VFMADD231PS Z5, Z5, Z2
+	VPMOVZXWD   32(AX)(BX*1), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VSUBPS      Z0, Z5, Z5
+	VADDPS      Z5, Z3, Z3
+	VFMADD231PS Z5, Z5, Z4
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x00000040, SI
+	JGE         pair
+
+odd:
+	CMPQ        SI, $-64
+	JEQ         flush
+	VPMOVZXWD   (AX)(BX*1), Z5
+	VPSLLD      $0x10, Z5, Z5
+	VSUBPS      Z0, Z5, Z5
+	VADDPS      Z5, Z1, Z1
+	VFMADD231PS Z5, Z5, Z2
+
+flush:
+	VADDPS        Z3, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y6
+	VCVTPS2PD     Y1, Z5
+	VCVTPS2PD     Y6, Z6
+	VADDPD        (CX), Z5, Z5
+	VMOVUPD       Z5, (CX)
+	VADDPD        64(CX), Z6, Z6
+	VMOVUPD       Z6, 64(CX)
+	VADDPS        Z4, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y6
+	VCVTPS2PD     Y2, Z5
+	VCVTPS2PD     Y6, Z6
+	VADDPD        128(CX), Z5, Z5
+	VMOVUPD       Z5, 128(CX)
+	VADDPD        192(CX), Z6, Z6
+	VMOVUPD       Z6, 192(CX)
+
+stretchTest:
+	TESTQ DX, DX
+	JNZ   stretch
+	VZEROUPPER
+	RET
+
+// func gradSumsAVX512BF16(acc []float64, dy []uint16, x []uint16, mean []float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·gradSumsAVX512BF16(SB), NOSPLIT, $0-96
+	MOVQ    dy_base+24(FP), AX
+	MOVQ    x_base+48(FP), CX
+	MOVQ    mean_base+72(FP), DX
+	VMOVUPS (DX), Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    acc_base+0(FP), DX
+	MOVQ    dy_len+32(FP), BX
+	SHLQ    $0x01, BX
+	XORQ    SI, SI
+	JMP     stretchTest
+
+stretch:
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    $0x00000800, DI
+	CMPQ    BX, DI
+	CMOVQLT BX, DI
+	SUBQ    DI, BX
+	SUBQ    $0x40, DI
+	JLT     odd
+
+pair:
+	VPMOVZXWD   (CX)(SI*1), Z1
+	VPSLLD      $0x10, Z1, Z1
+	VSUBPS      Z0, Z1, Z1
+	VPMOVZXWD   (AX)(SI*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VADDPS      Z6, Z2, Z2
+	VFMADD231PS Z1, Z6, Z3
+	VPMOVZXWD   32(CX)(SI*1), Z1
+	VPSLLD      $0x10, Z1, Z1
+	VSUBPS      Z0, Z1, Z1
+	VPMOVZXWD   32(AX)(SI*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VADDPS      Z6, Z4, Z4
+	VFMADD231PS Z1, Z6, Z5
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000040, DI
+	JGE         pair
+
+odd:
+	CMPQ        DI, $-64
+	JEQ         flush
+	VPMOVZXWD   (CX)(SI*1), Z1
+	VPSLLD      $0x10, Z1, Z1
+	VSUBPS      Z0, Z1, Z1
+	VPMOVZXWD   (AX)(SI*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VADDPS      Z6, Z2, Z2
+	VFMADD231PS Z1, Z6, Z3
+
+flush:
+	VADDPS        Z4, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y6
+	VCVTPS2PD     Y2, Z1
+	VCVTPS2PD     Y6, Z6
+	VADDPD        (DX), Z1, Z1
+	VMOVUPD       Z1, (DX)
+	VADDPD        64(DX), Z6, Z6
+	VMOVUPD       Z6, 64(DX)
+	VADDPS        Z5, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y6
+	VCVTPS2PD     Y3, Z1
+	VCVTPS2PD     Y6, Z6
+	VADDPD        128(DX), Z1, Z1
+	VMOVUPD       Z1, 128(DX)
+	VADDPD        192(DX), Z6, Z6
+	VMOVUPD       Z6, 192(DX)
+
+stretchTest:
+	TESTQ BX, BX
+	JNZ   stretch
+	VZEROUPPER
+	RET
+
+// func gradSumsMaskAVX512BF16(acc []float64, dy []uint16, x []uint16, y []uint16, mean []float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·gradSumsMaskAVX512BF16(SB), NOSPLIT, $0-120
+	MOVQ    dy_base+24(FP), AX
+	MOVQ    x_base+48(FP), CX
+	MOVQ    y_base+72(FP), DX
+	MOVQ    mean_base+96(FP), BX
+	VMOVUPS (BX), Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    acc_base+0(FP), BX
+	MOVQ    dy_len+32(FP), SI
+	SHLQ    $0x01, SI
+	XORQ    DI, DI
+	JMP     stretchTest
+
+stretch:
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    $0x00000800, R8
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	SUBQ    R8, SI
+	SUBQ    $0x40, R8
+	JLT     odd
+
+pair:
+	VPMOVZXWD   (CX)(DI*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VSUBPS      Z0, Z6, Z6
+	VPMOVZXWD   (AX)(DI*1), Z7
+	VPSLLD      $0x10, Z7, Z7
+	VPMOVZXWD   (DX)(DI*1), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
+	VADDPS      Z7, Z2, Z2
+	VFMADD231PS Z6, Z7, Z3
+	VPMOVZXWD   32(CX)(DI*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VSUBPS      Z0, Z6, Z6
+	VPMOVZXWD   32(AX)(DI*1), Z7
+	VPSLLD      $0x10, Z7, Z7
+	VPMOVZXWD   32(DX)(DI*1), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
+	VADDPS      Z7, Z4, Z4
+	VFMADD231PS Z6, Z7, Z5
+	ADDQ        $0x00000040, DI
+	SUBQ        $0x00000040, R8
+	JGE         pair
+
+odd:
+	CMPQ        R8, $-64
+	JEQ         flush
+	VPMOVZXWD   (CX)(DI*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VSUBPS      Z0, Z6, Z6
+	VPMOVZXWD   (AX)(DI*1), Z7
+	VPSLLD      $0x10, Z7, Z7
+	VPMOVZXWD   (DX)(DI*1), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
+	VADDPS      Z7, Z2, Z2
+	VFMADD231PS Z6, Z7, Z3
+
+flush:
+	VADDPS        Z4, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y7
+	VCVTPS2PD     Y2, Z6
+	VCVTPS2PD     Y7, Z7
+	VADDPD        (BX), Z6, Z6
+	VMOVUPD       Z6, (BX)
+	VADDPD        64(BX), Z7, Z7
+	VMOVUPD       Z7, 64(BX)
+	VADDPS        Z5, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y7
+	VCVTPS2PD     Y3, Z6
+	VCVTPS2PD     Y7, Z7
+	VADDPD        128(BX), Z6, Z6
+	VMOVUPD       Z6, 128(BX)
+	VADDPD        192(BX), Z7, Z7
+	VMOVUPD       Z7, 192(BX)
+
+stretchTest:
+	TESTQ SI, SI
+	JNZ   stretch
+	VZEROUPPER
+	RET
+
+// func gradSumsKeepAVX512BF16(acc []float64, kept []uint16, dy []uint16, x []uint16, y []uint16, mean []float32)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·gradSumsKeepAVX512BF16(SB), NOSPLIT, $0-144
+	MOVQ    dy_base+48(FP), AX
+	MOVQ    x_base+72(FP), CX
+	MOVQ    y_base+96(FP), DX
+	MOVQ    kept_base+24(FP), BX
+	MOVQ    mean_base+120(FP), SI
+	VMOVUPS (SI), Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    acc_base+0(FP), SI
+	MOVQ    dy_len+56(FP), DI
+	SHLQ    $0x01, DI
+	XORQ    R8, R8
+	JMP     stretchTest
+
+stretch:
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	MOVQ    $0x00000800, R9
+	CMPQ    DI, R9
+	CMOVQLT DI, R9
+	SUBQ    R9, DI
+	SUBQ    $0x40, R9
+	JLT     odd
+
+pair:
+	VPMOVZXWD   (CX)(R8*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VSUBPS      Z0, Z6, Z6
+	VPMOVZXWD   (AX)(R8*1), Z7
+	VPSLLD      $0x10, Z7, Z7
+	VPMOVZXWD   (DX)(R8*1), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
+	// VCVTNEPS2BF16 Z7, Y8
+	BYTE $0x62; BYTE $0x0072; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c7
+	VMOVDQU     Y8, (BX)(R8*1)
+	VADDPS      Z7, Z2, Z2
+	VFMADD231PS Z6, Z7, Z3
+	VPMOVZXWD   32(CX)(R8*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VSUBPS      Z0, Z6, Z6
+	VPMOVZXWD   32(AX)(R8*1), Z7
+	VPSLLD      $0x10, Z7, Z7
+	VPMOVZXWD   32(DX)(R8*1), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
+	// VCVTNEPS2BF16 Z7, Y8
+	BYTE $0x62; BYTE $0x0072; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c7
+	VMOVDQU     Y8, 32(BX)(R8*1)
+	VADDPS      Z7, Z4, Z4
+	VFMADD231PS Z6, Z7, Z5
+	ADDQ        $0x00000040, R8
+	SUBQ        $0x00000040, R9
+	JGE         pair
+
+odd:
+	CMPQ        R9, $-64
+	JEQ         flush
+	VPMOVZXWD   (CX)(R8*1), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VSUBPS      Z0, Z6, Z6
+	VPMOVZXWD   (AX)(R8*1), Z7
+	VPSLLD      $0x10, Z7, Z7
+	VPMOVZXWD   (DX)(R8*1), Z8
+	VPSLLD      $0x10, Z8, Z8
+	VCMPPS      $0x09, Z8, Z1, K1
+	VMOVAPS.Z   Z7, K1, Z7
+	// VCVTNEPS2BF16 Z7, Y8
+	BYTE $0x62; BYTE $0x0072; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c7
+	VMOVDQU     Y8, (BX)(R8*1)
+	VADDPS      Z7, Z2, Z2
+	VFMADD231PS Z6, Z7, Z3
+
+flush:
+	VADDPS        Z4, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y7
+	VCVTPS2PD     Y2, Z6
+	VCVTPS2PD     Y7, Z7
+	VADDPD        (SI), Z6, Z6
+	VMOVUPD       Z6, (SI)
+	VADDPD        64(SI), Z7, Z7
+	VMOVUPD       Z7, 64(SI)
+	VADDPS        Z5, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y7
+	VCVTPS2PD     Y3, Z6
+	VCVTPS2PD     Y7, Z7
+	VADDPD        128(SI), Z6, Z6
+	VMOVUPD       Z6, 128(SI)
+	VADDPD        192(SI), Z7, Z7
+	VMOVUPD       Z7, 192(SI)
+
+stretchTest:
+	TESTQ DI, DI
+	JNZ   stretch
+	VZEROUPPER
+	RET
+
+// func widenAVX512BF16(y []float32, x []uint16)
+// Requires: AVX, AVX512F
+TEXT ·widenAVX512BF16(SB), NOSPLIT, $0-48
+	MOVQ y_base+0(FP), AX
+	MOVQ y_len+8(FP), CX
+	SHLQ $0x01, CX
+	MOVQ x_base+24(FP), DX
+	XORQ BX, BX
+	JMP  pixelTest
+
+pixel:
+	VPMOVZXWD (DX)(BX*1), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)(BX*2)
+	ADDQ      $0x20, BX
+
+pixelTest:
+	CMPQ BX, CX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func narrowAVX512BF16(y []uint16, x []float32, step int)
+// Requires: AVX, AVX512F
+TEXT ·narrowAVX512BF16(SB), NOSPLIT, $0-56
+	MOVQ y_base+0(FP), AX
+	MOVQ x_len+32(FP), CX
+	SHLQ $0x02, CX
+	MOVQ x_base+24(FP), DX
+	MOVQ step+48(FP), BX
+	SHLQ $0x01, BX
+	XORQ SI, SI
+	JMP  pixelTest
+
+pixel:
+	VMOVUPS (DX)(SI*1), Z0
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c0
+	VMOVDQU Y0, (AX)
+	ADDQ    BX, AX
+	ADDQ    $0x40, SI
+
+pixelTest:
+	CMPQ SI, CX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func pairsAVX512BF16(y []float32, first []uint16, second []uint16, step int)
+// Requires: AVX, AVX512F
+TEXT ·pairsAVX512BF16(SB), NOSPLIT, $0-80
+	MOVQ y_base+0(FP), AX
+	MOVQ y_len+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ first_base+24(FP), DX
+	MOVQ second_base+48(FP), BX
+	MOVQ step+72(FP), SI
+	SHLQ $0x01, SI
+	XORQ DI, DI
+	JMP  pixelTest
+
+pixel:
+	VPMOVZXWD (DX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD (BX), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRLD    $0x10, Z0, Z0
+	VPORD     Z0, Z1, Z1
+	VMOVUPS   Z1, (AX)(DI*1)
+	ADDQ      SI, DX
+	ADDQ      SI, BX
+	ADDQ      $0x40, DI
+
+pixelTest:
+	CMPQ DI, CX
+	JLT  pixel
+	VZEROUPPER
+	RET
+
+// func pairFloatsAVX512BF16(y []float32, first []float32, second []float32, step int)
+// Requires: AVX, AVX512F
+TEXT ·pairFloatsAVX512BF16(SB), NOSPLIT, $0-80
+	MOVQ y_base+0(FP), AX
+	MOVQ y_len+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ first_base+24(FP), DX
+	MOVQ second_base+48(FP), BX
+	MOVQ step+72(FP), SI
+	SHLQ $0x02, SI
+	XORQ DI, DI
+	JMP  pixelTest
+
+pixel:
+	VMOVUPS   (DX), Z0
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c0
+	VPMOVZXWD Y0, Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   (BX), Z1
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c9
+	VPMOVZXWD Y1, Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRLD    $0x10, Z0, Z0
+	VPORD     Z0, Z1, Z1
+	VMOVUPS   Z1, (AX)(DI*1)
+	ADDQ      SI, DX
+	ADDQ      SI, BX
+	ADDQ      $0x40, DI
+
+pixelTest:
+	CMPQ DI, CX
 	JLT  pixel
 	VZEROUPPER
 	RET

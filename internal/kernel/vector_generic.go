@@ -4,72 +4,16 @@ import "math"
 
 // generic is the Go reference of the vector loops.
 var generic = vector{
-	relu: goReLU, reluBackward: goReLUBackward, add: goAdd, scale: goScale, axpy: goAxpy, blend: goBlend, fill: goFill,
-	sum: goSum, sumProducts: goSumProducts, outer: goOuter, weightedSum: goWeightedSum, dots: goDots,
-	normalise: func(y, x, p []float32) { goNormalise(y, x, nil, p, false) },
-	normReLU:  func(y, x, p []float32) { goNormalise(y, x, nil, p, true) },
-	normAdd:   func(y, x, r, p []float32) { goNormalise(y, x, r, p, false) },
-	normAddReLU: func(y, x, r, p []float32) {
-		goNormalise(y, x, r, p, true)
-	},
-	moments:       goMoments,
-	gradSums:      func(acc []float64, dy, x, mean []float32) { goGradSums(acc, nil, dy, x, nil, mean) },
-	gradSumsMask:  func(acc []float64, dy, x, y, mean []float32) { goGradSums(acc, nil, dy, x, y, mean) },
-	gradSumsKeep:  goGradSums,
-	gradApply:     func(dx, dy, x, p []float32) { goGradApply(dx, dy, x, nil, p) },
-	gradApplyMask: goGradApply,
-	scaleLanes:    func(dx, dy, factors []float32) { goScaleMask(dx, dy, nil, factors) },
-	scaleMask:     goScaleMask,
-	windowMax:     goWindowMax, windowSum: goWindowSum, windowFilter: goWindowFilter, windowPick: goWindowPick, windowAdd: goWindowAdd,
+	blockwise: goBlockwise[float32](), bf16: goBlockwise[BF16](),
+	axpy: goAxpy, blend: goBlend,
+	sumProducts: goSumProducts, outer: goOuter, weightedSum: goWeightedSum, dots: goDots,
+	windowMax: goWindowMax, windowSum: goWindowSum, windowFilter: goWindowFilter, windowPick: goWindowPick, windowAdd: goWindowAdd,
 	winograd: transforms{
 		image: imageMatrix.transform, result: resultMatrix.transform, gradient: transposed(resultMatrix).transform,
 		filter: filterMatrix.transform, filterGradient: transposed(filterMatrix).transform,
 	},
 	taps: goTaps, sgd: goSGD, adam: goAdam,
-}
-
-// pixel is the lanes of one pixel.
-type pixel = [Block]float32
-
-func at(x []float32, i int) *pixel { return (*pixel)(x[i:]) }
-
-func goReLU(y, x []float32) {
-	x = x[:len(y)]
-	for i, v := range x {
-		if v < 0 {
-			v = 0
-		}
-		y[i] = v
-	}
-}
-
-func goReLUBackward(dx, dy, y []float32) {
-	dy, y = dy[:len(dx)], y[:len(dx)]
-	for i := range dx {
-		dx[i] = masked(dy[i], y[i])
-	}
-}
-
-// masked is dy where a ReLU passed y.
-func masked(dy, y float32) float32 {
-	if y <= 0 {
-		return 0
-	}
-	return dy
-}
-
-func goAdd(y, a, b []float32) {
-	a, b = a[:len(y)], b[:len(y)]
-	for i := range y {
-		y[i] = a[i] + b[i]
-	}
-}
-
-func goScale(y, x []float32, factor float32) {
-	x = x[:len(y)]
-	for i, v := range x {
-		y[i] = v * factor
-	}
+	widen: goWiden, narrow: goNarrow, pairs: goPairs, pairFloats: goPairFloats,
 }
 
 func goAxpy(y, x []float32, factor float32) {
@@ -83,20 +27,6 @@ func goBlend(y, a, b []float32, factorA, factorB float32) {
 	a, b = a[:len(y)], b[:len(y)]
 	for i := range y {
 		y[i] = a[i]*factorA + b[i]*factorB
-	}
-}
-
-func goFill(y, value []float32) {
-	for i := 0; i < len(y); i += Block {
-		copy(y[i:i+Block], value)
-	}
-}
-
-func goSum(acc []float64, x []float32) {
-	for i := 0; i < len(x); i += Block {
-		for l, v := range at(x, i) {
-			acc[l] += float64(v)
-		}
 	}
 }
 
@@ -136,71 +66,6 @@ func goDots(acc []float64, x, weights []float32) {
 			odd += p[l+1] * w[l+1]
 		}
 		acc[i] += float64(even + odd)
-	}
-}
-
-func goNormalise(y, x, residual, params []float32, relu bool) {
-	mean, scale, offset := at(params, 0), at(params, Block), at(params, 2*Block)
-	for i := 0; i < len(y); i += Block {
-		to, from := at(y, i), at(x, i)
-		for l := range to {
-			v := (from[l]-mean[l])*scale[l] + offset[l]
-			if residual != nil {
-				v += residual[i+l]
-			}
-			if relu && v < 0 {
-				v = 0
-			}
-			to[l] = v
-		}
-	}
-}
-
-func goMoments(acc []float64, x, shift []float32) {
-	for i := 0; i < len(x); i += Block {
-		for l, v := range at(x, i) {
-			d := float64(v) - float64(shift[l])
-			acc[l] += d
-			acc[Block+l] += d * d
-		}
-	}
-}
-
-func goGradSums(acc []float64, kept, dy, x, y, mean []float32) {
-	for i := 0; i < len(dy); i += Block {
-		for l, d := range at(dy, i) {
-			if y != nil {
-				d = masked(d, y[i+l])
-			}
-			if kept != nil {
-				kept[i+l] = d
-			}
-			acc[l] += float64(d)
-			acc[Block+l] += float64(d) * (float64(x[i+l]) - float64(mean[l]))
-		}
-	}
-}
-
-func goGradApply(dx, dy, x, y, params []float32) {
-	mean, a, b, c := at(params, 0), at(params, Block), at(params, 2*Block), at(params, 3*Block)
-	for i := 0; i < len(dx); i += Block {
-		for l, d := range at(dy, i) {
-			if y != nil {
-				d = masked(d, y[i+l])
-			}
-			dx[i+l] = a[l]*d + b[l]*(x[i+l]-mean[l]) + c[l]
-		}
-	}
-}
-
-func goScaleMask(dx, dy, y, factors []float32) {
-	for i := 0; i < len(dx); i += Block {
-		for l, d := range at(dy, i) {
-			if y != nil {
-				d = masked(d, y[i+l])
-			}
-			dx[i+l] = d * factors[l]
-		}
 	}
 }
 
@@ -314,4 +179,35 @@ func goAdam(param, grad, first, second, f []float32) {
 		root := float32(math.Sqrt(float64(v)))
 		param[i] = f[adamShrink]*p - f[adamRate]*m/(root*f[adamRoot]+f[adamEps])
 	}
+}
+
+func goWiden(y []float32, x []BF16) {
+	for i := range y {
+		y[i] = x[i].Float32()
+	}
+}
+
+func goNarrow(y []BF16, x []float32, step int) {
+	for i := 0; i < len(x); i += Block {
+		store(y, i/Block*step, at(x, i))
+	}
+}
+
+func goPairs(y []float32, first, second []BF16, step int) {
+	for i := range y {
+		from := i/Block*step + i%Block
+		y[i] = pair(first[from], second[from])
+	}
+}
+
+func goPairFloats(y, first, second []float32, step int) {
+	for i := range y {
+		from := i/Block*step + i%Block
+		y[i] = pair(RoundBF16(first[from]), RoundBF16(second[from]))
+	}
+}
+
+// pair is the word that holds two bfloat16.
+func pair(first, second BF16) float32 {
+	return math.Float32frombits(uint32(first) | uint32(second)<<16)
 }

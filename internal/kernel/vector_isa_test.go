@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"testing"
 )
 
@@ -87,11 +88,6 @@ var loops = []struct {
 		a, b := o.special(n*Block), o.special(n*Block)
 		y := o.to(b)
 		return func(v *vector) { v.add(y, a, b) }
-	}},
-	{"scale", func(o *operands, n int) func(v *vector) {
-		x := o.special(n * Block)
-		y := o.to(x)
-		return func(v *vector) { v.scale(y, x, -0.75) }
 	}},
 	{"axpy", func(o *operands, n int) func(v *vector) {
 		x := o.values(n * Block)
@@ -276,6 +272,128 @@ func BenchmarkVectorLoops(b *testing.B) {
 					run(v)
 				}
 			})
+		}
+	}
+}
+
+// TestBF16LoopsAreThoseOfFloat32Rounded compares an instruction set's loops over
+// bfloat16, and Go's, with the float32 loops over the same values.
+func TestBF16LoopsAreThoseOfFloat32Rounded(t *testing.T) {
+	exact := &generic.blockwise
+	for _, isa := range isas() {
+		v := blockwiseOf[BF16](isa)
+		for _, n := range []int{0, 1, 2, 63, 64, 65, 130} {
+			d := newDraw(uint64(n))
+			draw := func() ([]BF16, []float32) {
+				x := as[BF16](d.values(n * Block))
+				return elements[BF16](x), x
+			}
+			x, x32 := draw()
+			y, y32 := draw()
+			z, z32 := draw()
+			params := d.values(gradParams)
+			check := func(name string, got []BF16, want []float32) {
+				t.Helper()
+				for i, w := range want {
+					if diff := math.Abs(float64(got[i].Float32() - w)); !(diff <= math.Abs(float64(w))/(1<<8)+1e-6) {
+						t.Fatalf("%s, %v, %d pixels: element %d is %v, want %v", name, isa, n, i, got[i].Float32(), w)
+					}
+				}
+			}
+			maps := map[string]struct {
+				got  func(to []BF16)
+				want func(to []float32)
+			}{
+				"relu":          {func(to []BF16) { v.relu(to, x) }, func(to []float32) { exact.relu(to, x32) }},
+				"reluBackward":  {func(to []BF16) { v.reluBackward(to, x, y) }, func(to []float32) { exact.reluBackward(to, x32, y32) }},
+				"add":           {func(to []BF16) { v.add(to, x, y) }, func(to []float32) { exact.add(to, x32, y32) }},
+				"fill":          {func(to []BF16) { v.fill(to, params) }, func(to []float32) { exact.fill(to, params) }},
+				"normalise":     {func(to []BF16) { v.normalise(to, x, params) }, func(to []float32) { exact.normalise(to, x32, params) }},
+				"normReLU":      {func(to []BF16) { v.normReLU(to, x, params) }, func(to []float32) { exact.normReLU(to, x32, params) }},
+				"normAdd":       {func(to []BF16) { v.normAdd(to, x, y, params) }, func(to []float32) { exact.normAdd(to, x32, y32, params) }},
+				"normAddReLU":   {func(to []BF16) { v.normAddReLU(to, x, y, params) }, func(to []float32) { exact.normAddReLU(to, x32, y32, params) }},
+				"gradApply":     {func(to []BF16) { v.gradApply(to, x, y, params) }, func(to []float32) { exact.gradApply(to, x32, y32, params) }},
+				"gradApplyMask": {func(to []BF16) { v.gradApplyMask(to, x, y, z, params) }, func(to []float32) { exact.gradApplyMask(to, x32, y32, z32, params) }},
+				"scaleLanes":    {func(to []BF16) { v.scaleLanes(to, x, params) }, func(to []float32) { exact.scaleLanes(to, x32, params) }},
+				"scaleMask":     {func(to []BF16) { v.scaleMask(to, x, y, params) }, func(to []float32) { exact.scaleMask(to, x32, y32, params) }},
+			}
+			for name, m := range maps {
+				got, want := make([]BF16, len(x)), make([]float32, len(x))
+				m.got(got)
+				m.want(want)
+				check(name, got, want)
+			}
+			kept, kept32 := make([]BF16, len(x)), make([]float32, len(x))
+			sums := map[string]struct{ got, want func(acc []float64) }{
+				"sum":          {func(acc []float64) { v.sum(acc, x) }, func(acc []float64) { exact.sum(acc, x32) }},
+				"moments":      {func(acc []float64) { v.moments(acc, x, params) }, func(acc []float64) { exact.moments(acc, x32, params) }},
+				"gradSums":     {func(acc []float64) { v.gradSums(acc, x, y, params) }, func(acc []float64) { exact.gradSums(acc, x32, y32, params) }},
+				"gradSumsMask": {func(acc []float64) { v.gradSumsMask(acc, x, y, z, params) }, func(acc []float64) { exact.gradSumsMask(acc, x32, y32, z32, params) }},
+				"gradSumsKeep": {func(acc []float64) { v.gradSumsKeep(acc, kept, x, y, z, params) }, func(acc []float64) { exact.gradSumsKeep(acc, kept32, x32, y32, z32, params) }},
+			}
+			for name, s := range sums {
+				var got, want [2 * Block]float64
+				s.got(got[:])
+				s.want(want[:])
+				for i := range got {
+					if !(math.Abs(got[i]-want[i]) <= 2e-6*float64(4*n)) {
+						t.Fatalf("%s, %v, %d pixels: sum %d is %v, want %v", name, isa, n, i, got[i], want[i])
+					}
+				}
+			}
+			check("gradSumsKeep", kept, kept32)
+		}
+	}
+}
+
+// TestRoundingToBF16IsToTheNearestEvenOfEverySet looks at ties, specials and all that
+// is a bfloat16 already.
+func TestRoundingToBF16IsToTheNearestEvenOfEverySet(t *testing.T) {
+	bits := []uint32{
+		0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0xbf808000, // 1 and its neighbours
+		0x7f7fffff, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffc12345, // the largest, infinities, NaN
+		0, 0x80000000, 0x00800000, 0x42f6e979, 0xc2f6e979,
+	}
+	x := make([]float32, Block)
+	for i, b := range bits {
+		x[i] = math.Float32frombits(b)
+	}
+	for _, isa := range isas() {
+		v, y, back := vectors(isa), make([]BF16, 2*Block), make([]float32, Block)
+		v.narrow(y, x, Block)
+		v.widen(back, y)
+		for i, value := range x {
+			rounded, want := new(big.Float).SetPrec(8).SetMode(big.ToNearestEven), value
+			if !math.IsNaN(float64(value)) && !math.IsInf(float64(value), 0) {
+				w, _ := rounded.SetFloat64(float64(value)).Float64()
+				if want = float32(w); math.Abs(w) > 3.3961e38 { // beyond the largest bfloat16
+					want = float32(math.Inf(int(math.Copysign(1, w))))
+				}
+			}
+			if got := back[i]; got != want && !(got != got && want != want) {
+				t.Errorf("%v: %x becomes %v, want %v", isa, bits[i], got, want)
+			}
+		}
+	}
+}
+
+func TestPairsAreTwoPixelsChannelByChannel(t *testing.T) {
+	d := newDraw(1)
+	x := as[BF16](d.values(9 * Block))
+	for _, isa := range isas() {
+		v, y := vectors(isa), make([]float32, 4*Block)
+		for name, write := range map[string]func(){
+			"pairs":      func() { v.pairs(y, elements[BF16](x), elements[BF16](x)[Block:], 2*Block) },
+			"pairFloats": func() { v.pairFloats(y, x, x[Block:], 2*Block) },
+		} {
+			clear(y)
+			write()
+			for i, word := range y {
+				first, second := unpair(word)
+				if from := i/Block*2*Block + i%Block; first != x[from] || second != x[from+Block] {
+					t.Fatalf("%s, %v: word %d is %v and %v, want %v and %v", name, isa, i, first, second, x[from], x[from+Block])
+				}
+			}
 		}
 	}
 }

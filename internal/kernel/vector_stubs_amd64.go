@@ -5,6 +5,15 @@
 package kernel
 
 //go:noescape
+func axpyAVX2(y []float32, x []float32, factor float32)
+
+//go:noescape
+func blendAVX2(y []float32, a []float32, b []float32, factorA float32, factorB float32)
+
+//go:noescape
+func outerAVX2(y []float32, value []float32, factors []float32)
+
+//go:noescape
 func reluAVX2(y []float32, x []float32)
 
 //go:noescape
@@ -12,15 +21,6 @@ func reluBackwardAVX2(dx []float32, dy []float32, y []float32)
 
 //go:noescape
 func addAVX2(y []float32, a []float32, b []float32)
-
-//go:noescape
-func scaleAVX2(y []float32, x []float32, factor float32)
-
-//go:noescape
-func axpyAVX2(y []float32, x []float32, factor float32)
-
-//go:noescape
-func blendAVX2(y []float32, a []float32, b []float32, factorA float32, factorB float32)
 
 //go:noescape
 func fillAVX2(y []float32, value []float32)
@@ -50,13 +50,7 @@ func gradApplyMaskAVX2(dx []float32, dy []float32, x []float32, y []float32, par
 func scaleMaskAVX2(dx []float32, dy []float32, y []float32, factors []float32)
 
 //go:noescape
-func outerAVX2(y []float32, value []float32, factors []float32)
-
-//go:noescape
 func sumAVX2(acc []float64, x []float32)
-
-//go:noescape
-func sumProductsAVX2(acc []float64, a []float32, b []float32)
 
 //go:noescape
 func momentsAVX2(acc []float64, x []float32, shift []float32)
@@ -69,6 +63,9 @@ func gradSumsMaskAVX2(acc []float64, dy []float32, x []float32, y []float32, mea
 
 //go:noescape
 func gradSumsKeepAVX2(acc []float64, kept []float32, dy []float32, x []float32, y []float32, mean []float32)
+
+//go:noescape
+func sumProductsAVX2(acc []float64, a []float32, b []float32)
 
 //go:noescape
 func weightedSumAVX2(acc []float64, x []float32, factors []float32)
@@ -116,6 +113,15 @@ func sgdAVX2(param []float32, grad []float32, velocity []float32, factors []floa
 func adamAVX2(param []float32, grad []float32, first []float32, second []float32, factors []float32)
 
 //go:noescape
+func axpyAVX512(y []float32, x []float32, factor float32)
+
+//go:noescape
+func blendAVX512(y []float32, a []float32, b []float32, factorA float32, factorB float32)
+
+//go:noescape
+func outerAVX512(y []float32, value []float32, factors []float32)
+
+//go:noescape
 func reluAVX512(y []float32, x []float32)
 
 //go:noescape
@@ -123,15 +129,6 @@ func reluBackwardAVX512(dx []float32, dy []float32, y []float32)
 
 //go:noescape
 func addAVX512(y []float32, a []float32, b []float32)
-
-//go:noescape
-func scaleAVX512(y []float32, x []float32, factor float32)
-
-//go:noescape
-func axpyAVX512(y []float32, x []float32, factor float32)
-
-//go:noescape
-func blendAVX512(y []float32, a []float32, b []float32, factorA float32, factorB float32)
 
 //go:noescape
 func fillAVX512(y []float32, value []float32)
@@ -161,13 +158,7 @@ func gradApplyMaskAVX512(dx []float32, dy []float32, x []float32, y []float32, p
 func scaleMaskAVX512(dx []float32, dy []float32, y []float32, factors []float32)
 
 //go:noescape
-func outerAVX512(y []float32, value []float32, factors []float32)
-
-//go:noescape
 func sumAVX512(acc []float64, x []float32)
-
-//go:noescape
-func sumProductsAVX512(acc []float64, a []float32, b []float32)
 
 //go:noescape
 func momentsAVX512(acc []float64, x []float32, shift []float32)
@@ -180,6 +171,9 @@ func gradSumsMaskAVX512(acc []float64, dy []float32, x []float32, y []float32, m
 
 //go:noescape
 func gradSumsKeepAVX512(acc []float64, kept []float32, dy []float32, x []float32, y []float32, mean []float32)
+
+//go:noescape
+func sumProductsAVX512(acc []float64, a []float32, b []float32)
 
 //go:noescape
 func weightedSumAVX512(acc []float64, x []float32, factors []float32)
@@ -225,3 +219,66 @@ func sgdAVX512(param []float32, grad []float32, velocity []float32, factors []fl
 
 //go:noescape
 func adamAVX512(param []float32, grad []float32, first []float32, second []float32, factors []float32)
+
+//go:noescape
+func reluAVX512BF16(y []BF16, x []BF16)
+
+//go:noescape
+func reluBackwardAVX512BF16(dx []BF16, dy []BF16, y []BF16)
+
+//go:noescape
+func addAVX512BF16(y []BF16, a []BF16, b []BF16)
+
+//go:noescape
+func fillAVX512BF16(y []BF16, value []float32)
+
+//go:noescape
+func normaliseAVX512BF16(y []BF16, x []BF16, params []float32)
+
+//go:noescape
+func normReLUAVX512BF16(y []BF16, x []BF16, params []float32)
+
+//go:noescape
+func normAddAVX512BF16(y []BF16, x []BF16, residual []BF16, params []float32)
+
+//go:noescape
+func normAddReLUAVX512BF16(y []BF16, x []BF16, residual []BF16, params []float32)
+
+//go:noescape
+func gradApplyAVX512BF16(dx []BF16, dy []BF16, x []BF16, params []float32)
+
+//go:noescape
+func scaleLanesAVX512BF16(dx []BF16, dy []BF16, factors []float32)
+
+//go:noescape
+func gradApplyMaskAVX512BF16(dx []BF16, dy []BF16, x []BF16, y []BF16, params []float32)
+
+//go:noescape
+func scaleMaskAVX512BF16(dx []BF16, dy []BF16, y []BF16, factors []float32)
+
+//go:noescape
+func sumAVX512BF16(acc []float64, x []BF16)
+
+//go:noescape
+func momentsAVX512BF16(acc []float64, x []BF16, shift []float32)
+
+//go:noescape
+func gradSumsAVX512BF16(acc []float64, dy []BF16, x []BF16, mean []float32)
+
+//go:noescape
+func gradSumsMaskAVX512BF16(acc []float64, dy []BF16, x []BF16, y []BF16, mean []float32)
+
+//go:noescape
+func gradSumsKeepAVX512BF16(acc []float64, kept []BF16, dy []BF16, x []BF16, y []BF16, mean []float32)
+
+//go:noescape
+func widenAVX512BF16(y []float32, x []BF16)
+
+//go:noescape
+func narrowAVX512BF16(y []BF16, x []float32, step int)
+
+//go:noescape
+func pairsAVX512BF16(y []float32, first []BF16, second []BF16, step int)
+
+//go:noescape
+func pairFloatsAVX512BF16(y []float32, first []float32, second []float32, step int)

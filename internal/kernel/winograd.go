@@ -120,10 +120,11 @@ func (t tiling) corner(tile int) (image, top, left int) {
 
 // windows are what is transformed for tiles: squares of a blocked tensor that begin
 // at the tiles' corners, less the padding.
-type windows struct {
+type windows[T Element] struct {
 	tiling
+	vectors    *vector
 	source     op.Shape
-	data       []float32
+	data       []T
 	side       int
 	padH, padW int
 	transform  transform
@@ -131,7 +132,7 @@ type windows struct {
 
 // write transforms the windows of some tiles in a channel block. Those of one
 // position lie together, those of the next a stride away.
-func (w *windows) write(dst []float32, stride, block, from, to int, border []float32) {
+func (w *windows[T]) write(dst []float32, stride, block, from, to int, border []float32) {
 	l := blockedLayout(w.source)
 	plane := w.data[block*l.plane:]
 	for tile := from; tile < to; tile++ {
@@ -139,15 +140,20 @@ func (w *windows) write(dst []float32, stride, block, from, to int, border []flo
 		top, left = top-w.padH, left-w.padW
 		pixels := plane[image*l.image:][:l.image]
 		at := dst[(tile-from)*Block:]
-		if top >= 0 && left >= 0 && top+w.side <= w.source.H && left+w.side <= w.source.W {
+		if pixels, direct := any(pixels).([]float32); direct && w.inside(top, left) {
 			w.transform(at, pixels[top*l.line+left*Block:], winogradWindow*stride, stride, l.line, Block)
 			continue
 		}
 		for i := range w.side {
-			l.copyLine(border[i*w.side*Block:][:w.side*Block], pixels, top+i, w.source.H, left, 1)
+			widenLine(w.vectors, l, border[i*w.side*Block:][:w.side*Block], pixels, top+i, w.source.H, left)
 		}
 		w.transform(at, border, winogradWindow*stride, stride, w.side*Block, Block)
 	}
+}
+
+// inside reports whether all of a window lies in the source.
+func (w *windows[T]) inside(top, left int) bool {
+	return top >= 0 && left >= 0 && top+w.side <= w.source.H && left+w.side <= w.source.W
 }
 
 // winogradPays decides by what BenchmarkWinograd measured on an AVX2 machine: too

@@ -16,7 +16,7 @@ const (
 )
 
 // winogradForward is [ConvForward] of a geometry that [winogradPays].
-func winogradForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
+func winogradForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogue[T]) []Phase {
 	p := newWinogradProduct(e, g.In, g.OutShape(), g.PadH, g.PadW, y, x, ep)
 	return p.phases(func(filters []float32, block, from, to int) {
 		n := g.In.C * 9
@@ -26,8 +26,8 @@ func winogradForward(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase 
 
 // winogradBackwardData is [ConvBackwardData] likewise: the convolution of dy with
 // the filters turned round.
-func winogradBackwardData(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
-	p := newWinogradProduct(e, g.OutShape(), g.In, 2-g.PadH, 2-g.PadW, dx, dy, Epilogue{})
+func winogradBackwardData[T Element](e *Env, g op.Conv, dx, dy []T, w []float32) []Phase {
+	p := newWinogradProduct(e, g.OutShape(), g.In, 2-g.PadH, 2-g.PadW, dx, dy, Epilogue[T]{})
 	return p.phases(func(filters []float32, block, from, to int) {
 		for k := from; k < to; k++ {
 			filter := filters[(k-from)*filterLen:][:filterLen]
@@ -46,14 +46,13 @@ func swap(a, b []float32) {
 }
 
 // winogradProduct is a convolution of a source with a result.
-type winogradProduct struct {
-	windows // of the source
+type winogradProduct[T Element] struct {
+	windows[T] // of the source
 	*multiplier
 	env       *Env
-	vectors   *vector
-	y         []float32
+	y         []T
 	result    op.Shape
-	epilogue  Epilogue
+	epilogue  Epilogue[T]
 	perGroup  int     // tiles
 	perRound  int     // groups, whose transformed windows are in memory at a time
 	perTask   int     // channel blocks of the result
@@ -63,14 +62,14 @@ type winogradProduct struct {
 	perWorker []tiles
 }
 
-func newWinogradProduct(e *Env, from, to op.Shape, padH, padW int, y, x []float32, ep Epilogue) *winogradProduct {
+func newWinogradProduct[T Element](e *Env, from, to op.Shape, padH, padW int, y, x []T, ep Epilogue[T]) *winogradProduct[T] {
 	v := vectors(e.ISA)
-	p := &winogradProduct{
-		windows: windows{
-			tiling: newTiling(to), source: from, data: x,
+	p := &winogradProduct[T]{
+		windows: windows[T]{
+			tiling: newTiling(to), vectors: v, source: from, data: x,
 			side: winogradWindow, padH: padH, padW: padW, transform: v.winograd.image,
 		},
-		multiplier: multiplierOf(e.ISA), env: e, vectors: v, y: y, result: to, epilogue: ep, perWorker: make([]tiles, e.Workers),
+		multiplier: multiplierOf(e.ISA, false), env: e, y: y, result: to, epilogue: ep, perWorker: make([]tiles, e.Workers),
 	}
 	p.perGroup = min(p.count(), winogradGroup)
 	p.perRound = even(p.groups(), winogradMemory/p.groupLen())
@@ -81,7 +80,7 @@ func newWinogradProduct(e *Env, from, to op.Shape, padH, padW int, y, x []float3
 	for c := range from.C {
 		p.steps = append(p.steps, int32(c/Block*p.perGroup*Block+c%Block))
 	}
-	e.reserve(max(p.perTask*p.productLen()+winogradTile*winogradTile*Block+normParams, positions*Block, Block*filterLen))
+	e.reserve(max(p.perTask*p.productLen()+winogradTile*winogradTile*Block+epilogueLen[T](winogradTile*Block), positions*Block, Block*filterLen))
 	e.share(p.filtersLen() + p.perRound*p.groupLen())
 	return p
 }
@@ -95,38 +94,38 @@ func pixelOffsets(n int) []int32 {
 	return list
 }
 
-func (p *winogradProduct) groups() int { return ceil(p.count(), p.perGroup) }
+func (p *winogradProduct[T]) groups() int { return ceil(p.count(), p.perGroup) }
 
 // group is the range of a group's tiles.
-func (p *winogradProduct) group(i int) (from, to int) {
+func (p *winogradProduct[T]) group(i int) (from, to int) {
 	return i * p.perGroup, min((i+1)*p.perGroup, p.count())
 }
 
-func (p *winogradProduct) lanes(block int) int { return min(Block, p.result.C-block*Block) }
+func (p *winogradProduct[T]) lanes(block int) int { return min(Block, p.result.C-block*Block) }
 
 // groupLen is the number of float32 of a group's windows (position, channel block,
 // tile, lane), productLen that of their products with a channel block's filters
 // (position, tile, lane), and filtersLen that of all filters (position, channel
 // block, channel of the source, lane).
-func (p *winogradProduct) groupLen() int {
+func (p *winogradProduct[T]) groupLen() int {
 	return positions * Blocks(p.source.C) * p.perGroup * Block
 }
 
-func (p *winogradProduct) productLen() int { return positions * p.perGroup * Block }
+func (p *winogradProduct[T]) productLen() int { return positions * p.perGroup * Block }
 
-func (p *winogradProduct) filtersLen() int {
+func (p *winogradProduct[T]) filtersLen() int {
 	return positions * Blocks(p.result.C) * p.source.C * Block
 }
 
 // groupWindows is the place of a group's windows in its round.
-func (p *winogradProduct) groupWindows(group int) []float32 {
+func (p *winogradProduct[T]) groupWindows(group int) []float32 {
 	return p.env.shared[p.filtersLen()+group%p.perRound*p.groupLen():][:p.groupLen()]
 }
 
 // phases transforms the filters, and then the windows and their products round by
 // round. pack writes the filters of a channel block's lanes and some channels of
 // the source as (channel, tap, lane).
-func (p *winogradProduct) phases(pack func(filters []float32, block, from, to int)) []Phase {
+func (p *winogradProduct[T]) phases(pack func(filters []float32, block, from, to int)) []Phase {
 	phases := []Phase{p.transformFilters(pack)}
 	for first := 0; first < p.groups(); first += p.perRound {
 		last := min(first+p.perRound, p.groups())
@@ -136,7 +135,7 @@ func (p *winogradProduct) phases(pack func(filters []float32, block, from, to in
 	return append(phases[:1], phases[2:]...)
 }
 
-func (p *winogradProduct) transformFilters(pack func(filters []float32, block, from, to int)) Phase {
+func (p *winogradProduct[T]) transformFilters(pack func(filters []float32, block, from, to int)) Phase {
 	parts := ceil(p.source.C, Block)
 	return Phase{Tasks: Blocks(p.result.C) * parts, Run: func(task, worker int) {
 		block, from := task/parts, task%parts*Block
@@ -148,12 +147,12 @@ func (p *winogradProduct) transformFilters(pack func(filters []float32, block, f
 		pack(filters, block, from, to)
 		stride := Blocks(p.result.C) * p.source.C * Block
 		for c := from; c < to; c++ {
-			p.vectors.winograd.filter(p.env.shared[(block*p.source.C+c)*Block:], filters[(c-from)*filterLen:], winogradWindow*stride, stride, 3*Block, Block)
+			p.windows.vectors.winograd.filter(p.env.shared[(block*p.source.C+c)*Block:], filters[(c-from)*filterLen:], winogradWindow*stride, stride, 3*Block, Block)
 		}
 	}}
 }
 
-func (p *winogradProduct) transformWindows(first, last int) Phase {
+func (p *winogradProduct[T]) transformWindows(first, last int) Phase {
 	blocks := Blocks(p.source.C)
 	return Phase{Tasks: (last - first) * blocks, Run: func(task, worker int) {
 		group, block := first+task/blocks, task%blocks
@@ -164,7 +163,7 @@ func (p *winogradProduct) transformWindows(first, last int) Phase {
 
 // multiply computes the results of some groups: a task is a group and some channel
 // blocks.
-func (p *winogradProduct) multiply(first, last int) Phase {
+func (p *winogradProduct[T]) multiply(first, last int) Phase {
 	parts := ceil(Blocks(p.result.C), p.perTask)
 	return Phase{Tasks: (last - first) * parts, Run: func(task, worker int) {
 		group, block := first+task/parts, task%parts*p.perTask
@@ -176,7 +175,7 @@ func (p *winogradProduct) multiply(first, last int) Phase {
 		for b := range blocks {
 			f := p.finisher(block+b, rest)
 			for tile := from; tile < to; tile++ {
-				f.finish(tile, products[(b*p.perGroup+tile-from)*Block:])
+				f.finishTile(tile, products[(b*p.perGroup+tile-from)*Block:])
 			}
 		}
 	}}
@@ -184,7 +183,7 @@ func (p *winogradProduct) multiply(first, last int) Phase {
 
 // products multiplies a group's windows with the filters of some channel blocks,
 // as (position, channel block, tile, lane).
-func (p *winogradProduct) products(dst []float32, worker, group, block, blocks int) {
+func (p *winogradProduct[T]) products(dst []float32, worker, group, block, blocks int) {
 	windows, rows := p.groupWindows(group), p.full
 	if group == p.groups()-1 {
 		rows = p.short
@@ -213,32 +212,32 @@ func (p *winogradProduct) products(dst []float32, worker, group, block, blocks i
 }
 
 // finisher turns the products of a channel block into results.
-type finisher struct {
-	*winogradProduct
-	blockEpilogue
-	plane  []float32 // of the block
+type finisher[T Element] struct {
+	*winogradProduct[T]
+	blockEpilogue[T]
+	plane  []T       // of the block
 	stride int       // between the positions of a product
 	tile   []float32 // (winogradTile, winogradTile, lane)
 }
 
-func (p *winogradProduct) finisher(block int, scratch []float32) finisher {
+func (p *winogradProduct[T]) finisher(block int, scratch []float32) finisher[T] {
 	const tile = winogradTile * winogradTile * Block
 	l := blockedLayout(p.result)
-	return finisher{
-		winogradProduct: p, blockEpilogue: newBlockEpilogue(p.vectors, p.epilogue, p.result, block, scratch[tile:]),
+	return finisher[T]{
+		winogradProduct: p, blockEpilogue: newBlockEpilogue(p.windows.vectors, p.epilogue, p.result, block, scratch[tile:]),
 		plane: p.y[block*l.plane:][:l.plane], stride: p.perTask * p.perGroup * Block, tile: scratch[:tile],
 	}
 }
 
-// finish writes a tile's results.
-func (f *finisher) finish(tile int, product []float32) {
+// finishTile writes a tile's results.
+func (f *finisher[T]) finishTile(tile int, product []float32) {
 	l := blockedLayout(f.result)
 	image, top, left := f.corner(tile)
 	height, width := min(winogradTile, f.result.H-top), min(winogradTile, f.result.W-left)
 	origin := image*l.image + top*l.line + left*Block
-	inverse := f.winogradProduct.vectors.winograd.result
-	if height == winogradTile && width == winogradTile && f.none() {
-		inverse(f.plane[origin:], product, l.line, Block, winogradWindow*f.stride, f.stride)
+	inverse := f.windows.vectors.winograd.result
+	if plane, direct := f.in(f.plane); direct && height == winogradTile && width == winogradTile {
+		inverse(plane[origin:], product, l.line, Block, winogradWindow*f.stride, f.stride)
 		return
 	}
 	inverse(f.tile, product, winogradTile*Block, Block, winogradWindow*f.stride, f.stride)

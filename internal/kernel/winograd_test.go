@@ -15,22 +15,26 @@ import (
 // largest value.
 const winogradError = 5e-5
 
-var winograd = algorithm{winogradForward, winogradBackwardData, winogradBackwardWeights}
+func winogradOf[T Element]() algorithm[T] {
+	return algorithm[T]{winogradForward[T], winogradBackwardData[T], winogradBackwardWeights[T]}
+}
 
 // direct computes every geometry of one group as it is defined.
-var direct = algorithm{
-	func(e *Env, g op.Conv, y, x, w []float32, ep Epilogue) []Phase {
-		return convForward(e, g, false, y, x, w, ep)
+var direct = algorithm[float32]{
+	func(e *Env, g op.Conv, y, x, w []float32, ep Epilogue[float32]) []Phase {
+		return convForward(e, g, blockedSource(g.In), y, x, w, ep)
 	},
-	convBackwardData,
+	func(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
+		return convBackwardData(e, g, blockedSource(g.OutShape()), dx, dy, w)
+	},
 	func(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
-		return convBackwardWeights(e, g, false, dw, x, dy)
+		return convBackwardWeights(e, g, blockedSource(g.In), dw, x, dy)
 	},
 }
 
 // winogradPasses are those of a 3x3 convolution of stride 1, with Winograd's bound.
-func winogradPasses(d draw, g op.Conv) []pass {
-	list := slices.DeleteFunc(passesOf(winograd, d, g), func(p pass) bool {
+func winogradPasses[T Element](d draw, g op.Conv) []pass {
+	list := slices.DeleteFunc(passesOf(winogradOf[T](), d, g), func(p pass) bool {
 		return strings.HasSuffix(p.name, "planar image") || p.name == "bias gradient"
 	})
 	loosen(list)
@@ -77,7 +81,7 @@ func TestWinogradTransformsAgreeWithTheirMatrices(t *testing.T) {
 // TestWinogradErrorsStayBelowTheirBound looks at many channels, where errors add up.
 func TestWinogradErrorsStayBelowTheirBound(t *testing.T) {
 	g := conv(1, 512, 8, 8, 32, 3, 1, 1)
-	for _, p := range winogradPasses(newDraw(3), g) {
+	for _, p := range winogradPasses[float32](newDraw(3), g) {
 		p.check(t, Detect(), fmt.Sprintf("%+v", g))
 	}
 }
@@ -94,7 +98,8 @@ var winogradConvs = []op.Conv{
 
 func TestWinogradConvolutionsAgreeWithTheReferenceForAnyNumberOfWorkers(t *testing.T) {
 	for i, g := range winogradConvs {
-		checkAll(t, winogradPasses(newDraw(uint64(i)), g), g)
+		checkAll(t, winogradPasses[float32](newDraw(uint64(i)), g), g)
+		checkAll(t, winogradPasses[BF16](newDraw(uint64(i)), g), g)
 	}
 }
 
@@ -103,6 +108,8 @@ func TestWinogradConvolutionsAgreeWithTheReferenceOnRandomGeometries(t *testing.
 		size := func(name string, most int) int { return rapid.IntRange(1, most).Draw(t, name) }
 		g := conv(size("images", 3), size("channels", 40), size("height", 13)+2, size("width", 13)+2, size("results", 40), 3, 1, 0)
 		g.PadH, g.PadW = size("padding down", 3)-1, size("padding right", 3)-1
-		checkAll(t, winogradPasses(newDraw(rapid.Uint64().Draw(t, "seed")), g), g)
+		seed := rapid.Uint64().Draw(t, "seed")
+		checkAll(t, winogradPasses[float32](newDraw(seed), g), g)
+		checkAll(t, winogradPasses[BF16](newDraw(seed), g), g)
 	})
 }

@@ -5,8 +5,8 @@ import "github.com/surrogaze/surrogaze/internal/op"
 // winogradGradient is the gradient by the filters of a geometry that
 // [winogradPays], summed over all tiles position by position. A round is as many
 // tiles as memory holds the windows of.
-type winogradGradient struct {
-	image, dy windows
+type winogradGradient[T Element] struct {
+	image, dy windows[T]
 	*multiplier
 	env        *Env
 	vectors    *vector
@@ -25,13 +25,13 @@ const winogradSlice = 32
 
 // winogradBackwardWeights is [ConvBackwardWeights] of a geometry that
 // [winogradPays].
-func winogradBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
+func winogradBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) []Phase {
 	v, out := vectors(e.ISA), g.OutShape()
 	t := newTiling(out)
-	d := &winogradGradient{
-		image:      windows{t, g.In, x, winogradWindow, g.PadH, g.PadW, v.winograd.image},
-		dy:         windows{t, out, dy, winogradTile, 0, 0, v.winograd.gradient},
-		multiplier: multiplierOf(e.ISA), env: e, vectors: v, perWorker: make([]tiles, e.Workers),
+	d := &winogradGradient[T]{
+		image:      windows[T]{t, v, g.In, x, winogradWindow, g.PadH, g.PadW, v.winograd.image},
+		dy:         windows[T]{t, v, out, dy, winogradTile, 0, 0, v.winograd.gradient},
+		multiplier: multiplierOf(e.ISA, false), env: e, vectors: v, perWorker: make([]tiles, e.Workers),
 		in: g.In.C, out: g.Out, inB: Blocks(g.In.C), outB: Blocks(g.Out),
 	}
 	d.perRound = even(t.count(), min(d.depth, winogradMemory/(positions*(d.inB+d.outB)*Block)))
@@ -55,7 +55,7 @@ func winogradBackwardWeights(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
 
 // transformWindows writes (position, channel block, tile, lane) of image and
 // gradient.
-func (d *winogradGradient) transformWindows(first, last int) Phase {
+func (d *winogradGradient[T]) transformWindows(first, last int) Phase {
 	parts := ceil(last-first, winogradSlice)
 	return Phase{Tasks: (d.inB + d.outB) * parts, Run: func(task, worker int) {
 		block, from := task/parts, first+task%parts*winogradSlice
@@ -71,7 +71,7 @@ func (d *winogradGradient) transformWindows(first, last int) Phase {
 
 // multiply adds the products of some tiles to the sums (position, channel block of
 // dy, channel of the image, lane): a task is a position.
-func (d *winogradGradient) multiply(n int, add bool) Phase {
+func (d *winogradGradient[T]) multiply(n int, add bool) Phase {
 	return Phase{Tasks: positions, Run: func(position, worker int) {
 		t := &d.perWorker[worker]
 		*t = tiles{
@@ -89,7 +89,7 @@ func (d *winogradGradient) multiply(n int, add bool) Phase {
 }
 
 // unpack turns the sums into filters.
-func (d *winogradGradient) unpack(dw []float32) Phase {
+func (d *winogradGradient[T]) unpack(dw []float32) Phase {
 	stride := d.outB * d.in * Block
 	return Phase{Tasks: d.outB * d.inB, Run: func(task, worker int) {
 		block, from := task/d.inB, task%d.inB*Block

@@ -190,11 +190,16 @@ func (c conformanceCase) graph(t *testing.T) (*Graph, map[string][]float32) {
 	return g, inputs
 }
 
-// run compiles and runs a case over an arena that was full of NaN.
+// run compiles and runs a case in float32 over an arena that was full of NaN.
 func (c conformanceCase) run(t *testing.T, workers int) (*Program, *Params) {
 	t.Helper()
+	return c.runAs(t, workers, false)
+}
+
+func (c conformanceCase) runAs(t *testing.T, workers int, bf16 bool) (*Program, *Params) {
+	t.Helper()
 	g, inputs := c.graph(t)
-	p, err := Compile(g, Options{Workers: workers})
+	p, err := compileAs(g, Options{Workers: workers}, bf16)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,19 +403,56 @@ func (g *Graph) evaluate(t *testing.T, leaves map[*gorgonia.Node][]float64) map[
 	return values
 }
 
-func TestResultsDoNotDependOnTheNumberOfWorkers(t *testing.T) {
+// TestBF16ProgramsStayCloseToFloat32 compares by distance over norm: single values
+// differ more, where a ReLU or a maximum falls the other way.
+func TestBF16ProgramsStayCloseToFloat32(t *testing.T) {
 	for _, c := range conformanceCases() {
 		t.Run(c.name, func(t *testing.T) {
-			one, params := c.run(t, 1)
-			three, _ := c.run(t, 3)
-			if !slices.Equal(one.Output("y"), three.Output("y")) {
-				t.Error("outputs differ in bits")
+			exact, params := c.runAs(t, 2, false)
+			rounded, _ := c.runAs(t, 2, true)
+			if d := distance(rounded.Output("y"), exact.Output("y"), 0); !(d <= 0.01) {
+				t.Errorf("the output is %.2g of its norm away", d)
 			}
 			for _, x := range params.All() {
-				if !slices.Equal(one.Gradient(x.Name), three.Gradient(x.Name)) {
-					t.Errorf("gradients of %s differ in bits", x.Name)
+				want := exact.Gradient(x.Name)
+				if want == nil {
+					continue
+				}
+				small := smallGradient(exact) * math.Sqrt(float64(len(want)))
+				if d := distance(rounded.Gradient(x.Name), want, small); !(d <= 0.1) {
+					t.Errorf("the gradient of %s is %.2g of its norm away", x.Name, d)
 				}
 			}
 		})
+	}
+}
+
+// distance is that of x and want as a share of want's norm, or of scale if that is
+// larger.
+func distance(x, want []float32, scale float64) float64 {
+	var difference, norm float64
+	for i, w := range want {
+		difference += math.Pow(float64(x[i]-w), 2)
+		norm += math.Pow(float64(w), 2)
+	}
+	return math.Sqrt(difference) / max(math.Sqrt(norm), scale)
+}
+
+func TestResultsDoNotDependOnTheNumberOfWorkers(t *testing.T) {
+	for _, c := range conformanceCases() {
+		for _, bf16 := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, bf16 %v", c.name, bf16), func(t *testing.T) {
+				one, params := c.runAs(t, 1, bf16)
+				three, _ := c.runAs(t, 3, bf16)
+				if !slices.Equal(one.Output("y"), three.Output("y")) {
+					t.Error("outputs differ in bits")
+				}
+				for _, x := range params.All() {
+					if !slices.Equal(one.Gradient(x.Name), three.Gradient(x.Name)) {
+						t.Errorf("gradients of %s differ in bits", x.Name)
+					}
+				}
+			})
+		}
 	}
 }

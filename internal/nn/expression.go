@@ -17,8 +17,9 @@ import (
 type layout uint8
 
 const (
-	planar  layout = iota // plain NCHW
-	blocked               // kernel's channel blocks
+	planar      layout = iota // plain NCHW
+	blocked                   // kernel's channel blocks
+	blockedBF16               // the same of bfloat16
 )
 
 // operator is what the engine can compute: an immutable description that

@@ -85,7 +85,7 @@ func (l *listing) foldBatchNorms() {
 		bias := &value{shape: op.Shape{N: 1, C: c.g.Out, H: 1, W: 1}}
 		list = append(list,
 			&instruction{op: fold, in: append([]*value{before.in[1]}, ins.in[1:]...), out: []*value{weight, bias}},
-			&instruction{op: conv{g: c.g, bias: true}, in: []*value{before.in[0], weight, bias}, out: ins.out})
+			&instruction{op: conv{g: c.g, exact: c.exact, bias: true}, in: []*value{before.in[0], weight, bias}, out: ins.out})
 		dead[before] = true
 	}
 	l.instructions = list
@@ -134,7 +134,7 @@ func (l *listing) fuseReLUs() {
 // withEpilogue is ins ending with an addition of residual, if not nil, and a
 // ReLU; nil if ins cannot.
 func withEpilogue(ins *instruction, residual *value) *instruction {
-	if ins == nil {
+	if ins == nil || residual != nil && residual.layout != ins.out[0].layout {
 		return nil
 	}
 	merged := &instruction{in: ins.in, out: slices.Clone(ins.out)}
@@ -210,14 +210,14 @@ func (l *listing) placeConcats() {
 				if from%kernel.Block != 0 || !whole || v.home != homeArena || v.whole != nil {
 					copies = true
 				} else {
-					v.whole, v.offset = ins.out[0], partOffset(o.out(), from)
+					v.whole, v.offset = ins.out[0], partOffset(ins.out[0], from)
 				}
 				from += o.parts[i].C
 			}
 			dead[ins] = !copies
 		case channels:
 			if v := ins.out[0]; o.from%kernel.Block == 0 && (o.part.C%kernel.Block == 0 || o.from+o.part.C == o.whole.C) && ins.in[0].home == homeArena {
-				v.whole, v.offset = ins.in[0], partOffset(o.whole, o.from)
+				v.whole, v.offset = ins.in[0], partOffset(ins.in[0], o.from)
 				dead[ins] = true
 			}
 		}
@@ -225,9 +225,9 @@ func (l *listing) placeConcats() {
 	l.remove(dead)
 }
 
-// partOffset is where the channels of a blocked tensor begin.
-func partOffset(whole op.Shape, from int) int {
-	return from * whole.Pixels()
+// partOffset is where channels of a blocked tensor begin, in float32.
+func partOffset(whole *value, from int) int {
+	return from / kernel.Block * (whole.len() / kernel.Blocks(whole.shape.C))
 }
 
 // foldBatchNorm scales a convolution's weight by a frozen batch norm: weight,

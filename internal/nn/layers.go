@@ -19,6 +19,9 @@ type Conv struct {
 	Groups   int
 	Bias     bool
 	Init     Init // of the weights; a bias begins at 0
+	// Float32 computes in float32 whatever the program's precision, as what a network
+	// is measured by needs.
+	Float32 bool
 	// Rectangular makes the kernel Kernel x KernelW with padding Pad and PadW.
 	Rectangular   bool
 	KernelW, PadW int
@@ -47,10 +50,10 @@ func (g *Graph) Conv(path string, x Node, c Conv) Node {
 	ws := geometry.Weight()
 	w := g.param(path+".weight", ws, []int{ws.N, ws.C, ws.H, ws.W}, true, c.Init.of(geometry))
 	if !c.Bias {
-		return g.apply(path, conv{g: geometry}, x, w)
+		return g.apply(path, conv{g: geometry, exact: c.Float32}, x, w)
 	}
 	b := g.vector(path+".bias", c.Out, true, constant(0))
-	return g.apply(path, conv{g: geometry, bias: true}, x, w, b)
+	return g.apply(path, conv{g: geometry, exact: c.Float32, bias: true}, x, w, b)
 }
 
 // Linear adds y = x·wᵀ + b for x (N, In, 1, 1).

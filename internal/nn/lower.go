@@ -38,8 +38,11 @@ const (
 
 // len is the number of float32 that the value takes.
 func (v *value) len() int {
-	if v.layout == blocked {
+	switch v.layout {
+	case blocked:
 		return kernel.BlockedLen(v.shape)
+	case blockedBF16:
+		return kernel.BlockedLen(v.shape) / 2
 	}
 	return v.shape.Len()
 }
@@ -75,14 +78,21 @@ type listing struct {
 type lowering struct {
 	graph    *Graph
 	listing  *listing
+	bf16     bool // is what blocked tensors are of where no operator wants float32
 	values   map[*gorgonia.Node]*value
-	relaid   map[*value]*value       // the same tensor in the other layout
+	relaid   map[relaid]*value
 	producer map[*value]*instruction // of every value that one made
+}
+
+// relaid is a tensor in another layout.
+type relaid struct {
+	v  *value
+	to layout
 }
 
 // lower differentiates a training graph and lists its instructions in
 // execution order, without those that no result needs.
-func lower(g *Graph) (*listing, error) {
+func lower(g *Graph, bf16 bool) (*listing, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
@@ -91,9 +101,10 @@ func lower(g *Graph) (*listing, error) {
 	}
 	l := &lowering{
 		graph:    g,
+		bf16:     bf16,
 		listing:  &listing{inputs: map[string]*value{}, outputs: map[string]*value{}},
 		values:   map[*gorgonia.Node]*value{},
-		relaid:   map[*value]*value{},
+		relaid:   map[relaid]*value{},
 		producer: map[*value]*instruction{},
 	}
 	for _, in := range g.inputs {
@@ -232,39 +243,46 @@ func (l *lowering) emit(o operator, in []*value, n *gorgonia.Node) *instruction 
 	ins := &instruction{op: o, in: make([]*value, len(in))}
 	for i, v := range in {
 		if v != nil {
-			ins.in[i] = l.in(v, wants[i])
+			ins.in[i] = l.in(v, l.of(o, wants[i]))
 		}
 	}
-	out := &value{shape: o.out(), layout: gives}
+	out := &value{shape: o.out(), layout: l.of(o, gives)}
 	ins.out = []*value{out}
 	l.listing.instructions = append(l.listing.instructions, ins)
 	l.values[n], l.producer[out] = out, ins
 	return ins
 }
 
-// in returns v in a layout, converted once where it has the other.
+// of is the layout that an operator's operand or result has at the program's
+// precision.
+func (l *lowering) of(o operator, wants layout) layout {
+	if e, ok := o.(exactly); l.bf16 && wants == blocked && !(ok && e.inFloat32()) {
+		return blockedBF16
+	}
+	return wants
+}
+
+// in returns v in a layout, converted once where it has another.
 func (l *lowering) in(v *value, want layout) *value {
 	if v.layout == want {
 		return v
 	}
-	if r := l.relaid[v]; r != nil {
+	if r := l.relaid[relaid{v, want}]; r != nil {
 		return r
 	}
 	r := &value{shape: v.shape, layout: want}
 	l.listing.instructions = append(l.listing.instructions,
-		&instruction{op: relayout{v.shape, want}, in: []*value{v}, out: []*value{r}})
-	l.relaid[v], l.relaid[r] = r, v
+		&instruction{op: relayout{v.shape, v.layout, want}, in: []*value{v}, out: []*value{r}})
+	l.relaid[relaid{v, want}], l.relaid[relaid{r, v.layout}] = r, v
 	return r
 }
 
 // relayout copies a tensor into another layout.
 type relayout struct {
-	s  op.Shape
-	to layout
+	s        op.Shape
+	from, to layout
 }
 
-func (o relayout) name() string  { return "relayout" }
-func (o relayout) out() op.Shape { return o.s }
-func (o relayout) layouts() ([]layout, layout) {
-	return []layout{blocked - o.to}, o.to
-}
+func (o relayout) name() string                { return "relayout" }
+func (o relayout) out() op.Shape               { return o.s }
+func (o relayout) layouts() ([]layout, layout) { return []layout{o.from}, o.to }

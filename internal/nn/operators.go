@@ -30,6 +30,7 @@ func (c *collect) apply(o graphOperator, in ...node) node {
 // conv is a convolution x, w[, b] with an optional fused epilogue.
 type conv struct {
 	g        op.Conv
+	exact    bool // in float32 whatever the precision
 	bias     bool
 	residual bool // fused: adds a last operand of the result's shape
 	relu     bool // fused: ends with a ReLU
@@ -50,9 +51,9 @@ func (o conv) layouts() ([]layout, layout) {
 func (o conv) differentiable() []bool { return []bool{true, true, true}[:2+b2i(o.bias)] }
 func (o conv) gradient(g *Graph, in []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
-	grads := []node{c.apply(convBackwardData{o.g}, in[1], grad), c.apply(convBackwardWeights{o.g}, in[0], grad)}
+	grads := []node{c.apply(convBackwardData{o.g, o.exact}, in[1], grad), c.apply(convBackwardWeights{o.g, o.exact}, in[0], grad)}
 	if o.bias {
-		grads = append(grads, c.apply(biasGradient{o.out()}, grad))
+		grads = append(grads, c.apply(biasGradient{o.out(), o.exact}, grad))
 	}
 	return grads, c.err
 }
@@ -63,6 +64,14 @@ func (o conv) reference(dst []float64, src [][]float64) {
 	}
 	reference.Conv(o.g, dst, src[0], src[1], bias)
 }
+
+// exactly are those that compute in float32 whatever the program's precision.
+type exactly interface{ inFloat32() bool }
+
+func (o conv) inFloat32() bool                { return o.exact }
+func (o convBackwardData) inFloat32() bool    { return o.exact }
+func (o convBackwardWeights) inFloat32() bool { return o.exact }
+func (o biasGradient) inFloat32() bool        { return o.exact }
 
 // imageLayout is planar for the few channels of an image, which a convolution
 // reads directly, and blocked for everything else.
@@ -85,7 +94,10 @@ func b2i(b bool) int {
 }
 
 // convBackwardData is the gradient of a convolution by its image: w, dy.
-type convBackwardData struct{ g op.Conv }
+type convBackwardData struct {
+	g     op.Conv
+	exact bool
+}
 
 func (o convBackwardData) name() string  { return "conv backward data" }
 func (o convBackwardData) out() op.Shape { return o.g.In }
@@ -97,7 +109,10 @@ func (o convBackwardData) reference(dst []float64, src [][]float64) {
 }
 
 // convBackwardWeights is the gradient of a convolution by its weight: x, dy.
-type convBackwardWeights struct{ g op.Conv }
+type convBackwardWeights struct {
+	g     op.Conv
+	exact bool
+}
 
 func (o convBackwardWeights) name() string  { return "conv backward weights" }
 func (o convBackwardWeights) out() op.Shape { return o.g.Weight() }
@@ -109,7 +124,10 @@ func (o convBackwardWeights) reference(dst []float64, src [][]float64) {
 }
 
 // biasGradient sums dy over images and pixels.
-type biasGradient struct{ s op.Shape }
+type biasGradient struct {
+	s     op.Shape
+	exact bool
+}
 
 func (o biasGradient) name() string                { return "bias gradient" }
 func (o biasGradient) out() op.Shape               { return op.Shape{N: 1, C: o.s.C, H: 1, W: 1} }

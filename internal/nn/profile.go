@@ -201,12 +201,13 @@ func window(g op.Conv) string {
 // Bytes are those that an operator has to move: every operand and every result
 // once. Where these stay in caches, they come faster than memory gives them.
 // Operations are those of the convolution as it is defined; where Winograd's
-// algorithm takes a quarter of the multiplications, it may pass the peak.
+// algorithm takes a quarter of the multiplications, and where bfloat16 is multiplied,
+// the peak, which is that of float32, may be passed.
 func (p *Profile) Write(w io.Writer, peaks func(workers int) (flops, bandwidth float64)) error {
 	flops, bandwidth := peaks(p.workers)
 	perStep := func(d time.Duration) float64 { return d.Seconds() / float64(max(p.steps, 1)) }
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d steps of %.3f ms, %d workers, %v; peaks of so many cores: %s GFLOP/s, %s GB/s.\n\n",
+	fmt.Fprintf(&b, "%d steps of %.3f ms, %d workers, %v; peaks of so many cores: %s GFLOP/s of float32, %s GB/s.\n\n",
 		p.steps, 1e3*perStep(p.whole), p.workers, p.isa, giga(flops), giga(bandwidth))
 	b.WriteString("| operator | geometry (N, C, H, W) | count | ms | share | GFLOP/s | of peak | GB/s | of peak |\n")
 	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|\n")

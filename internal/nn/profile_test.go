@@ -12,7 +12,7 @@ import (
 func profiled(t *testing.T, workers, steps int) (*Profile, *Trainer, time.Duration) {
 	t.Helper()
 	profile, training := new(Profile), smallTraining()
-	training.Options = Options{Workers: workers, Profile: profile}
+	training.Options = Options{Precision: "f32", Workers: workers, Profile: profile}
 	trainer := newSmallTrainer(t, training)
 	begin := time.Now()
 	train(t, trainer, smallBatches, steps)
@@ -97,7 +97,7 @@ func TestAProfileIsATableOfShares(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"2 steps of 20.000 ms, 2 workers, generic; peaks of so many cores: 200.0 GFLOP/s, 10.0 GB/s.",
+		"2 steps of 20.000 ms, 2 workers, generic; peaks of so many cores: 200.0 GFLOP/s of float32, 10.0 GB/s.",
 		"| conv | (1, 2, 3, 4) to (1, 5, 3, 4), 3x3 | 1 | 10.000 | 50.0 % | 100.0 | 50.0 % | 0.1 | 1.0 % |",
 		"| between operators | waiting for the batch, copying it | 1 | 8.000 | 40.0 % | - | - | - | - |",
 		"| add | (1, 2, 3, 4) | 3 | 2.000 | 10.0 % | - | - | 5.0 | 50.0 % |",

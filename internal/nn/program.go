@@ -11,7 +11,10 @@ import (
 type Options struct {
 	// Device is "cpu", "auto" or "" (which today mean the CPU), or "cuda[:n]".
 	Device string
-	// Precision is "f32", "auto" or "" (which today mean float32), or "bf16".
+	// Precision is "f32", "bf16", or "auto" or "": bf16 where the machine multiplies
+	// bfloat16 faster than float32, else f32. With bf16, activations, their gradients
+	// and the operands of convolutions are bfloat16; sums, statistics, losses, linear
+	// layers, parameters, their gradients and the optimiser's state are float32.
 	Precision string
 	// Workers is the number of cores that the program may use, at least 1. The
 	// results do not depend on it.
@@ -23,7 +26,7 @@ type Options struct {
 // Target is what a program's options came to on this machine.
 type Target struct {
 	Device    string // "cpu"
-	Precision string // "f32"
+	Precision string // "f32" or "bf16"
 	ISA       string // instruction set of the kernels
 }
 
@@ -35,12 +38,22 @@ func (o Options) Resolve() (Target, error) {
 	default:
 		return Target{}, fmt.Errorf("device %q: this build computes on the CPU, want auto or cpu", o.Device)
 	}
+	t := Target{Device: "cpu", Precision: "f32", ISA: kernel.Detect().String()}
 	switch o.Precision {
-	case "", "auto", "f32":
+	case "", "auto":
+		if kernel.Detect().MultipliesBF16() {
+			t.Precision = "bf16"
+		}
+	case "f32":
+	case "bf16":
+		if !kernel.Detect().MultipliesBF16() {
+			return Target{}, fmt.Errorf("precision %q: this machine (%s) has no instructions for it, want auto or f32", o.Precision, t.ISA)
+		}
+		t.Precision = "bf16"
 	default:
-		return Target{}, fmt.Errorf("precision %q: this build computes in float32, want auto or f32", o.Precision)
+		return Target{}, fmt.Errorf("precision %q: want auto, f32 or bf16", o.Precision)
 	}
-	return Target{Device: "cpu", Precision: "f32", ISA: kernel.Detect().String()}, nil
+	return t, nil
 }
 
 // Program is a compiled graph: instructions bound to memory. Fill the inputs,
@@ -64,10 +77,15 @@ type seed struct {
 
 // Compile lowers, fuses and places a graph. The graph must not be used again.
 func Compile(g *Graph, options Options) (*Program, error) {
-	if _, err := options.Resolve(); err != nil {
+	target, err := options.Resolve()
+	if err != nil {
 		return nil, err
 	}
-	list, err := lower(g)
+	return compileAs(g, options, target.Precision == "bf16")
+}
+
+func compileAs(g *Graph, options Options, bf16 bool) (*Program, error) {
+	list, err := lower(g, bf16)
 	if err != nil {
 		return nil, fmt.Errorf("compile: %w", err)
 	}

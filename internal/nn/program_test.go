@@ -180,7 +180,7 @@ func batchNormGraph(mode Mode, params *Params) *Graph {
 
 func compile(t testing.TB, g *Graph, workers int) *Program {
 	t.Helper()
-	p, err := Compile(g, Options{Workers: workers})
+	p, err := Compile(g, Options{Precision: "f32", Workers: workers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,21 +336,38 @@ func TestEvaluationSeesTheParametersOfTraining(t *testing.T) {
 }
 
 func TestTargetsThatThisBuildLacksAreRefused(t *testing.T) {
-	for _, o := range []Options{{Device: "cuda"}, {Device: "cuda:1"}, {Device: "gpu"}, {Precision: "bf16"}, {Precision: "f16"}} {
+	for _, o := range []Options{{Device: "cuda"}, {Device: "cuda:1"}, {Device: "gpu"}, {Precision: "f16"}} {
 		_, err := o.Resolve()
 		if err == nil {
 			t.Errorf("%+v: accepted", o)
 			continue
 		}
-		if wrong := o.Device + o.Precision; !strings.Contains(err.Error(), fmt.Sprintf("%q", wrong)) || !strings.Contains(err.Error(), "want auto or") {
+		if wrong := o.Device + o.Precision; !strings.Contains(err.Error(), fmt.Sprintf("%q", wrong)) || !strings.Contains(err.Error(), "want auto") {
 			t.Errorf("%+v: error %q, want one with what was found and what is wanted", o, err)
 		}
 	}
-	for _, o := range []Options{{}, {Device: "auto", Precision: "auto"}, {Device: "cpu", Precision: "f32"}} {
+}
+
+func TestAutomaticPrecisionIsBF16WhereTheMachineMultipliesIt(t *testing.T) {
+	isa := kernel.Detect()
+	auto := "f32"
+	if isa.MultipliesBF16() {
+		auto = "bf16"
+	}
+	for o, precision := range map[Options]string{
+		{}: auto, {Device: "auto", Precision: "auto"}: auto, {Device: "cpu", Precision: "f32"}: "f32",
+	} {
 		target, err := o.Resolve()
-		if want := (Target{Device: "cpu", Precision: "f32", ISA: kernel.Detect().String()}); err != nil || target != want {
+		if want := (Target{Device: "cpu", Precision: precision, ISA: isa.String()}); err != nil || target != want {
 			t.Errorf("%+v: %+v, %v, want %+v", o, target, err, want)
 		}
+	}
+}
+
+func TestBF16IsRefusedWhereTheMachineDoesNotMultiplyIt(t *testing.T) {
+	t.Setenv("SURROGAZE_ISA", "avx2")
+	if _, err := (Options{Precision: "bf16"}).Resolve(); err == nil || !strings.Contains(err.Error(), "want auto or f32") {
+		t.Errorf("error %v, want one that says what is wanted", err)
 	}
 }
 

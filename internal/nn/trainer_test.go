@@ -48,7 +48,7 @@ func smallTraining() Training {
 		Schedule:  Schedule{Kind: "one-cycle", Warmup: 0.3},
 		Steps:     9,
 		Seed:      5,
-		Options:   Options{Workers: 2},
+		Options:   Options{Precision: "f32", Workers: 2},
 	}
 }
 
@@ -340,7 +340,7 @@ func TestTrainersThatCannotTrainAreRefused(t *testing.T) {
 		"optimiser":     func(x *Training) { x.Optimizer.Name = "" },
 		"schedule":      func(x *Training) { x.Schedule.Kind = "?" },
 		"cuda":          func(x *Training) { x.Options.Device = "cuda" },
-		"half of float": func(x *Training) { x.Options.Precision = "bf16" },
+		"half of float": func(x *Training) { x.Options.Precision = "f16" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			training := smallTraining()

@@ -46,13 +46,6 @@ func Add[T Float](y, a, b []T) {
 	}
 }
 
-// Scale is x*factor.
-func Scale[T Float](y, x []T, factor T) {
-	for i, v := range x {
-		y[i] = v * factor
-	}
-}
-
 // Concat joins parts, which differ in C alone, along the channels.
 func Concat[T Float](parts []op.Shape, y []T, x [][]T) {
 	at := 0

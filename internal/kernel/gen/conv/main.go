@@ -2,8 +2,9 @@
 // the transposition of their operands, and of the loops that measure the peak of
 // fused multiply-adds.
 //
-// One template serves every instruction set: only the width of a register and
-// the number of channel blocks that a tile spans differ.
+// One template serves every instruction set and both types of operands: only the
+// width of a register, the number of channel blocks that a tile spans and the
+// instruction that multiplies differ.
 package main
 
 import (
@@ -52,11 +53,13 @@ type target struct {
 	register string // X, Y or Z
 	lanes    int    // float32 of a register
 	zero     string // instruction that clears a register
+	pairs    bool   // operands are pairs of bfloat16
 }
 
 var (
-	avx2   = target{"AVX2", "Y", 8, "VXORPS"}
-	avx512 = target{"AVX512", "Z", 16, "VPXORQ"}
+	avx2       = target{name: "AVX2", register: "Y", lanes: 8, zero: "VXORPS"}
+	avx512     = target{name: "AVX512", register: "Z", lanes: 16, zero: "VPXORQ"}
+	avx512bf16 = target{name: "AVX512BF16", register: "Z", lanes: 16, zero: "VPXORQ", pairs: true}
 )
 
 func generate() string {
@@ -70,9 +73,13 @@ func generate() string {
 	p.tiles(avx512, 1, 2)
 	p.tiles(avx512, 2, 1)
 	p.tiles(avx512, 4, 1)
+	p.tiles(avx512bf16, 1, 2)
+	p.tiles(avx512bf16, 2, 1)
+	p.tiles(avx512bf16, 4, 1)
 	p.transpose()
 	p.peak(avx2)
 	p.peak(avx512)
+	p.peak(avx512bf16)
 	return p.text.String()
 }
 
@@ -105,9 +112,11 @@ func (p *printer) tiles(t target, blocks, sets int) {
 	const unroll = 4
 	vectors := blocks * block / t.lanes // of a row
 	reg := func(i int) string { return fmt.Sprintf("%s%d", t.register, i) }
-	sum := func(set, row, v int) string { return reg((set*rows+row)*vectors + v) }
-	weight := func(v int) string { return reg(sets*rows*vectors + v) }
-	scalar := func(row int) string { return reg((sets*rows+1)*vectors + row%2) }
+	sumAt := func(set, row, v int) int { return (set*rows+row)*vectors + v }
+	sum := func(set, row, v int) string { return reg(sumAt(set, row, v)) }
+	weightAt := func(v int) int { return sets*rows*vectors + v }
+	weight := func(v int) string { return reg(weightAt(v)) }
+	scalarAt := func(row int) int { return (sets*rows+1)*vectors + row%2 }
 
 	p.line("")
 	p.line("// func tiles%s%d(t *tiles)", t.name, blocks)
@@ -166,9 +175,9 @@ func (p *printer) tiles(t target, blocks, sets int) {
 			p.line("VMOVUPS %d(%s)%s, %s", size*(k*block+within), weights, from[b], weight(v))
 		}
 		for r := range rows {
-			p.line("VBROADCASTSS (R%d)(%s*4), %s", 8+r, index, scalar(r))
+			p.line("VBROADCASTSS (R%d)(%s*4), %s", 8+r, index, reg(scalarAt(r)))
 			for v := range vectors {
-				p.line("VFMADD231PS %s, %s, %s", weight(v), scalar(r), sum(k%sets, r, v))
+				p.multiply(t, weightAt(v), scalarAt(r), sumAt(k%sets, r, v))
 			}
 		}
 	}
@@ -255,6 +264,35 @@ func (p *printer) tiles(t target, blocks, sets int) {
 	p.line("RET")
 }
 
+// multiply adds the products of two registers' lanes to those of a third.
+func (p *printer) multiply(t target, a, b, sum int) {
+	if !t.pairs {
+		p.line("VFMADD231PS %s%d, %s%d, %s%d", t.register, a, t.register, b, t.register, sum)
+		return
+	}
+	p.line("// VDPBF16PS Z%d, Z%d, Z%d", a, b, sum)
+	p.line("%s", dotBF16(a, b, sum))
+}
+
+// dotBF16 is the bytes of VDPBF16PS, EVEX.512.F3.0F38.W0 52 /r, which Go's assembler
+// does not know.
+func dotBF16(a, b, sum int) string {
+	inverted := func(register, bit int) int { return ^register >> bit & 1 }
+	encoded := []int{
+		0x62,
+		inverted(sum, 3)<<7 | inverted(a, 4)<<6 | inverted(a, 3)<<5 | inverted(sum, 4)<<4 | 2,
+		^b&15<<3 | 4 | 2,
+		2<<5 | inverted(b, 4)<<3,
+		0x52,
+		3<<6 | sum&7<<3 | a&7,
+	}
+	var text []string
+	for _, b := range encoded {
+		text = append(text, fmt.Sprintf("BYTE $%#04x", b))
+	}
+	return strings.Join(text, "; ")
+}
+
 // transpose writes the transposition of squares of 8x8, one after another along
 // the rows of the source.
 func (p *printer) transpose() {
@@ -325,7 +363,7 @@ func (p *printer) peak(t target) {
 	p.line("round:")
 	for range 2 {
 		for i := range chains {
-			p.line("VFMADD231PS %s, %s, %s", reg(chains), reg(chains+1), reg(i))
+			p.multiply(t, chains, chains+1, i)
 		}
 	}
 	p.line("DECQ CX")

@@ -1,5 +1,5 @@
 // Command elementwise writes the assembly of internal/kernel's vector loops for
-// AVX2 and AVX-512.
+// AVX2 and AVX-512, and of those over bfloat16 for AVX-512 with BF16.
 package main
 
 import (
@@ -24,22 +24,73 @@ const (
 
 func main() {
 	ConstraintExpr("!noasm")
-	for _, set := range []isa{{"AVX2", 32}, {"AVX512", 64}} {
+	for _, set := range []isa{{name: "AVX2", bytes: 32}, {name: "AVX512", bytes: 64}} {
 		set.maps()
+		set.blockwise()
 		set.reductions()
 		set.windows()
 		set.taps()
 		set.transforms()
 		set.optimisers()
 	}
-	Generate()
+	half := isa{name: "AVX512BF16", bytes: 64, half: true}
+	half.blockwise()
+	half.conversions()
+	generate()
 }
 
-// isa is an instruction set whose registers hold so many bytes. Pixels are
-// worked on in parts of one register.
+// isa is an instruction set whose registers hold so many bytes, and the type that
+// blocked tensors are made of. Pixels are worked on in parts of one register.
 type isa struct {
 	name  string
 	bytes int
+	half  bool // bfloat16
+}
+
+// element is the type's name.
+func (s isa) element() string {
+	if s.half {
+		return "uint16"
+	}
+	return "float32"
+}
+
+// scale is how much the elements take in whose place float32 take so many bytes.
+func (s isa) scale(bytes int) int {
+	if s.half {
+		return bytes / 2
+	}
+	return bytes
+}
+
+// shift is the logarithm of an element's size in bytes.
+func (s isa) shift() int {
+	if s.half {
+		return 1
+	}
+	return 2
+}
+
+// loadElements loads a register of float32 from the tensor's elements.
+func (s isa) loadElements(from Mem) VecVirtual {
+	if !s.half {
+		return s.load(from)
+	}
+	v := s.vec()
+	VPMOVZXWD(from, v)
+	VPSLLD(Imm(16), v, v)
+	return v
+}
+
+// storeElements is loadElements' inverse.
+func (s isa) storeElements(v VecVirtual, to Mem) {
+	if !s.half {
+		VMOVUPS(v, to)
+		return
+	}
+	rounded := YMM()
+	roundBF16(v, rounded)
+	VMOVDQU(rounded, to)
 }
 
 func (s isa) vec() VecVirtual {
@@ -119,13 +170,13 @@ func (s isa) lanes(from Mem) lanes {
 
 // masked is dy where not y <= 0, and zero elsewhere.
 func (s isa) masked(dy, y Mem, zero VecVirtual) VecVirtual {
-	d := s.vec()
 	if s.bytes == pixelBytes {
-		k := K()
-		VCMPPS(Imm(notGreaterEqual), y, zero, k)
-		VMOVUPS_Z(dy, k, d)
+		k, d := K(), s.loadElements(dy)
+		VCMPPS(Imm(notGreaterEqual), s.loadElements(y), zero, k)
+		VMOVAPS_Z(d, k, d)
 		return d
 	}
+	d := s.vec()
 	VCMPPS(Imm(notGreaterEqual), y, zero, d)
 	VANDPS(dy, d, d)
 	return d
@@ -157,46 +208,49 @@ func (s isa) pixelwise(name, signature, to string, slices []string, prepare func
 	for _, slice := range slices {
 		bases[slice] = base(slice)
 	}
-	n := byteLen(to, 2)
+	n := byteLen(to, s.shift())
 	value := prepare()
-	loop("pixel", n, pixelBytes, func(i Register) {
+	loop("pixel", n, s.scale(pixelBytes), func(i Register) {
 		s.each(func(part int) {
-			in := func(slice string) Mem { return at(bases[slice], i).Offset(part) }
-			VMOVUPS(value(in, part), in(to))
+			in := func(slice string) Mem { return at(bases[slice], i).Offset(s.scale(part)) }
+			s.storeElements(value(in, part), in(to))
 		})
 	})
 	end()
 }
 
-// maps are the functions that work pixel by pixel.
-func (s isa) maps() {
-	s.pixelwise("relu", "y, x []float32", "y", []string{"x"}, func() func(operands, int) VecVirtual {
+// blockwise are the functions of kernel.blockwise.
+func (s isa) blockwise() {
+	s.pixelwise("relu", "y, x []"+s.element(), "y", []string{"x"}, func() func(operands, int) VecVirtual {
 		zero := s.zero()
 		return func(at operands, _ int) VecVirtual {
-			v := s.vec()
-			VMAXPS(at("x"), zero, v)
+			v := s.loadElements(at("x"))
+			VMAXPS(v, zero, v) // NaN stays
 			return v
 		}
 	})
-	s.pixelwise("reluBackward", "dx, dy, y []float32", "dx", []string{"dy", "y"}, func() func(operands, int) VecVirtual {
+	s.pixelwise("reluBackward", "dx, dy, y []"+s.element(), "dx", []string{"dy", "y"}, func() func(operands, int) VecVirtual {
 		zero := s.zero()
 		return func(at operands, _ int) VecVirtual { return s.masked(at("dy"), at("y"), zero) }
 	})
-	s.pixelwise("add", "y, a, b []float32", "y", []string{"a", "b"}, func() func(operands, int) VecVirtual {
+	s.pixelwise("add", "y, a, b []"+s.element(), "y", []string{"a", "b"}, func() func(operands, int) VecVirtual {
 		return func(at operands, _ int) VecVirtual {
-			v := s.load(at("a"))
-			VADDPS(at("b"), v, v)
+			v := s.loadElements(at("a"))
+			VADDPS(s.loadElements(at("b")), v, v)
 			return v
 		}
 	})
-	s.pixelwise("scale", "y, x []float32, factor float32", "y", []string{"x"}, func() func(operands, int) VecVirtual {
-		factor := s.factor("factor")
-		return func(at operands, _ int) VecVirtual {
-			v := s.vec()
-			VMULPS(at("x"), factor, v)
-			return v
-		}
+	s.pixelwise("fill", "y []"+s.element()+", value []float32", "y", nil, func() func(operands, int) VecVirtual {
+		value := s.lanes(Mem{Base: base("value")})
+		return func(_ operands, part int) VecVirtual { return value[part] }
 	})
+	s.normalisers()
+	s.gradients()
+	s.sums()
+}
+
+// maps are the functions that work pixel by pixel on float32 only.
+func (s isa) maps() {
 	s.pixelwise("axpy", "y, x []float32, factor float32", "y", []string{"x"}, func() func(operands, int) VecVirtual {
 		factor := s.factor("factor")
 		return func(at operands, _ int) VecVirtual {
@@ -214,12 +268,6 @@ func (s isa) maps() {
 			return v
 		}
 	})
-	s.pixelwise("fill", "y, value []float32", "y", nil, func() func(operands, int) VecVirtual {
-		value := s.lanes(Mem{Base: base("value")})
-		return func(_ operands, part int) VecVirtual { return value[part] }
-	})
-	s.normalisers()
-	s.gradients()
 	s.outer()
 }
 
@@ -228,19 +276,20 @@ func (s isa) normalisers() {
 		name      string
 		add, relu bool
 	}{{"normalise", false, false}, {"normReLU", false, true}, {"normAdd", true, false}, {"normAddReLU", true, true}} {
-		signature, slices := "y, x, params []float32", []string{"x"}
+		operand, slices := "y, x", []string{"x"}
 		if kind.add {
-			signature, slices = "y, x, residual, params []float32", []string{"x", "residual"}
+			operand, slices = "y, x, residual", []string{"x", "residual"}
 		}
+		signature := operand + " []" + s.element() + ", params []float32"
 		s.pixelwise(kind.name, signature, "y", slices, func() func(operands, int) VecVirtual {
 			params := Mem{Base: base("params")}
 			mean, scale, offset, zero := s.lanes(params), s.lanes(params.Offset(pixelBytes)), s.lanes(params.Offset(2*pixelBytes)), s.zero()
 			return func(at operands, part int) VecVirtual {
-				v := s.load(at("x"))
+				v := s.loadElements(at("x"))
 				VSUBPS(mean[part], v, v)
 				VFMADD213PS(offset[part], scale[part], v)
 				if kind.add {
-					VADDPS(at("residual"), v, v)
+					VADDPS(s.loadElements(at("residual")), v, v)
 				}
 				if kind.relu {
 					VMAXPS(v, zero, v)
@@ -261,14 +310,14 @@ func (s isa) gradients() {
 			if mask {
 				return s.masked(at("dy"), at("y"), zero)
 			}
-			return s.load(at("dy"))
+			return s.loadElements(at("dy"))
 		}
-		s.pixelwise("gradApply"+suffix, "dx, dy, x"+y+", params []float32", "dx", slices, func() func(operands, int) VecVirtual {
+		s.pixelwise("gradApply"+suffix, "dx, dy, x"+y+" []"+s.element()+", params []float32", "dx", slices, func() func(operands, int) VecVirtual {
 			params := Mem{Base: base("params")}
 			mean, a := s.lanes(params), s.lanes(params.Offset(pixelBytes))
 			b, c, zero := s.lanes(params.Offset(2*pixelBytes)), s.lanes(params.Offset(3*pixelBytes)), s.zero()
 			return func(at operands, part int) VecVirtual {
-				v, d := s.load(at("x")), dy(at, zero)
+				v, d := s.loadElements(at("x")), dy(at, zero)
 				VSUBPS(mean[part], v, v)
 				VFMADD213PS(c[part], b[part], v)
 				VFMADD231PS(a[part], d, v)
@@ -276,7 +325,7 @@ func (s isa) gradients() {
 			}
 		})
 		name := map[bool]string{false: "scaleLanes", true: "scaleMask"}[mask]
-		s.pixelwise(name, "dx, dy"+y+", factors []float32", "dx", append([]string{"dy"}, slices[2:]...), func() func(operands, int) VecVirtual {
+		s.pixelwise(name, "dx, dy"+y+" []"+s.element()+", factors []float32", "dx", append([]string{"dy"}, slices[2:]...), func() func(operands, int) VecVirtual {
 			factors, zero := s.lanes(Mem{Base: base("factors")}), s.zero()
 			return func(at operands, part int) VecVirtual {
 				d := dy(at, zero)

@@ -6,24 +6,30 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// reductions are the functions that add to float64 sums.
+// reductions are the functions on float32 only that add to float64 sums.
 func (s isa) reductions() {
-	s.reduction("sum", "acc []float64, x []float32", "x", nil, 1, func() func(operands, int, []VecVirtual) {
-		return func(at operands, _ int, sum []VecVirtual) { VADDPS(at("x"), sum[0], sum[0]) }
-	})
 	s.reduction("sumProducts", "acc []float64, a, b []float32", "a", []string{"b"}, 1, func() func(operands, int, []VecVirtual) {
 		return func(at operands, _ int, sum []VecVirtual) { VFMADD231PS(at("a"), s.load(at("b")), sum[0]) }
 	})
-	s.reduction("moments", "acc []float64, x, shift []float32", "x", nil, 2, func() func(operands, int, []VecVirtual) {
+	s.weightedSum()
+	s.dots()
+}
+
+// sums are the functions of kernel.blockwise that add to float64 sums.
+func (s isa) sums() {
+	s.reduction("sum", "acc []float64, x []"+s.element(), "x", nil, 1, func() func(operands, int, []VecVirtual) {
+		return func(at operands, _ int, sum []VecVirtual) { VADDPS(s.loadElements(at("x")), sum[0], sum[0]) }
+	})
+	s.reduction("moments", "acc []float64, x []"+s.element()+", shift []float32", "x", nil, 2, func() func(operands, int, []VecVirtual) {
 		shift := s.lanes(Mem{Base: base("shift")})
 		return func(at operands, part int, sum []VecVirtual) {
-			d := s.load(at("x"))
+			d := s.loadElements(at("x"))
 			VSUBPS(shift[part], d, d)
 			VADDPS(d, sum[0], sum[0])
 			VFMADD231PS(d, d, sum[1])
 		}
 	})
-	for _, kind := range []struct{ name, kept, y string }{{"gradSums", "", ""}, {"gradSumsMask", "", "y, "}, {"gradSumsKeep", "kept, ", "y, "}} {
+	for _, kind := range []struct{ name, kept, y string }{{"gradSums", "", ""}, {"gradSumsMask", "", ", y"}, {"gradSumsKeep", "kept, ", ", y"}} {
 		slices := []string{"x"}
 		if kind.y != "" {
 			slices = append(slices, "y")
@@ -31,27 +37,25 @@ func (s isa) reductions() {
 		if kind.kept != "" {
 			slices = append(slices, "kept")
 		}
-		s.reduction(kind.name, "acc []float64, "+kind.kept+"dy, x, "+kind.y+"mean []float32", "dy", slices, 2, func() func(operands, int, []VecVirtual) {
+		s.reduction(kind.name, "acc []float64, "+kind.kept+"dy, x"+kind.y+" []"+s.element()+", mean []float32", "dy", slices, 2, func() func(operands, int, []VecVirtual) {
 			mean, zero := s.lanes(Mem{Base: base("mean")}), s.zero()
 			return func(at operands, part int, sum []VecVirtual) {
-				x := s.load(at("x"))
+				x := s.loadElements(at("x"))
 				VSUBPS(mean[part], x, x)
 				var d VecVirtual
 				if kind.y != "" {
 					d = s.masked(at("dy"), at("y"), zero)
 				} else {
-					d = s.load(at("dy"))
+					d = s.loadElements(at("dy"))
 				}
 				if kind.kept != "" {
-					VMOVUPS(d, at("kept"))
+					s.storeElements(d, at("kept"))
 				}
 				VADDPS(d, sum[0], sum[0])
 				VFMADD231PS(x, d, sum[1])
 			}
 		})
 	}
-	s.weightedSum()
-	s.dots()
 }
 
 // reduction is a function that adds so many sums over the pixels of lead, each
@@ -70,7 +74,7 @@ func (s isa) reduction(name, signature, lead string, slices []string, count int,
 			for _, l := range list {
 				sum = append(sum, l[part])
 			}
-			add(func(slice string) Mem { return at(bases[slice], i).Offset(pixel + part) }, part, sum)
+			add(func(slice string) Mem { return at(bases[slice], i).Offset(s.scale(pixel + part)) }, part, sum)
 		})
 	})
 	end()
@@ -80,7 +84,8 @@ func (s isa) reduction(name, signature, lead string, slices []string, count int,
 // to acc. Pixels go to two accumulators in turn; one without a pair, the last of
 // all, goes to the first.
 func (s isa) stretches(lead string, count int, add func(i Register, pixel int, sums []lanes)) {
-	acc, left, i := base("acc"), byteLen(lead, 2), GP64()
+	pixel := s.scale(pixelBytes)
+	acc, left, i := base("acc"), byteLen(lead, s.shift()), GP64()
 	XORQ(i, i)
 	JMP(LabelRef("stretchTest"))
 	Label("stretch")
@@ -93,20 +98,20 @@ func (s isa) stretches(lead string, count int, add func(i Register, pixel int, s
 		}
 	}
 	size := GP64()
-	MOVQ(U32(stretchBytes), size)
+	MOVQ(U32(uint32(s.scale(stretchBytes))), size)
 	CMPQ(left, size)
 	CMOVQLT(left, size)
 	SUBQ(size, left)
-	SUBQ(Imm(2*pixelBytes), size)
+	SUBQ(Imm(uint64(2*pixel)), size)
 	JLT(LabelRef("odd"))
 	Label("pair")
 	add(i, 0, accumulators[0])
 	add(i, pixelBytes, accumulators[1])
-	ADDQ(U32(2*pixelBytes), i)
-	SUBQ(U32(2*pixelBytes), size)
+	ADDQ(U32(uint32(2*pixel)), i)
+	SUBQ(U32(uint32(2*pixel)), size)
 	JGE(LabelRef("pair"))
 	Label("odd")
-	CMPQ(size, I32(-2*pixelBytes))
+	CMPQ(size, I32(int32(-2*pixel)))
 	JEQ(LabelRef("flush"))
 	add(i, 0, accumulators[0])
 	Label("flush")
