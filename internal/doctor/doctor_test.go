@@ -18,21 +18,22 @@ func TestEveryInstructionSetIsUsedOrSaysWhyNot(t *testing.T) {
 		name            string
 		supported, used kernel.ISA
 		limit           string
-		want            [3]string // generic, avx2, avx512
+		want            [4]string // generic, avx2, avx512, avx512bf16
 		notice          bool
 	}{
-		{"an old processor", kernel.Generic, kernel.Generic, "", [3]string{"used", missing, missing}, false},
-		{"no AVX-512", kernel.AVX2, kernel.AVX2, "", [3]string{"available", "used", missing}, false},
-		{"everything", kernel.AVX512, kernel.AVX512, "", [3]string{"available", "available", "used"}, false},
-		{"a limit", kernel.AVX512, kernel.AVX2, "avx2", [3]string{"available", "used", "turned off by SURROGAZE_ISA=avx2"}, false},
-		{"a limit above the machine", kernel.AVX2, kernel.AVX2, "avx512", [3]string{"available", "used", missing}, false},
-		{"a limit that is none", kernel.AVX2, kernel.AVX2, "avx3", [3]string{"available", "used", missing}, true},
-		{"a build in Go", kernel.AVX2, kernel.Generic, "", [3]string{"used", "not in this build (tag noasm)", missing}, false},
-		{"a build in Go and a limit", kernel.AVX512, kernel.Generic, "avx2", [3]string{"used", "not in this build (tag noasm)", "turned off by SURROGAZE_ISA=avx2"}, false},
+		{"an old processor", kernel.Generic, kernel.Generic, "", [4]string{"used", missing, missing, missing}, false},
+		{"no AVX-512", kernel.AVX2, kernel.AVX2, "", [4]string{"available", "used", missing, missing}, false},
+		{"everything", kernel.AVX512, kernel.AVX512, "", [4]string{"available", "available", "used", missing}, false},
+		{"bfloat16, too", kernel.AVX512BF16, kernel.AVX512BF16, "", [4]string{"available", "available", "available", "used"}, false},
+		{"a limit", kernel.AVX512, kernel.AVX2, "avx2", [4]string{"available", "used", "turned off by SURROGAZE_ISA=avx2", missing}, false},
+		{"a limit above the machine", kernel.AVX2, kernel.AVX2, "avx512", [4]string{"available", "used", missing, missing}, false},
+		{"a limit that is none", kernel.AVX2, kernel.AVX2, "avx3", [4]string{"available", "used", missing, missing}, true},
+		{"a build in Go", kernel.AVX2, kernel.Generic, "", [4]string{"used", "not in this build (tag noasm)", missing, missing}, false},
+		{"a build in Go and a limit", kernel.AVX512, kernel.Generic, "avx2", [4]string{"used", "not in this build (tag noasm)", "turned off by SURROGAZE_ISA=avx2", missing}, false},
 	} {
 		var m Machine
 		m.instructionSets(c.supported, c.used, c.limit)
-		var got [3]string
+		var got [4]string
 		for i, isa := range m.ISAs {
 			got[i] = isa.State
 			if isa.Found != (kernel.ISA(i) <= c.supported) {

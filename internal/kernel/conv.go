@@ -18,9 +18,13 @@ func ConvForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogu
 		return depthwiseForward(e, g, y, x, w, ep)
 	case g.Groups > 1:
 		return groupedForward(e, g, y, x, w, ep)
-	case winogradPays(g):
+	case winogradPays[T](g):
 		return winogradForward(e, g, y, x, w, ep)
 	}
+	return directForward(e, g, y, x, w, ep)
+}
+
+func directForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogue[T]) []Phase {
 	if x, ok := any(x).([]BF16); ok {
 		return convForward(e, g, pairSource(g.In), y, words(x), w, ep)
 	}
@@ -63,9 +67,13 @@ func ConvBackwardData[T Element](e *Env, g op.Conv, dx, dy []T, w []float32) []P
 		return depthwiseBackwardData(e, g, dx, dy, w)
 	case g.Groups > 1:
 		return groupedBackwardData(e, g, dx, dy, w)
-	case winogradPays(g):
+	case winogradPays[T](g):
 		return winogradBackwardData(e, g, dx, dy, w)
 	}
+	return directBackwardData(e, g, dx, dy, w)
+}
+
+func directBackwardData[T Element](e *Env, g op.Conv, dx, dy []T, w []float32) []Phase {
 	if dy, ok := any(dy).([]BF16); ok {
 		return convBackwardData(e, g, pairSource(g.OutShape()), dx, words(dy), w)
 	}

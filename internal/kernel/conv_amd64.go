@@ -55,7 +55,7 @@ var avx512Multiplier = multiplier{depth: 144, spans: []span{{4, tilesAVX5124}, {
 
 // pairMultipliers are those of pairs of bfloat16.
 var pairMultipliers = map[ISA]*multiplier{
-	AVX512BF16: {depth: 144, spans: []span{{4, tilesAVX512BF164}, {2, tilesAVX512BF162}, {1, tilesAVX512BF161}}, squares: transposeAVX2},
+	AVX512BF16: {depth: 208, spans: []span{{4, tilesAVX512BF164}, {2, tilesAVX512BF162}, {1, tilesAVX512BF161}}, squares: transposeAVX2},
 }
 
 // peaks of the instruction sets, 24 registers a round.

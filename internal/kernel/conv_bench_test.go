@@ -33,17 +33,29 @@ var benchConvs = []struct {
 	{"3x3s2/32-64@20", conv(16, 32, 20, 20, 64, 3, 2, 1), false},
 }
 
-// BenchmarkConvolution reports GFLOP/s and the share of the peak, which is
+// BenchmarkConvolution reports GFLOP/s and the share of the element's peak, which is
 // measured beside it, on one core. Times are the sums of every task's best, so
 // that they mean something on a machine that does other things as well.
 func BenchmarkConvolution(b *testing.B) {
+	benchmarkConvolutions[float32](b, MeasureFMA)
+}
+
+// BenchmarkConvolutionBF16 is the same in bfloat16, where the machine multiplies it.
+func BenchmarkConvolutionBF16(b *testing.B) {
+	if !Detect().MultipliesBF16() {
+		b.Skip("this machine does not multiply bfloat16")
+	}
+	benchmarkConvolutions[BF16](b, MeasureBF16)
+}
+
+func benchmarkConvolutions[T Element](b *testing.B, measure func(ISA) float64) {
 	isa := Detect()
 	for _, c := range benchConvs {
 		b.Run(c.name, func(b *testing.B) {
-			directions := bindDirections(NewEnv(isa, 1), chosen[float32](), c.g, c.planar)
+			directions := bindDirections(NewEnv(isa, 1), chosen[T](), c.g, c.planar)
 			peak := 0.0
 			for b.Loop() {
-				peak = max(peak, MeasureFMA(isa))
+				peak = max(peak, measure(isa))
 				for _, d := range directions {
 					d.run()
 				}
@@ -113,7 +125,18 @@ func (d *direction) time() (total time.Duration) {
 
 // BenchmarkWinograd reports what Winograd's convolutions take as a share of what the
 // direct ones do, over geometries between which winogradPays decides.
-func BenchmarkWinograd(b *testing.B) {
+func BenchmarkWinograd(b *testing.B) { benchmarkWinograd[float32](b) }
+
+// BenchmarkWinogradBF16 compares Winograd's convolutions, which multiply float32, with
+// direct ones, which multiply bfloat16.
+func BenchmarkWinogradBF16(b *testing.B) {
+	if !Detect().MultipliesBF16() {
+		b.Skip("this machine does not multiply bfloat16")
+	}
+	benchmarkWinograd[BF16](b)
+}
+
+func benchmarkWinograd[T Element](b *testing.B) {
 	for _, channels := range []int{16, 32, 64, 128, 256, 512} {
 		for _, side := range []int{4, 5, 6, 7, 8, 10, 12, 14, 20, 28, 56} {
 			if channels*side > 3600 {
@@ -122,7 +145,7 @@ func BenchmarkWinograd(b *testing.B) {
 			g := conv(8, channels, side, side, channels, 3, 1, 1)
 			b.Run(fmt.Sprintf("%d@%d", channels, side), func(b *testing.B) {
 				e := NewEnv(Detect(), 1)
-				ours, others := bindDirections(e, winogradOf[float32](), g, false), bindDirections(e, direct, g, false)
+				ours, others := bindDirections(e, winogradOf[T](), g, false), bindDirections(e, directOf[T](), g, false)
 				for b.Loop() {
 					for i := range ours {
 						others[i].run()

@@ -15,7 +15,7 @@ const enoughTasks = 32
 
 // product is a convolution as a product whose rows are pixels of its result and
 // whose steps are the gather's elements. Results in bfloat16 are summed in scratch,
-// pixel by pixel, channel block by channel block.
+// pixel by pixel, channel block by channel block, where the kernel cannot round them.
 type product[T Element] struct {
 	*gather
 	*multiplier
@@ -31,6 +31,7 @@ type product[T Element] struct {
 	perTask   int      // channel blocks
 	full      band
 	short     band    // of a strip that is smaller than the others
+	rounded   bool    // by the kernel
 	dense     []int32 // where a strip's pixels are summed in scratch
 	perWorker []tiles
 }
@@ -46,13 +47,20 @@ func newProduct[T Element](e *Env, at int, m *multiplier, g *gather, shape op.Sh
 		at: at, perWorker: make([]tiles, e.Workers),
 	}
 	e.share(p.end())
+	_, direct := any(y).([]float32)
+	p.rounded = !direct && g.pairs && len(g.pieces) == 1 && ep.Residual == nil
 	outs := result.offsets(g.images, g.lines, g.cols.outputs)
+	if p.rounded {
+		for i := range outs {
+			outs[i] /= 2
+		}
+	}
 	p.full = band{wholeTiles(g.pixels), wholeTiles(outs)}
 	if n := g.strip(g.strips() - 1).pixels(g); n < len(g.pixels) {
 		p.short = band{wholeTiles(g.pixels[:n]), wholeTiles(outs[:n])}
 	}
 	p.perTask = even(p.blocks(), min(p.blocks()/ceil(enoughTasks, g.strips()), productResult/(Block*len(g.pixels))))
-	if _, direct := any(y).([]float32); !direct {
+	if !direct && !p.rounded {
 		p.dense = pixelOffsets(len(p.full.rows))
 		e.reserve(g.frameLen() + p.perTask*p.sumsLen() + epilogueLen[T](p.sumsLen()))
 	}
@@ -108,8 +116,8 @@ func (p *product[T]) phase() Phase {
 			rows = p.short
 		}
 		origin := p.origin + s.image*p.result.image + s.line*p.result.line
-		if y, ok := any(p.y).([]float32); ok {
-			p.direct(worker, y, s, rows, origin, from, blocks)
+		if _, direct := any(p.y).([]float32); direct || p.rounded {
+			p.direct(worker, s, rows, origin, from, blocks)
 		} else {
 			p.summed(worker, s, rows, origin, from, blocks)
 		}
@@ -117,9 +125,14 @@ func (p *product[T]) phase() Phase {
 }
 
 // direct writes results where they belong.
-func (p *product[T]) direct(worker int, y []float32, s strip, rows band, origin, block, blocks int) {
+func (p *product[T]) direct(worker int, s strip, rows band, origin, block, blocks int) {
 	at := block*p.result.plane + origin
-	first := tiles{y: y[at:], outs: rows.outs, yBlock: p.result.plane, relu: p.epilogue.ReLU}
+	first := tiles{outs: rows.outs, yBlock: p.result.plane, relu: p.epilogue.ReLU, narrow: p.rounded}
+	if p.rounded {
+		first.y, first.yBlock = words(any(p.y).([]BF16)[at:]), p.result.plane/2
+	} else {
+		first.y = any(p.y).([]float32)[at:]
+	}
 	if p.epilogue.Residual != nil {
 		first.add = any(p.epilogue.Residual).([]float32)[at:]
 	}
@@ -128,9 +141,12 @@ func (p *product[T]) direct(worker int, y []float32, s strip, rows band, origin,
 	}
 	p.multiply(worker, first, s, rows.rows, block, blocks)
 	if lanes := p.shape.C % Block; block+blocks == p.blocks() && lanes != 0 {
-		last := y[(block+blocks-1)*p.result.plane+origin:]
+		last, scale := p.y[(block+blocks-1)*p.result.plane+origin:], 1
+		if p.rounded {
+			scale = 2
+		}
 		for _, at := range rows.outs {
-			clear(last[int(at)+lanes:][:Block-lanes])
+			clear(last[scale*int(at)+lanes:][:Block-lanes])
 		}
 	}
 }

@@ -11,8 +11,8 @@ const tileRows = 6
 //
 // for all rows r and lanes l, and the same for further channel blocks with w,
 // y and add moved on by wBlock and yBlock and bias by Block. x and w may be words of
-// two bfloat16 each, whose product is the sum of two. Every product of convolutions is
-// one: rows are pixels and steps the elements that a filter
+// two bfloat16 each, whose product is the sum of two; then y may be such words, too.
+// Every product of convolutions is one: rows are pixels and steps the elements that a filter
 // looks at, or the other way round for the gradient of the weights. Without add
 // or bias nothing is added, and relu is the identity unless it is set.
 //
@@ -25,6 +25,7 @@ type tiles struct {
 	next               []float32 // what w will be, to be fetched
 	pace               int       // steps of next to fetch during a tile
 	relu               bool
+	narrow             bool // y is words of two bfloat16, and outs and yBlock are of those
 }
 
 // multiplier is an instruction set's product of tiles.
@@ -173,7 +174,21 @@ func tilesGenericPairs(t *tiles) {
 				sums[l] += first*a + second*b
 			}
 		}
-		t.finish(sums[:], int(t.outs[r]), 0)
+		if t.narrow {
+			t.finishPairs(&sums, int(t.outs[r]))
+		} else {
+			t.finish(sums[:], int(t.outs[r]), 0)
+		}
+	}
+}
+
+// finishPairs stores the sums of a row as pairs.
+func (t *tiles) finishPairs(sums *pixel, out int) {
+	wide := *t
+	wide.y, wide.add = sums[:], nil
+	wide.finish(sums[:], 0, 0)
+	for i := range Block / 2 {
+		t.y[out+i] = pair(RoundBF16(sums[2*i]), RoundBF16(sums[2*i+1]))
 	}
 }
 

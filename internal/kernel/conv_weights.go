@@ -15,9 +15,13 @@ func ConvBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) 
 		return depthwiseBackwardWeights(e, g, dw, x, dy)
 	case g.Groups > 1:
 		return groupedBackwardWeights(e, g, dw, x, dy)
-	case winogradPays(g):
+	case winogradPays[T](g):
 		return winogradBackwardWeights(e, g, dw, x, dy)
 	}
+	return directBackwardWeights(e, g, dw, x, dy)
+}
+
+func directBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) []Phase {
 	if x, ok := any(x).([]BF16); ok {
 		return pairBackwardWeights(e, g, dw, x, any(dy).([]BF16))
 	}

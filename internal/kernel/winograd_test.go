@@ -19,17 +19,9 @@ func winogradOf[T Element]() algorithm[T] {
 	return algorithm[T]{winogradForward[T], winogradBackwardData[T], winogradBackwardWeights[T]}
 }
 
-// direct computes every geometry of one group as it is defined.
-var direct = algorithm[float32]{
-	func(e *Env, g op.Conv, y, x, w []float32, ep Epilogue[float32]) []Phase {
-		return convForward(e, g, blockedSource(g.In), y, x, w, ep)
-	},
-	func(e *Env, g op.Conv, dx, dy, w []float32) []Phase {
-		return convBackwardData(e, g, blockedSource(g.OutShape()), dx, dy, w)
-	},
-	func(e *Env, g op.Conv, dw, x, dy []float32) []Phase {
-		return convBackwardWeights(e, g, blockedSource(g.In), dw, x, dy)
-	},
+// directOf computes every geometry of one group as it is defined.
+func directOf[T Element]() algorithm[T] {
+	return algorithm[T]{directForward[T], directBackwardData[T], directBackwardWeights[T]}
 }
 
 // winogradPasses are those of a 3x3 convolution of stride 1, with Winograd's bound.

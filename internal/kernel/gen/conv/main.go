@@ -44,6 +44,7 @@ const (
 	fieldNext   = 208
 	fieldPace   = 232
 	fieldReLU   = 240
+	fieldNarrow = 241
 	length      = 8 // of a slice, from its pointer
 )
 
@@ -255,7 +256,23 @@ func (p *printer) tiles(t target, blocks, sets int) {
 	p.line("")
 	p.line("store:")
 	p.line("MOVQ %d(%s), %s", fieldY, args, pointer)
+	if t.pairs {
+		p.line("CMPB %d(%s), $0", fieldNarrow, args)
+		p.line("JNE  narrow")
+	}
 	each(pointer, func(r, v int, at string) { p.line("VMOVUPS %s, %s", sum(0, r, v), at) })
+	if t.pairs {
+		p.line("JMP  next")
+		p.line("")
+		p.line("narrow:")
+		each(pointer, func(r, v int, at string) {
+			p.line("// VCVTNEPS2BF16 Z%d, Y%d", sumAt(0, r, v), weightAt(0))
+			p.line("%s", roundBF16(sumAt(0, r, v), weightAt(0)))
+			p.line("VMOVDQU32 Y%d, %s", weightAt(0), at)
+		})
+		p.line("")
+		p.line("next:")
+	}
 	p.line("ADDQ $%d, rows-8(SP)", rows*size)
 	p.line("ADDQ $%d, outs-16(SP)", rows*size)
 	p.line("SUBQ $%d, left-24(SP)", rows)
@@ -274,17 +291,21 @@ func (p *printer) multiply(t target, a, b, sum int) {
 	p.line("%s", dotBF16(a, b, sum))
 }
 
-// dotBF16 is the bytes of VDPBF16PS, EVEX.512.F3.0F38.W0 52 /r, which Go's assembler
-// does not know.
-func dotBF16(a, b, sum int) string {
+// Go's assembler knows no instructions of AVX512_BF16: dotBF16 is the bytes of
+// VDPBF16PS and roundBF16 those of VCVTNEPS2BF16 from a Z to a Y register.
+func dotBF16(a, b, sum int) string  { return encode(0x52, a, b, sum) }
+func roundBF16(from, to int) string { return encode(0x72, from, 0, to) }
+
+// encode is EVEX.512.F3.0F38.W0 opcode /r; b is 0 where there is no second operand.
+func encode(opcode, a, b, result int) string {
 	inverted := func(register, bit int) int { return ^register >> bit & 1 }
 	encoded := []int{
 		0x62,
-		inverted(sum, 3)<<7 | inverted(a, 4)<<6 | inverted(a, 3)<<5 | inverted(sum, 4)<<4 | 2,
+		inverted(result, 3)<<7 | inverted(a, 4)<<6 | inverted(a, 3)<<5 | inverted(result, 4)<<4 | 2,
 		^b&15<<3 | 4 | 2,
 		2<<5 | inverted(b, 4)<<3,
-		0x52,
-		3<<6 | sum&7<<3 | a&7,
+		opcode,
+		3<<6 | result&7<<3 | a&7,
 	}
 	var text []string
 	for _, b := range encoded {
