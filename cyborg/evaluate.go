@@ -150,7 +150,7 @@ func scoresOf(samples []Scored, losses []float64) Scores {
 	for i, s := range samples {
 		scores[i], labels[i] = s.Scores, s.Label
 	}
-	return Scores{Loss: metric.Mean(losses), AUC: metric.MacroAUC(scores, labels), Accuracy: metric.Accuracy(scores, labels)}
+	return Scores{Loss: metric.Mean(losses), AUC: metric.OneVsRest(scores, labels, metric.AUC), Accuracy: metric.Accuracy(scores, labels)}
 }
 
 // judge is the softmax of logits and the cross-entropy with the label.

@@ -118,7 +118,7 @@ func newArm(s *summary, main bool) arm {
 		a.Difference = signed(s.difference.Mean)
 	}
 	if s.pairs > 1 {
-		a.DifferenceWith = bounds(s.difference)
+		a.DifferenceWith = bounds(s.difference.Interval)
 	}
 	return a
 }

@@ -13,7 +13,7 @@ type summary struct {
 	runs                    []Run
 	auc, accuracy, eer, tdr stat
 	cam                     stat
-	difference              metric.Interval // of the AUC to the arm none, over pairs of runs
+	difference              metric.Difference // of the AUC to the arm none, over pairs of runs
 	pairs                   int
 }
 
@@ -85,7 +85,7 @@ func (s *summary) measure(none *summary) {
 
 // paired is the difference of the AUC of a to that of b over runs of the same
 // index. Without b, or of b to itself, there is none.
-func paired(a, b *summary) (metric.Interval, int) {
+func paired(a, b *summary) (metric.Difference, int) {
 	var left, right []float64
 	if b != nil && a.name != b.name {
 		for _, r := range a.runs {

@@ -38,11 +38,11 @@ func verdict(arms []summary, split string) string {
 	case s.pairs == 1:
 		return fmt.Sprintf("%s, %s against none in one pair of runs.", text, signed(d.Mean))
 	case d.Low > 0:
-		return fmt.Sprintf("%s, %s %s above none.", text, signed(d.Mean), bounds(d))
+		return fmt.Sprintf("%s, %s %s above none.", text, signed(d.Mean), bounds(d.Interval))
 	case d.High < 0:
-		return fmt.Sprintf("%s, %s %s below none.", text, signed(d.Mean), bounds(d))
+		return fmt.Sprintf("%s, %s %s below none.", text, signed(d.Mean), bounds(d.Interval))
 	default:
-		return fmt.Sprintf("%s, not clearly different from none (%s %s).", text, signed(d.Mean), bounds(d))
+		return fmt.Sprintf("%s, not clearly different from none (%s %s).", text, signed(d.Mean), bounds(d.Interval))
 	}
 }
 
@@ -90,7 +90,7 @@ func controlWarnings(arms []summary, s *summary) []string {
 			continue
 		}
 		d, pairs := paired(s, control)
-		difference := fmt.Sprintf("%s is %s %s above it", s.name, signed(d.Mean), bounds(d))
+		difference := fmt.Sprintf("%s is %s %s above it", s.name, signed(d.Mean), bounds(d.Interval))
 		switch {
 		case pairs == 0:
 		case d.Mean <= 0:
