@@ -80,7 +80,7 @@ func (p *Pipeline) newReport(ctx context.Context, f findings, on storage.Ran) (*
 	for i, x := range f.runs {
 		r.Runs = append(r.Runs, newRunReport(x, f.trained.models[i].Summary(), f.evaluated.evaluations[i][r.Split]))
 		if j := f.evaluated.evaluations[i][r.Split]; j != nil {
-			r.Images, r.Mapped = j.N, j.CAMs
+			r.Images, r.Mapped = j.N, j.Mapped
 		}
 	}
 	var err error
@@ -101,26 +101,10 @@ func newRunReport(x run, s cyborg.Summary, j *judgement) report.Run {
 		r.History = append(r.History, epoch)
 	}
 	if j != nil {
-		r.AUC, r.Accuracy, r.EER, r.CAM = float64(j.AUC), float64(j.Accuracy), float64(j.EER), float64(j.CAM)
-		r.ROC = j.roc()
+		r.AUC, r.Accuracy, r.EER, r.CAM = float64(j.AUC), float64(j.Accuracy), float64(j.EER), float64(j.CAM.CC)
+		r.ROC = metric.ROC(j.twoClasses())
 	}
 	return r
-}
-
-// roc is the curve of a judgement over two classes, nil if there are more or both
-// do not occur.
-func (j *judgement) roc() []metric.ROCPoint {
-	scores, positive := make([]float64, len(j.Samples)), make([]bool, len(j.Samples))
-	for i, s := range j.Samples {
-		if len(s.Scores) != 2 {
-			return nil
-		}
-		scores[i], positive[i] = s.Scores[1], s.Label == 1
-	}
-	if !slices.Contains(positive, true) || !slices.Contains(positive, false) {
-		return nil
-	}
-	return metric.ROC(scores, positive)
 }
 
 func newPredictorReport(folds int, f *fitted) *report.Predictor {

@@ -3,6 +3,8 @@ package metric
 import (
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // OneVsRest is a measure of two classes as one of several: the mean over the
@@ -43,7 +45,7 @@ func against(scores [][]float64, labels []int, k int) (column []float64, positiv
 
 // Accuracy is the share of samples whose class has the highest score, the first
 // of equals. scores and labels are those of [OneVsRest]. NaN of no samples.
-func Accuracy(scores [][]float64, labels []int) float64 { return Mean(hits(scores, labels)) }
+func Accuracy(scores [][]float64, labels []int) float64 { return share(hits(scores, labels)) }
 
 // BalancedAccuracy is the mean over the classes that occur of the share of their
 // samples that [Accuracy] counts: chance is 1 / classes however many samples each
@@ -54,7 +56,7 @@ func BalancedAccuracy(scores [][]float64, labels []int) float64 {
 	var recalls []float64
 	hits := hits(scores, labels)
 	for _, k := range occurring(labels) {
-		recalls = append(recalls, Mean(ofClass(hits, labels, k)))
+		recalls = append(recalls, share(ofClass(hits, labels, k)))
 	}
 	return Mean(recalls)
 }
@@ -74,6 +76,9 @@ func hits(scores [][]float64, labels []int) []float64 {
 	}
 	return found
 }
+
+// share is the part of the hits, rounded once.
+func share(hits []float64) float64 { return floats.Sum(hits) / float64(len(hits)) }
 
 // ofClass are the values of the samples of class k.
 func ofClass(values []float64, labels []int, k int) []float64 {

@@ -179,16 +179,3 @@ func Entropy(m []float32) float64 {
 	}
 	return sum
 }
-
-// PairwiseCC are the [CC] of all pairs of maps of one image, such as those that
-// several trainings of a network give: of maps 0 and 1, 0 and 2, ..., 1 and 2 and so
-// on. Their mean is how consistent the maps are. Fewer than two maps have none.
-func PairwiseCC(maps [][]float32) []float64 {
-	var found []float64
-	for i, a := range maps {
-		for _, b := range maps[i+1:] {
-			found = append(found, CC(a, b))
-		}
-	}
-	return found
-}

@@ -349,19 +349,6 @@ func TestConstantScoresHaveTheirValueAsThreshold(t *testing.T) {
 	}
 }
 
-func TestPairsOfMapsComeInOrder(t *testing.T) {
-	up, down, flat := []float32{0, 1}, []float32{1, 0}, []float32{1, 1}
-	got := PairwiseCC([][]float32{up, up, down, flat})
-	for i, want := range []float64{1, -1, math.NaN(), -1, math.NaN(), math.NaN()} {
-		if !near(got[i], want) && !(math.IsNaN(got[i]) && math.IsNaN(want)) {
-			t.Errorf("pair %d: found %v, want %v", i, got[i], want)
-		}
-	}
-	if one := PairwiseCC([][]float32{up}); len(one) != 0 {
-		t.Errorf("one map: found %v, want no pairs", one)
-	}
-}
-
 func TestConstantMapsOfAnyValueAreConstant(t *testing.T) {
 	// In a running sum, most values and lengths leave a rounding error of the mean.
 	rapid.Check(t, func(t *rapid.T) {
