@@ -334,12 +334,21 @@ func TestDeLongsIntervalCoversTheTruthAsOftenAsItSays(t *testing.T) {
 func TestTheThresholdOfEqualErrorsBalancesThem(t *testing.T) {
 	scores := []float64{0.1, 0.2, 0.3, 0.6, 0.4, 0.5, 0.7, 0.9}
 	attack := []bool{false, false, false, false, true, true, true, true}
-	// By hand: at 0.5 one of four attacks lies below and one of four others above.
-	if got := EERThreshold(scores, attack); got != 0.5 {
-		t.Fatalf("found the threshold %v, want 0.5", got)
+	// By hand: above 0.4 and up to 0.5 one of four attacks lies below and one of four
+	// others above.
+	threshold := EERThreshold(scores, attack)
+	if !near(threshold, 0.45) {
+		t.Fatalf("found the threshold %v, want 0.45", threshold)
 	}
-	if got := PADAt(scores, attack, 0.5); got != (PAD{0.25, 0.25, 0.25}) {
+	if got := PADAt(scores, attack, threshold); got != (PAD{0.25, 0.25, 0.25}) {
 		t.Errorf("found %+v, want a quarter of each", got)
+	}
+}
+
+func TestTheThresholdOfNeighbouringNumbersIsTheHigher(t *testing.T) {
+	high := math.Nextafter(0.5, 1)
+	if got := EERThreshold([]float64{0.5, high}, []bool{false, true}); got != high {
+		t.Errorf("found %v, want %v", got, high)
 	}
 }
 

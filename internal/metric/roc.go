@@ -87,19 +87,35 @@ func EER(scores []float64, positive []bool) float64 {
 	return math.NaN()
 }
 
-// EERThreshold is the threshold of the ROC curve at which false positive and false
-// negative rate are nearest to each other, the highest of such: where a detector
-// is set to work on validation samples, to be judged by [PADAt] on others. It is
-// one of the scores; NaN with one class only.
+// EERThreshold is where false positive and false negative rate are nearest to each
+// other, the highest such score: where a detector is set to work on validation
+// samples, to be judged by [PADAt] on others. Of the thresholds down to the next
+// lower score, which all have the same errors, it is the one in the middle, so that
+// where the two classes lie apart it keeps away from both. NaN with one class only.
 func EERThreshold(scores []float64, positive []bool) float64 {
-	threshold, nearest := math.NaN(), math.Inf(1)
-	for _, p := range ROC(scores, positive) {
-		if gap := math.Abs(p.FPR + p.TPR - 1); gap < nearest && !math.IsInf(p.Threshold, 1) {
-			threshold, nearest = p.Threshold, gap
+	points := ROC(scores, positive)
+	if points == nil {
+		return math.NaN()
+	}
+	points = points[1:] // without +Inf, at which nothing fires
+	best := 0
+	for i, p := range points {
+		if gap(p) < gap(points[best]) {
+			best = i
+		}
+	}
+	threshold := points[best].Threshold
+	if best+1 < len(points) {
+		lower := points[best+1].Threshold
+		if middle := lower + (threshold-lower)/2; middle > lower {
+			return middle
 		}
 	}
 	return threshold
 }
+
+// gap is how far apart false positive and false negative rate are.
+func gap(p ROCPoint) float64 { return math.Abs(p.FPR + p.TPR - 1) }
 
 // TPRAtFPR is the highest true positive rate of any threshold whose false
 // positive rate is at most the limit: the true detection rate at a false

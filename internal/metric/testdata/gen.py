@@ -75,8 +75,9 @@ def eer(y, s):
 
 
 def eer_threshold(y, s):
-    """Of the scores as thresholds, by counting."""
-    return min(np.unique(s)[::-1], key=lambda t: abs(np.mean(s[~y] >= t) - np.mean(s[y] < t)))
+    """Of the scores as thresholds, by counting; then halfway to the next lower one."""
+    best = min(np.unique(s)[::-1], key=lambda t: abs(np.mean(s[~y] >= t) - np.mean(s[y] < t)))
+    return (best + max(s[s < best], default=best)) / 2
 
 
 def d_prime(y, s):
