@@ -97,6 +97,15 @@ func newJudgement(e *cyborg.Evaluation) *judgement {
 	return j
 }
 
+// unjudged is a judgement of nothing.
+func unjudged() *judgement {
+	n := Number(nan())
+	return &judgement{
+		AUC: n, AUCLow: n, AUCHigh: n, ToNone: n, Accuracy: n, BalancedAccuracy: n, Loss: n, Brier: n, ECE: n, EER: n, DPrime: n,
+		TPR: [...]Number{n, n, n, n, n}, PAD: pad{n, n, n, n}, CAM: cams{n, n, n, n, n, n, n, n, n},
+	}
+}
+
 func newCAMs(e *cyborg.Evaluation) cams {
 	a := e.Agreement
 	return cams{

@@ -91,8 +91,12 @@ func (p *Pipeline) newReport(ctx context.Context, f findings, on storage.Ran) (*
 	return r, err
 }
 
+// newRunReport takes j of nil for a run that was not judged.
 func newRunReport(x run, s cyborg.Summary, j *judgement) report.Run {
-	r := report.Run{Arm: string(x.arm), Index: x.seed, AUC: nan(), Accuracy: nan(), EER: nan(), CAM: nan(), Best: s.Best.Epoch}
+	if j == nil {
+		j = unjudged()
+	}
+	r := report.Run{Arm: string(x.arm), Index: x.seed, Errors: newErrors(j), CAM: newLook(j.CAM), Best: s.Best.Epoch}
 	for _, e := range s.History {
 		epoch := report.Epoch{TrainLoss: e.TrainLoss, ValLoss: nan(), ValAUC: nan()}
 		if e.Validation != nil {
@@ -100,11 +104,23 @@ func newRunReport(x run, s cyborg.Summary, j *judgement) report.Run {
 		}
 		r.History = append(r.History, epoch)
 	}
-	if j != nil {
-		r.AUC, r.Accuracy, r.EER, r.CAM = float64(j.AUC), float64(j.Accuracy), float64(j.EER), float64(j.CAM.CC)
-		r.ROC = metric.ROC(j.twoClasses())
-	}
+	r.ROC = metric.ROC(j.twoClasses())
 	return r
+}
+
+func newErrors(j *judgement) report.Errors {
+	return report.Errors{
+		AUC:    metric.Interval{Mean: float64(j.AUC), Low: float64(j.AUCLow), High: float64(j.AUCHigh)},
+		ToNone: float64(j.ToNone), Accuracy: float64(j.Accuracy), EER: float64(j.EER), ECE: float64(j.ECE),
+		PAD: metric.PAD{APCER: float64(j.PAD.APCER), BPCER: float64(j.PAD.BPCER), ACER: float64(j.PAD.ACER)},
+	}
+}
+
+func newLook(c cams) report.Look {
+	return report.Look{
+		CC: float64(c.CC), SIM: float64(c.SIM), KL: float64(c.KL), NSS: float64(c.NSS), IoU: float64(c.IoU),
+		Entropy: float64(c.Entropy), Consistency: float64(c.Consistency),
+	}
 }
 
 func newPredictorReport(folds int, f *fitted) *report.Predictor {
