@@ -15,10 +15,11 @@ import (
 // S10 is the variance over the positives of the share of negatives that a positive
 // outscores, where equal scores count half; S01 that over the negatives of the
 // share of positives by which one is outscored. With more than two classes a
-// sample has such a share in each class's AUC, and the variance is that of the
-// mean of them, class by class:
+// sample i has such a share in the AUC of every class k, and the variance is that
+// of their mean, class by class:
 //
-//	sum over classes c of n(c) var of h in c,  h = mean over classes k of share(k) / n(k or not k)
+//	sum over classes c of n(c) var of h(i) over i in c
+//	h(i) = mean over classes k of share(i, k) / samples on i's side of k
 //
 // The interval is NaN where a class that occurs has one sample; of perfect scores
 // it has no width. Samples of one class give NaN, and so does a score of NaN.
