@@ -11,8 +11,8 @@ func TestConsistencyIsTheMeanCorrelationWithTheOtherRuns(t *testing.T) {
 	up, down, flat := []float32{0, 1}, []float32{1, 0}, []float32{1, 1}
 	// The first image's maps agree in runs 0 and 1; the second's are constant in run 1.
 	got := consistencies([][][]float32{{up, up}, {up, flat}, {down, up}})
-	// CC of runs 0 and 1: 1, 0; of 0 and 2: -1, 1; of 1 and 2: -1, 0.
-	for i, want := range []float64{(0.5 + 0) / 2, (0.5 - 0.5) / 2, (0 - 0.5) / 2} {
+	// CC of runs 0 and 1: 1, 0; of 0 and 2: -1, 1; of 1 and 2: -1, 0. Means of pairs: 0.5, 0, -0.5.
+	for i, want := range []float64{0.25, 0, -0.25} {
 		if math.Abs(got[i]-want) > 1e-12 {
 			t.Errorf("run %d: found %v, want %v", i, got[i], want)
 		}

@@ -34,7 +34,8 @@ func DeLong(scores [][]float64, labels []int) Interval {
 // DeLongTest compares the AUCs of two classifiers on the same samples: a's less
 // b's with the interval of [DeLong], and P by the normal distribution. It says what
 // other samples would show of the same two classifiers; what other trainings would
-// show, [PairedDifference] says.
+// show, [PairedDifference] says. Low, High and P are NaN where [DeLong]'s interval
+// is, and P is if all samples have the same part in both AUCs.
 func DeLongTest(a, b [][]float64, labels []int) Difference {
 	d := parts(a, labels)
 	for i, v := range parts(b, labels) {
@@ -74,11 +75,10 @@ func parts(scores [][]float64, labels []int) []float64 {
 //
 // Source: Sun and Xu, Fast implementation of DeLong's algorithm (2014).
 func placements(scores []float64, positive []bool) []float64 {
-	found := make([]float64, len(scores))
 	if slices.ContainsFunc(scores, math.IsNaN) {
-		return fill(found, math.NaN())
+		return slices.Repeat([]float64{math.NaN()}, len(scores))
 	}
-	all := ranks(scores)
+	found, all := make([]float64, len(scores)), ranks(scores)
 	for _, class := range []bool{false, true} {
 		var members []int
 		var own []float64
@@ -98,11 +98,4 @@ func placements(scores []float64, positive []bool) []float64 {
 		}
 	}
 	return found
-}
-
-func fill(values []float64, v float64) []float64 {
-	for i := range values {
-		values[i] = v
-	}
-	return values
 }
