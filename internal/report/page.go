@@ -115,11 +115,8 @@ func newPage(r *Report) (*page, error) {
 func newArm(s *summary, main bool) arm {
 	a := arm{
 		Name: s.name, Colour: s.colour, Line: s.line.String(), Subject: main, Runs: s.runs,
-		AUC: meanSD(s.auc), Accuracy: meanSD(s.accuracy), CAM: meanSD(s.cam),
+		AUC: meanSD(s.auc), Interval: s.interval(), Accuracy: meanSD(s.accuracy), CAM: meanSD(s.cam),
 		Difference: dash, P: dash, Errors: cells(s.runs, errorColumns), Look: cells(s.runs, lookColumns),
-	}
-	if len(s.runs) == 1 {
-		a.Interval = interval(s.runs[0].AUC)
 	}
 	if s.pairs > 0 {
 		a.Difference = signed(s.difference.Mean)

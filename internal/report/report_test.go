@@ -165,8 +165,12 @@ func TestResultsTableShowsMeansSpreadsAndPairedDifferences(t *testing.T) {
 func TestOneRunHasTheIntervalOfItsAUC(t *testing.T) {
 	run := runsOf("human", 0.9)
 	run[0].AUC = metric.Interval{Mean: 0.9, Low: 0.85, High: 0.95}
-	if page, want := part(written(t, &Report{Runs: run}), "results"), "human 1 0.900 [0.850, 0.950]"; !strings.Contains(page, want) {
-		t.Errorf("results lack %q:\n%s", want, page)
+	page := written(t, &Report{Split: "test", Runs: run})
+	if want := "human 1 0.900 [0.850, 0.950]"; !strings.Contains(part(page, "results"), want) {
+		t.Errorf("results lack %q:\n%s", want, part(page, "results"))
+	}
+	if want := "human: test AUC 0.900 [0.850, 0.950] over 1 seed."; !strings.Contains(page, want) {
+		t.Errorf("the page lacks %q", want)
 	}
 }
 

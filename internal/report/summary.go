@@ -112,6 +112,15 @@ func (s *summary) measure(none *summary) {
 	s.difference, s.pairs = paired(s, none)
 }
 
+// interval is that of the AUC of an arm's only run, over other images; "" of more
+// runs.
+func (s *summary) interval() string {
+	if len(s.runs) != 1 {
+		return ""
+	}
+	return interval(s.runs[0].AUC)
+}
+
 // paired is the difference of the AUC of a to that of b over runs of the same
 // index. Without b, or of b to itself, there is none.
 func paired(a, b *summary) (metric.Difference, int) {

@@ -30,7 +30,8 @@ func verdict(arms []summary, split string) string {
 	case s == nil:
 		return "There is no AUC to compare: it needs evaluated images of at least two classes."
 	}
-	text := fmt.Sprintf("%s: %sAUC %s over %s", s.name, before(split), meanSD(s.auc), counted(s.auc.n, "seed"))
+	value := strings.TrimSpace(meanSD(s.auc) + " " + s.interval())
+	text := fmt.Sprintf("%s: %sAUC %s over %s", s.name, before(split), value, counted(s.auc.n, "seed"))
 	d := s.difference
 	switch {
 	case s.pairs == 0:
