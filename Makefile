@@ -45,5 +45,5 @@ readback: ## exports read by the libraries that they are for
 
 report: ## docs/images/report.png, of the run in RUN
 	mkdir -p docs/images
-	chromium --headless --no-sandbox --hide-scrollbars --window-size=1200,1600 \
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1200,1925 \
 		--screenshot=docs/images/report.png "file://$(abspath $(RUN))/report.html"

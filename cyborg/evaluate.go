@@ -41,9 +41,11 @@ type Evaluation struct {
 	Loss       float64 // mean cross-entropy
 	AUC        float64 // of class 1, or the mean over more classes, one against the rest; NaN if one class occurs
 	Accuracy   float64
-	EER        float64  // NaN unless there are two classes and both occur
-	Samples    []Scored // the labelled samples in the order of the data set
-	Agreement  Agreement
+	EER        float64   // of class 1, or the mean as of the AUC
+	Samples    []Scored  // the labelled samples in the order of the data set
+	Mapped     int       // samples with a human map that shows something
+	Agreement  Agreement // mean over them; NaN if there are none
+	Entropy    float64   // mean over the samples of how widely the CAM spreads, in nats
 	// MeanCAM is the mean of the samples' class activation maps, over the square that
 	// the network sees.
 	MeanCAM Map
@@ -54,15 +56,24 @@ type Scored struct {
 	ID     string
 	Label  int
 	Scores []float64 // probability of each class
-	// CC is the correlation of CAM and human map; NaN without a human map that
-	// shows something. A constant CAM counts 0.
-	CC float64
+	CAM    Map
+	// Agreement is that of the CAM; NaN without a human map that shows something.
+	Agreement Agreement
 }
 
-// Agreement is how well CAMs agree with human maps.
+// Agreement is how well a CAM agrees with a human map. Both are scaled to [0, 1] by
+// their minimum and maximum and compared on the CAM's grid, over the image alone.
+// NSS, AUC and IoU take for marked what a person marked with at least 0.5, IoU the
+// same of the CAM. A measure that two maps do not define is NaN, but a constant CAM
+// has a CC and an NSS of 0, as chance has.
 type Agreement struct {
-	N  int     // samples with a human map
-	CC float64 // mean over them; NaN if there are none
+	CC  float64 // Pearson's correlation, in [-1, 1]
+	SIM float64 // mass shared when each sums to 1, in [0, 1]
+	KL  float64 // divergence of the CAM from the human map, in nats; 0 is agreement
+	MSE float64 // mean squared difference, in [0, 1]: what guidance trains on
+	NSS float64 // mean of the standardised CAM over what a person marked; 0 is chance
+	AUC float64 // of the CAM as a detector of what a person marked; 0.5 is chance
+	IoU float64 // of what CAM and person mark, in [0, 1]
 }
 
 // Map is a class activation map in [0, 1]: H rows of W values over the whole
@@ -105,7 +116,7 @@ func (m *Model) evaluate(ctx context.Context, data *Data, split string, options 
 	losses, mean := make([]float64, len(items)), newMeanOfMaps(p.grid)
 	err = p.each(ctx, data.read(ctx, items), data.decode, func(i int, d decoded, r result) {
 		row := data.set.Rows()[items[i].row]
-		s := Scored{ID: row.ID, Label: int(row.Label), CC: p.agreement(r.cam, d)}
+		s := Scored{ID: row.ID, Label: int(row.Label), CAM: Map(*p.shown(slices.Clone(r.cam), d)), Agreement: p.agreement(r.cam, d)}
 		s.Scores, losses[i] = judge(r.logits, s.Label)
 		e.Samples[i] = s
 		mean.add(r.cam)
@@ -121,21 +132,35 @@ func (m *Model) evaluate(ctx context.Context, data *Data, split string, options 
 // summarise fills in the means and measures.
 func (e *Evaluation) summarise(losses []float64) {
 	v := scoresOf(e.Samples, losses)
-	e.Loss, e.AUC, e.Accuracy, e.EER = v.Loss, v.AUC, v.Accuracy, math.NaN()
-	if len(e.Samples[0].Scores) == 2 {
-		scores, positive := make([]float64, e.N), make([]bool, e.N)
-		for i, s := range e.Samples {
-			scores[i], positive[i] = s.Scores[1], s.Label == 1
-		}
-		e.EER = metric.EER(scores, positive)
+	e.Loss, e.AUC, e.Accuracy = v.Loss, v.AUC, v.Accuracy
+	scores, labels := columns(e.Samples)
+	e.EER = metric.OneVsRest(scores, labels, metric.EER)
+	e.Entropy = e.mean(func(s Scored) float64 { return metric.Entropy(s.CAM.Pix) })
+	e.Agreement = Agreement{
+		CC:  e.mean(func(s Scored) float64 { return s.Agreement.CC }),
+		SIM: e.mean(func(s Scored) float64 { return s.Agreement.SIM }),
+		KL:  e.mean(func(s Scored) float64 { return s.Agreement.KL }),
+		MSE: e.mean(func(s Scored) float64 { return s.Agreement.MSE }),
+		NSS: e.mean(func(s Scored) float64 { return s.Agreement.NSS }),
+		AUC: e.mean(func(s Scored) float64 { return s.Agreement.AUC }),
+		IoU: e.mean(func(s Scored) float64 { return s.Agreement.IoU }),
 	}
+	for _, s := range e.Samples {
+		if !math.IsNaN(s.Agreement.CC) {
+			e.Mapped++
+		}
+	}
+}
+
+// mean is that of a measure over the samples for which it is defined.
+func (e *Evaluation) mean(measure func(Scored) float64) float64 {
 	var found []float64
 	for _, s := range e.Samples {
-		if !math.IsNaN(s.CC) {
-			found = append(found, s.CC)
+		if v := measure(s); !math.IsNaN(v) {
+			found = append(found, v)
 		}
 	}
-	e.Agreement = Agreement{N: len(found), CC: metric.Mean(found)}
+	return metric.Mean(found)
 }
 
 // Scores is how a network does on a set of samples.
@@ -146,11 +171,16 @@ type Scores struct {
 }
 
 func scoresOf(samples []Scored, losses []float64) Scores {
-	scores, labels := make([][]float64, len(samples)), make([]int, len(samples))
-	for i, s := range samples {
-		scores[i], labels[i] = s.Scores, s.Label
+	scores, labels := columns(samples)
+	return Scores{Loss: metric.Mean(losses), AUC: metric.OneVsRest(scores, labels, metric.AUC), Accuracy: metric.Accuracy(scores, labels)}
+}
+
+// columns are what the samples score and are.
+func columns(samples []Scored) (scores [][]float64, labels []int) {
+	for _, s := range samples {
+		scores, labels = append(scores, s.Scores), append(labels, s.Label)
 	}
-	return Scores{Loss: metric.Mean(losses), AUC: metric.MacroAUC(scores, labels), Accuracy: metric.Accuracy(scores, labels)}
+	return scores, labels
 }
 
 // judge is the softmax of logits and the cross-entropy with the label.
@@ -167,16 +197,29 @@ func judge(logits []float32, label int) (scores []float64, loss float64) {
 	return scores, math.Log(sum) + high - float64(logits[label])
 }
 
-// agreement is the CC of a CAM and a human map on its grid, over the image alone.
-func (p *panel) agreement(cam []float32, of decoded) float64 {
+// marked is the value from which a pixel of a map counts as marked.
+const marked = 0.5
+
+// agreement is that of a CAM with the human map of an image.
+func (p *panel) agreement(cam []float32, of decoded) Agreement {
 	target := make([]float32, p.grid*p.grid)
 	if !writeTarget(target, p.grid, raster.View{}, of.human) {
-		return math.NaN()
+		nan := math.NaN()
+		return Agreement{nan, nan, nan, nan, nan, nan, nan}
 	}
-	if cc := metric.CC(p.shown(cam, of).Pix, p.shown(target, of).Pix); !math.IsNaN(cc) {
-		return cc
+	seen, human := p.shown(cam, of).Pix, p.shown(target, of).Pix
+	return Agreement{
+		CC: orChance(metric.CC(seen, human)), SIM: metric.SIM(seen, human), KL: metric.KL(seen, human), MSE: metric.MSE(seen, human),
+		NSS: orChance(metric.NSS(seen, human, marked)), AUC: metric.MapAUC(seen, human, marked), IoU: metric.IoU(seen, human, marked),
 	}
-	return 0
+}
+
+// orChance is a measure of which 0 is chance, and 0 where a map is constant.
+func orChance(v float64) float64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return v
 }
 
 // shown is the part of a map on the CAM's grid that lies over the displayed image.

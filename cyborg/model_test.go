@@ -122,18 +122,22 @@ func TestAnEvaluationSaysWhatItsSamplesSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var agreement float64
+	var cc, iou, entropy float64
 	mean := make([]float64, 25)
 	for i, p := range maps {
 		if slices.Min(p.Pix) != 0 || slices.Max(p.Pix) != 1 || p.W != 5 || p.H != 5 {
 			t.Errorf("map %d is %d x %d from %v to %v, want 5 x 5 from 0 to 1", i, p.W, p.H, slices.Min(p.Pix), slices.Max(p.Pix))
 		}
+		if !slices.Equal(p.Pix, e.Samples[i].CAM.Pix) {
+			t.Errorf("sample %d has another CAM than its map", i)
+		}
 		for k, v := range p.Pix {
 			mean[k] += float64(v) / 5
 		}
+		entropy += metric.Entropy(p.Pix) / 5
 		if i > 2 { // those without a human map that shows something
-			if !math.IsNaN(e.Samples[i].CC) {
-				t.Errorf("sample %d has a CC of %v, want none", i, e.Samples[i].CC)
+			if a := e.Samples[i].Agreement; !math.IsNaN(a.CC) || !math.IsNaN(a.IoU) {
+				t.Errorf("sample %d has the agreement %+v, want none", i, a)
 			}
 			continue
 		}
@@ -143,13 +147,32 @@ func TestAnEvaluationSaysWhatItsSamplesSay(t *testing.T) {
 		}
 		target := make([]float32, 25)
 		raster.ResizeMap(target, 5, 5, human)
-		if want := metric.CC(p.Pix, target); math.Abs(e.Samples[i].CC-want) > 1e-5 {
-			t.Errorf("sample %d has a CC of %v, want %v", i, e.Samples[i].CC, want)
+		low, high := slices.Min(target), slices.Max(target)
+		for k := range target {
+			target[k] = (target[k] - low) / (high - low)
 		}
-		agreement += e.Samples[i].CC / 3
+		found := e.Samples[i].Agreement
+		for _, m := range []struct {
+			name      string
+			got, want float64
+		}{
+			{"CC", found.CC, metric.CC(p.Pix, target)}, {"SIM", found.SIM, metric.SIM(p.Pix, target)},
+			{"KL", found.KL, metric.KL(p.Pix, target)}, {"MSE", found.MSE, metric.MSE(p.Pix, target)},
+			{"NSS", found.NSS, metric.NSS(p.Pix, target, 0.5)}, {"AUC", found.AUC, metric.MapAUC(p.Pix, target, 0.5)},
+			{"IoU", found.IoU, metric.IoU(p.Pix, target, 0.5)},
+		} {
+			if !(math.Abs(m.got-m.want) <= 1e-5) {
+				t.Errorf("sample %d has %s %v, want %v", i, m.name, m.got, m.want)
+			}
+		}
+		cc += found.CC / 3
+		iou += found.IoU / 3
 	}
-	if e.Agreement.N != 3 || math.Abs(e.Agreement.CC-agreement) > 1e-12 {
-		t.Errorf("agreement %+v, want %v over 3", e.Agreement, agreement)
+	if e.Mapped != 3 || math.Abs(e.Agreement.CC-cc) > 1e-12 || math.Abs(e.Agreement.IoU-iou) > 1e-12 {
+		t.Errorf("agreement %+v over %d, want CC %v, IoU %v over 3", e.Agreement, e.Mapped, cc, iou)
+	}
+	if math.Abs(e.Entropy-entropy) > 1e-6 {
+		t.Errorf("entropy %v, want %v", e.Entropy, entropy)
 	}
 	for k, v := range e.MeanCAM.Pix {
 		if math.Abs(float64(v)-mean[k]) > 1e-6 {
@@ -175,8 +198,8 @@ func TestBarsBesideAPaddedImageAreNotJudged(t *testing.T) {
 		}
 	}
 	of := decoded{width: 64, height: 32, human: cfg.resizing().ReduceMap(human, cfg.Size)}
-	if cc := p.agreement(cam, of); math.Abs(cc-1) > 1e-6 {
-		t.Errorf("found a CC of %v, want 1", cc)
+	if a := p.agreement(cam, of); math.Abs(a.CC-1) > 1e-6 || a.IoU != 1 {
+		t.Errorf("found the agreement %+v, want CC and IoU of 1", a)
 	}
 	if m := p.shown(cam, of); m.W != 8 || m.H != 4 || slices.Max(m.Pix) != 1 || slices.Contains(m.Pix, 0.7) {
 		t.Errorf("found the map %v, want 8 x 4 without the bars", m)
@@ -249,8 +272,8 @@ func TestSeveralClassesAreTrainedAndJudged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(e.Samples[0].Scores) != 3 || math.IsNaN(e.AUC) || !math.IsNaN(e.EER) {
-		t.Errorf("%d scores, AUC %v, EER %v, want 3, a number, NaN", len(e.Samples[0].Scores), e.AUC, e.EER)
+	if len(e.Samples[0].Scores) != 3 || math.IsNaN(e.AUC) || math.IsNaN(e.EER) {
+		t.Errorf("%d scores, AUC %v, EER %v, want 3 and numbers", len(e.Samples[0].Scores), e.AUC, e.EER)
 	}
 }
 

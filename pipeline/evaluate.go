@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/surrogaze/surrogaze/cyborg"
+	"github.com/surrogaze/surrogaze/internal/metric"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
@@ -20,51 +21,15 @@ type evaluated struct {
 	table       *Table
 }
 
-// evaluation is what one classifier says of the samples, by split.
-type evaluation map[string]*judgement
-
-// judgement is what a classifier says of one split.
-type judgement struct {
-	N        int      `json:"n"` // labelled samples
-	AUC      Number   `json:"auc"`
-	Accuracy Number   `json:"accuracy"`
-	Loss     Number   `json:"loss"`
-	EER      Number   `json:"eer"`
-	CAM      Number   `json:"cam_cc"` // mean correlation of the CAMs with human maps
-	CAMs     int      `json:"cams"`   // samples that have one
-	Samples  []scored `json:"samples"`
-}
-
-// scored is what a classifier says of one sample.
-type scored struct {
-	ID     string    `json:"id"`
-	Label  int       `json:"label"`
-	Scores []float64 `json:"scores"` // softmax
-	CAM    Number    `json:"cam_cc"`
-}
-
-func newJudgement(e *cyborg.Evaluation) *judgement {
-	j := &judgement{
-		N: e.N, AUC: Number(e.AUC), Accuracy: Number(e.Accuracy), Loss: Number(e.Loss), EER: Number(e.EER),
-		CAM: Number(e.Agreement.CC), CAMs: e.Agreement.N,
-	}
-	for _, s := range e.Samples {
-		j.Samples = append(j.Samples, scored{s.ID, s.Label, s.Scores, Number(s.CC)})
-	}
-	return j
-}
-
-// evaluationName is the file of an evaluation's artefact.
-const evaluationName = "evaluation.json"
-
 // judgedSplits are the splits that classifiers are judged on: val, which chose
-// their epochs, and test.
+// their epochs and sets the threshold of both, and test.
 var judgedSplits = []string{"val", "test"}
 
 // evaluate lets every classifier judge the val and test samples.
 func (p *Pipeline) evaluate(ctx context.Context, runs []run, t *trained, data *annotatedData) (*evaluated, error) {
 	events := p.events.of(StageEvaluate)
 	e := &evaluated{evaluations: make([]evaluation, len(runs))}
+	dirs := make([]string, len(runs))
 	abreast, workers := p.abreast(len(runs))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(abreast)
@@ -73,15 +38,22 @@ func (p *Pipeline) evaluate(ctx context.Context, runs []run, t *trained, data *a
 			if err := groupCtx.Err(); err != nil {
 				return err
 			}
-			found, err := p.evaluation(groupCtx, r, t.models[i], t.images, data, workers, events)
+			a, err := p.evaluation(groupCtx, r, t.models[i], t.images, data, workers, events)
+			if err == nil {
+				dirs[i] = a.Dir
+				err = readJSON(a.Path(evaluationName), &e.evaluations[i])
+			}
 			if err != nil {
 				return fmt.Errorf("arm %s, seed %d: %w", r.arm, r.seed, err)
 			}
-			e.evaluations[i] = found
 			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	compareToNone(runs, e.evaluations)
+	if err := compareCAMs(runs, e.evaluations, dirs); err != nil {
 		return nil, err
 	}
 	e.table = newTable(p.cfg.Evaluate.Split, runs, e.evaluations)
@@ -92,10 +64,11 @@ func (p *Pipeline) evaluate(ctx context.Context, runs []run, t *trained, data *a
 	return e, nil
 }
 
-func (p *Pipeline) evaluation(ctx context.Context, r run, m *cyborg.Model, images *cyborg.Data, data *annotatedData, workers int, events *stageEvents) (evaluation, error) {
-	a, err := p.artefact(ctx, r.evaluation, func(d draft) error {
+// evaluation is the artefact of what one classifier says.
+func (p *Pipeline) evaluation(ctx context.Context, r run, m *cyborg.Model, images *cyborg.Data, data *annotatedData, workers int, events *stageEvents) (*storage.Artefact, error) {
+	return p.artefact(ctx, r.evaluation, func(d draft) error {
 		events.start("val and test splits")
-		found := evaluation{}
+		found, threshold := evaluation{}, nan()
 		for _, split := range judgedSplits {
 			if !data.labelled(split) {
 				continue
@@ -104,27 +77,54 @@ func (p *Pipeline) evaluation(ctx context.Context, r run, m *cyborg.Model, image
 			if err != nil {
 				return fmt.Errorf("split %s: %w", split, err)
 			}
-			found[split] = newJudgement(e)
+			j := newJudgement(e)
+			if split == "val" {
+				threshold = metric.EERThreshold(j.twoClasses())
+			}
+			j.PAD = j.at(threshold)
+			found[split] = j
+			if err := writeJSON(d.Path(camsName(split)), storedCAMs(e)); err != nil {
+				return err
+			}
 		}
 		return writeJSON(d.Path(evaluationName), found)
 	})
-	if err != nil {
-		return nil, err
-	}
-	found := evaluation{}
-	return found, readJSON(a.Path(evaluationName), &found)
 }
 
-// resultColumns are the columns of results.csv behind arm, seed and split.
+// resultColumns are the columns of results.csv behind arm, seed, split and n.
 var resultColumns = []struct {
 	name  string
 	value func(*judgement) Number
 }{
 	{"auc", func(j *judgement) Number { return j.AUC }},
+	{"auc_low", func(j *judgement) Number { return j.AUCLow }},
+	{"auc_high", func(j *judgement) Number { return j.AUCHigh }},
+	{"auc_p_to_none", func(j *judgement) Number { return j.ToNone }},
 	{"accuracy", func(j *judgement) Number { return j.Accuracy }},
+	{"balanced_accuracy", func(j *judgement) Number { return j.BalancedAccuracy }},
 	{"loss", func(j *judgement) Number { return j.Loss }},
+	{"brier", func(j *judgement) Number { return j.Brier }},
+	{"ece", func(j *judgement) Number { return j.ECE }},
+	{"d_prime", func(j *judgement) Number { return j.DPrime }},
 	{"eer", func(j *judgement) Number { return j.EER }},
-	{"cam_cc", func(j *judgement) Number { return j.CAM }},
+	{"tpr_at_fpr_0.001", func(j *judgement) Number { return j.TPR[0] }},
+	{"tpr_at_fpr_0.002", func(j *judgement) Number { return j.TPR[1] }},
+	{"tpr_at_fpr_0.01", func(j *judgement) Number { return j.TPR[2] }},
+	{"tpr_at_fpr_0.05", func(j *judgement) Number { return j.TPR[3] }},
+	{"tpr_at_fpr_0.1", func(j *judgement) Number { return j.TPR[4] }},
+	{"threshold", func(j *judgement) Number { return j.PAD.Threshold }},
+	{"apcer", func(j *judgement) Number { return j.PAD.APCER }},
+	{"bpcer", func(j *judgement) Number { return j.PAD.BPCER }},
+	{"acer", func(j *judgement) Number { return j.PAD.ACER }},
+	{"cam_cc", func(j *judgement) Number { return j.CAM.CC }},
+	{"cam_sim", func(j *judgement) Number { return j.CAM.SIM }},
+	{"cam_kl", func(j *judgement) Number { return j.CAM.KL }},
+	{"cam_mse", func(j *judgement) Number { return j.CAM.MSE }},
+	{"cam_nss", func(j *judgement) Number { return j.CAM.NSS }},
+	{"cam_auc", func(j *judgement) Number { return j.CAM.AUC }},
+	{"cam_iou", func(j *judgement) Number { return j.CAM.IoU }},
+	{"cam_entropy", func(j *judgement) Number { return j.CAM.Entropy }},
+	{"cam_consistency", func(j *judgement) Number { return j.CAM.Consistency }},
 }
 
 // writeResults writes results.csv: one row for each arm, seed and split. It holds

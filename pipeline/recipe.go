@@ -25,7 +25,7 @@ const (
 	codeFit      = 3
 	codeAnnotate = 2
 	codeTrain    = 2
-	codeEvaluate = 2
+	codeEvaluate = 3
 	codeExport   = 1
 )
 

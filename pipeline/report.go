@@ -80,7 +80,7 @@ func (p *Pipeline) newReport(ctx context.Context, f findings, on storage.Ran) (*
 	for i, x := range f.runs {
 		r.Runs = append(r.Runs, newRunReport(x, f.trained.models[i].Summary(), f.evaluated.evaluations[i][r.Split]))
 		if j := f.evaluated.evaluations[i][r.Split]; j != nil {
-			r.Images, r.Mapped = j.N, j.CAMs
+			r.Images, r.Mapped = j.N, j.Mapped
 		}
 	}
 	var err error
@@ -91,8 +91,12 @@ func (p *Pipeline) newReport(ctx context.Context, f findings, on storage.Ran) (*
 	return r, err
 }
 
+// newRunReport takes j of nil for a run that was not judged.
 func newRunReport(x run, s cyborg.Summary, j *judgement) report.Run {
-	r := report.Run{Arm: string(x.arm), Index: x.seed, AUC: nan(), Accuracy: nan(), EER: nan(), CAM: nan(), Best: s.Best.Epoch}
+	if j == nil {
+		j = unjudged()
+	}
+	r := report.Run{Arm: string(x.arm), Index: x.seed, Errors: newErrors(j), CAM: newLook(j.CAM), Best: s.Best.Epoch}
 	for _, e := range s.History {
 		epoch := report.Epoch{TrainLoss: e.TrainLoss, ValLoss: nan(), ValAUC: nan()}
 		if e.Validation != nil {
@@ -100,27 +104,23 @@ func newRunReport(x run, s cyborg.Summary, j *judgement) report.Run {
 		}
 		r.History = append(r.History, epoch)
 	}
-	if j != nil {
-		r.AUC, r.Accuracy, r.EER, r.CAM = float64(j.AUC), float64(j.Accuracy), float64(j.EER), float64(j.CAM)
-		r.ROC = j.roc()
-	}
+	r.ROC = metric.ROC(j.twoClasses())
 	return r
 }
 
-// roc is the curve of a judgement over two classes, nil if there are more or both
-// do not occur.
-func (j *judgement) roc() []metric.ROCPoint {
-	scores, positive := make([]float64, len(j.Samples)), make([]bool, len(j.Samples))
-	for i, s := range j.Samples {
-		if len(s.Scores) != 2 {
-			return nil
-		}
-		scores[i], positive[i] = s.Scores[1], s.Label == 1
+func newErrors(j *judgement) report.Errors {
+	return report.Errors{
+		AUC:    metric.Interval{Mean: float64(j.AUC), Low: float64(j.AUCLow), High: float64(j.AUCHigh)},
+		ToNone: float64(j.ToNone), Accuracy: float64(j.Accuracy), EER: float64(j.EER), ECE: float64(j.ECE),
+		PAD: metric.PAD{APCER: float64(j.PAD.APCER), BPCER: float64(j.PAD.BPCER), ACER: float64(j.PAD.ACER)},
 	}
-	if !slices.Contains(positive, true) || !slices.Contains(positive, false) {
-		return nil
+}
+
+func newLook(c cams) report.Look {
+	return report.Look{
+		CC: float64(c.CC), SIM: float64(c.SIM), KL: float64(c.KL), NSS: float64(c.NSS), IoU: float64(c.IoU),
+		Entropy: float64(c.Entropy), Consistency: float64(c.Consistency),
 	}
-	return metric.ROC(scores, positive)
 }
 
 func newPredictorReport(folds int, f *fitted) *report.Predictor {

@@ -28,10 +28,11 @@ type Row struct {
 	Accuracy Number `json:"accuracy"`
 	CAM      Number `json:"cam_cc"` // agreement of the CAMs with human maps
 	// Difference is the mean paired difference of the AUC to arm none, Low to High
-	// its 95 % confidence interval.
+	// its 95 % confidence interval, P that of the paired t-test.
 	Difference Number `json:"difference"`
 	Low        Number `json:"low"`
 	High       Number `json:"high"`
+	P          Number `json:"p"`
 }
 
 // newTable summarises the evaluations of a split.
@@ -59,11 +60,11 @@ func newRow(arm cyborg.Arm, found []*judgement, none []float64) Row {
 	auc := aucs(found)
 	row := Row{Arm: string(arm), Runs: len(found), AUC: Number(metric.Mean(auc)), SD: Number(metric.SD(auc))}
 	row.Accuracy = Number(metric.Mean(values(found, func(e *judgement) Number { return e.Accuracy })))
-	row.CAM = Number(metric.Mean(values(found, func(e *judgement) Number { return e.CAM })))
-	row.Difference, row.Low, row.High = Number(math.NaN()), Number(math.NaN()), Number(math.NaN())
+	row.CAM = Number(metric.Mean(values(found, func(e *judgement) Number { return e.CAM.CC })))
+	row.Difference, row.Low, row.High, row.P = Number(nan()), Number(nan()), Number(nan()), Number(nan())
 	if arm != cyborg.None && len(none) == len(auc) && len(auc) > 0 {
 		d := metric.PairedDifference(auc, none)
-		row.Difference, row.Low, row.High = Number(d.Mean), Number(d.Low), Number(d.High)
+		row.Difference, row.Low, row.High, row.P = Number(d.Mean), Number(d.Low), Number(d.High), Number(d.P)
 	}
 	return row
 }

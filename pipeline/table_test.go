@@ -15,7 +15,7 @@ func twoArms() ([]run, []evaluation) {
 	for seed, auc := range [][2]Number{{.5, .8}, {.6, 1}, {.7, .9}} {
 		for i, arm := range []cyborg.Arm{cyborg.None, cyborg.Combined} {
 			runs = append(runs, run{arm: arm, seed: seed})
-			found = append(found, evaluation{"test": {N: 10, AUC: auc[i], Accuracy: auc[i], CAM: Number(nan())}})
+			found = append(found, evaluation{"test": {N: 10, AUC: auc[i], Accuracy: auc[i], CAM: cams{CC: Number(nan())}}})
 		}
 	}
 	return runs, found
@@ -25,12 +25,13 @@ func TestDifferencesToNoneArePairedBySeed(t *testing.T) {
 	runs, found := twoArms()
 	row := newTable("test", runs, found).Arms[1]
 	// Differences .3, .4, .2: mean .3, sd .1; t(.975, 2) = 4.302653, so the
-	// interval's half is 4.302653 * .1 / sqrt(3) = .2484138.
+	// interval's half is 4.302653 * .1 / sqrt(3) = .2484138. P is SciPy's ttest_rel's.
 	for _, x := range []struct {
 		name      string
 		got, want float64
 	}{
 		{"mean", float64(row.AUC), .9}, {"sd", float64(row.SD), .1}, {"difference", float64(row.Difference), .3},
+		{"P", float64(row.P), .0350987},
 		{"low", float64(row.Low), .3 - .2484138}, {"high", float64(row.High), .3 + .2484138},
 	} {
 		if math.Abs(x.got-x.want) > 1e-6 {

@@ -26,6 +26,7 @@ type goldens struct {
 	Maps []struct {
 		A, B                             []float32
 		Threshold, CC, SIM, KL, MSE, AUC number
+		IoU, NSS, Entropy                number
 	}
 	Binary []struct {
 		Scores               []float64
@@ -35,16 +36,30 @@ type goldens struct {
 		At10                 number `json:"tpr_at_0.1"`
 		At30                 number `json:"tpr_at_0.3"`
 		APCER, BPCER, ACER   number
+		EERThreshold         number `json:"eer_threshold"`
+		DPrime               number
 	}
 	Several []struct {
-		Scores        [][]float64
-		Labels        []int
-		AUC, Accuracy number
+		Scores     [][]float64
+		Labels     []int
+		AUC, EER   number
+		Accuracy   number
+		Balanced   number
+		Brier, ECE number
+	}
+	Compared []struct {
+		A, B           [][]float64
+		Labels         []int
+		AUC, Low, High number
+		Difference, P  number
+		DifferenceLow  number `json:"difference_low"`
+		DifferenceHigh number `json:"difference_high"`
 	}
 	Pairs []struct {
 		A, B                  []float64
 		Mean, SD, Spearman    number
 		Difference, Low, High number
+		P                     number
 	}
 }
 
@@ -78,6 +93,9 @@ func TestMapMeasuresEqualPysaliencys(t *testing.T) {
 		check(t, i, "KL", KL(g.A, g.B), g.KL)
 		check(t, i, "MSE", MSE(g.A, g.B), g.MSE)
 		check(t, i, "MapAUC", MapAUC(g.A, g.B, float64(g.Threshold)), g.AUC)
+		check(t, i, "IoU", IoU(g.A, g.B, float64(g.Threshold)), g.IoU)
+		check(t, i, "NSS", NSS(g.A, g.B, float64(g.Threshold)), g.NSS)
+		check(t, i, "Entropy", Entropy(g.A), g.Entropy)
 	}
 }
 
@@ -85,6 +103,8 @@ func TestTwoClassMeasuresEqualScikitLearns(t *testing.T) {
 	for i, g := range readGoldens(t).Binary {
 		check(t, i, "AUC", AUC(g.Scores, g.Positive), g.AUC)
 		check(t, i, "EER", EER(g.Scores, g.Positive), g.EER)
+		check(t, i, "EERThreshold", EERThreshold(g.Scores, g.Positive), g.EERThreshold)
+		check(t, i, "DPrime", DPrime(g.Scores, g.Positive), g.DPrime)
 		check(t, i, "TPR at FPR 0.1", TPRAtFPR(g.Scores, g.Positive, 0.1), g.At10)
 		check(t, i, "TPR at FPR 0.3", TPRAtFPR(g.Scores, g.Positive, 0.3), g.At30)
 		pad := PADAt(g.Scores, g.Positive, 0.5)
@@ -113,8 +133,26 @@ func TestROCEqualsScikitLearns(t *testing.T) {
 
 func TestMeasuresOfSeveralClassesEqualScikitLearns(t *testing.T) {
 	for i, g := range readGoldens(t).Several {
-		check(t, i, "MacroAUC", MacroAUC(g.Scores, g.Labels), g.AUC)
+		check(t, i, "AUC", OneVsRest(g.Scores, g.Labels, AUC), g.AUC)
+		check(t, i, "EER", OneVsRest(g.Scores, g.Labels, EER), g.EER)
 		check(t, i, "Accuracy", Accuracy(g.Scores, g.Labels), g.Accuracy)
+		check(t, i, "BalancedAccuracy", BalancedAccuracy(g.Scores, g.Labels), g.Balanced)
+		check(t, i, "Brier", Brier(g.Scores, g.Labels), g.Brier)
+		check(t, i, "ECE", ECE(g.Scores, g.Labels), g.ECE)
+	}
+}
+
+func TestDeLongEqualsTheComparisonOfEveryPair(t *testing.T) {
+	for i, g := range readGoldens(t).Compared {
+		auc := DeLong(g.A, g.Labels)
+		check(t, i, "AUC", auc.Mean, g.AUC)
+		check(t, i, "AUC's lower end", auc.Low, g.Low)
+		check(t, i, "AUC's upper end", auc.High, g.High)
+		d := DeLongTest(g.A, g.B, g.Labels)
+		check(t, i, "difference", d.Mean, g.Difference)
+		check(t, i, "lower end", d.Low, g.DifferenceLow)
+		check(t, i, "upper end", d.High, g.DifferenceHigh)
+		check(t, i, "P", d.P, g.P)
 	}
 }
 
@@ -127,5 +165,6 @@ func TestStatisticsEqualSciPys(t *testing.T) {
 		check(t, i, "difference", d.Mean, g.Difference)
 		check(t, i, "lower end", d.Low, g.Low)
 		check(t, i, "upper end", d.High, g.High)
+		check(t, i, "P", d.P, g.P)
 	}
 }

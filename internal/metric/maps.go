@@ -87,12 +87,95 @@ func MSE(a, b []float32) float64 {
 }
 
 // MapAUC is the [AUC] of a map's values as a detector of the pixels that a human
-// marked with at least the threshold. It is NaN if all pixels or none are.
+// marked with at least the threshold. It is NaN if all pixels or none are. A human
+// map's NaN is no mark.
 func MapAUC(pred, human []float32, threshold float64) float64 {
 	pair(len(pred), len(human))
-	scores, marked := make([]float64, len(pred)), make([]bool, len(pred))
+	scores := make([]float64, len(pred))
 	for i, v := range pred {
-		scores[i], marked[i] = float64(v), float64(human[i]) >= threshold
+		scores[i] = float64(v)
 	}
-	return AUC(scores, marked)
+	return AUC(scores, marks(human, threshold))
+}
+
+// marks are the pixels of at least the threshold.
+func marks(m []float32, threshold float64) []bool {
+	marked := make([]bool, len(m))
+	for i, v := range m {
+		marked[i] = float64(v) >= threshold
+	}
+	return marked
+}
+
+// IoU is the intersection over union of the pixels that two maps hold at at least
+// the threshold, in [0, 1]; 1 is agreement. It is NaN if neither map has any. NaN is
+// below any threshold.
+//
+// Source: Jaccard, The distribution of the flora in the alpine zone (1912).
+func IoU(a, b []float32, threshold float64) float64 {
+	pair(len(a), len(b))
+	both, either := 0, 0
+	other := marks(b, threshold)
+	for i, marked := range marks(a, threshold) {
+		if marked && other[i] {
+			both++
+		}
+		if marked || other[i] {
+			either++
+		}
+	}
+	return float64(both) / float64(either)
+}
+
+// NSS is the normalised scanpath saliency: the mean of a map, scaled to mean 0 and
+// standard deviation 1 (n in the denominator), over the pixels that a human fixated.
+// 0 is chance; it has no bounds but those that the number of pixels sets. Fixated
+// are the pixels of at least the threshold: with a map of fixations, 1 where there is
+// one, any threshold in (0, 1] gives the published measure; a continuous map counts
+// as the region in which it reaches the threshold, every pixel once. NSS is NaN of a
+// constant map, where pysaliency's is 0, and if no pixel is fixated.
+//
+// Source: Peters et al., Components of bottom-up gaze allocation in natural images
+// (2005); pysaliency's NSS.
+func NSS(pred, human []float32, threshold float64) float64 {
+	pair(len(pred), len(human))
+	m := mean(pred)
+	var squares, sum, fixated float64
+	marked := marks(human, threshold)
+	for i, v := range pred {
+		z := float64(v) - m
+		squares += z * z
+		if marked[i] {
+			sum += z
+			fixated++
+		}
+	}
+	sd := math.Sqrt(squares / float64(len(pred)))
+	if sd == 0 {
+		return math.NaN()
+	}
+	return sum / fixated / sd
+}
+
+// Entropy is how widely a map spreads, in nats: with the map scaled to sum 1 as in
+// [SIM],
+//
+//	-sum p log p
+//
+// from 0 for one pixel to log n for n equal ones; a map that sums to 0 counts as
+// uniform. NaN of no pixels.
+//
+// Source: Shannon, A mathematical theory of communication (1948).
+func Entropy(m []float32) float64 {
+	if len(m) == 0 {
+		return math.NaN()
+	}
+	var sum float64
+	p := densityOf(m)
+	for i := range m {
+		if v := p.at(i); v != 0 {
+			sum -= v * math.Log(v)
+		}
+	}
+	return sum
 }

@@ -1,6 +1,6 @@
 // Package metric measures classifiers and saliency maps: ROC curves and what
-// follows from them, the errors of presentation attack detection, the agreement
-// of two maps, and the few statistics by which runs are compared.
+// follows from them, the errors of presentation attack detection, calibration, the
+// agreement of maps, and the few statistics by which runs are compared.
 //
 // Slices that belong together must be equally long; a function panics if they
 // are not. All sums are in float64. A measure that its operands do not define

@@ -2,6 +2,7 @@ package metric
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -73,7 +74,7 @@ func TestRankMeasuresDoNotChangeUnderRisingFunctions(t *testing.T) {
 			"EER":           func(s []float64) float64 { return EER(s, positive) },
 			"TPR at FPR":    func(s []float64) float64 { return TPRAtFPR(s, positive, 0.2) },
 			"Spearman":      func(s []float64) float64 { return Spearman(s, truth) },
-			"class 1's AUC": func(s []float64) float64 { return MacroAUC(twoColumns(s), labelsOf(positive)) },
+			"class 1's AUC": func(s []float64) float64 { return OneVsRest(twoColumns(s), labelsOf(positive), AUC) },
 		} {
 			if before, after := measure(scores), measure(risen); !near(before, after) && !math.IsNaN(before) {
 				t.Fatalf("%s: found %v, want %v", name, after, before)
@@ -116,7 +117,7 @@ func TestReversedScoresReverseAUC(t *testing.T) {
 func TestClassesThatDoNotOccurDoNotCount(t *testing.T) {
 	scores := [][]float64{{3, 0, 1}, {2, 5, 1}, {1, 2, 0}, {0, 4, 2}}
 	// By hand: class 0 against the rest 3/4, class 1 4/4; class 2 is absent.
-	if got := MacroAUC(scores, []int{0, 1, 0, 1}); got != 0.875 {
+	if got := OneVsRest(scores, []int{0, 1, 0, 1}, AUC); got != 0.875 {
 		t.Errorf("found %v, want 0.875", got)
 	}
 }
@@ -160,6 +161,9 @@ func TestMapMeasuresKeepTheirBounds(t *testing.T) {
 			{"KL", KL(a, b), -1e-9, -math.Log(epsilon) + 1e-9},
 			{"MSE", MSE(a, b), 0, 1},
 			{"MapAUC", MapAUC(a, b, 0.5), 0, 1},
+			{"IoU", IoU(a, b, 0.5), 0, 1},
+			{"NSS", NSS(a, b, 0.5), -math.Sqrt(float64(n)), math.Sqrt(float64(n))},
+			{"Entropy", Entropy(a), 0, math.Log(float64(n)) + 1e-9},
 		} {
 			if !(m.got >= m.low && m.got <= m.high) {
 				t.Fatalf("%s: found %v, want it in [%v, %v]", m.name, m.got, m.low, m.high)
@@ -199,6 +203,7 @@ func TestAgreementOfShapesDoesNotDependOnScale(t *testing.T) {
 func TestWhatIsUndefinedIsNaN(t *testing.T) {
 	nan := math.NaN()
 	one, two := []float64{1}, []float64{1, 2}
+	certain := [][]float64{{1, 0}, {1, 0}, {0, 1}, {0, 1}}
 	for name, got := range map[string]float64{
 		"CC of no pixels":                 CC(nil, nil),
 		"CC of a constant map":            CC([]float32{0, 1, 2}, []float32{0.1, 0.1, 0.1}),
@@ -210,12 +215,34 @@ func TestWhatIsUndefinedIsNaN(t *testing.T) {
 		"MapAUC of a map without a mark":  MapAUC([]float32{0, 1}, []float32{0.4, 0.4}, 0.5),
 		"AUC of one class":                AUC(two, []bool{true, true}),
 		"AUC of NaN":                      AUC([]float64{nan, 1}, []bool{true, false}),
-		"MacroAUC of one class":           MacroAUC([][]float64{{1, 2, 3}, {4, 5, 6}}, []int{1, 1}),
-		"MacroAUC of one class of two":    MacroAUC([][]float64{{1, 2}, {4, 5}}, []int{0, 0}),
-		"MacroAUC of no samples":          MacroAUC(nil, nil),
+		"OneVsRest of one class":          OneVsRest([][]float64{{1, 2, 3}, {4, 5, 6}}, []int{1, 1}, AUC),
+		"OneVsRest of one class of two":   OneVsRest([][]float64{{1, 2}, {4, 5}}, []int{0, 0}, AUC),
+		"OneVsRest of no samples":         OneVsRest(nil, nil, AUC),
 		"EER of one class":                EER(two, []bool{false, false}),
 		"TPRAtFPR of one class":           TPRAtFPR(two, []bool{false, false}, 0.1),
+		"EERThreshold of one class":       EERThreshold(two, []bool{false, false}),
+		"DPrime of one positive":          DPrime([]float64{1, 2, 3}, []bool{true, false, false}),
+		"DPrime of constant classes":      DPrime([]float64{1, 1, 0, 0}, []bool{true, true, false, false}),
 		"Accuracy of no samples":          Accuracy(nil, nil),
+		"Accuracy of NaN":                 Accuracy([][]float64{{nan, 1}}, []int{1}),
+		"BalancedAccuracy of no samples":  BalancedAccuracy(nil, nil),
+		"Brier of no samples":             Brier(nil, nil),
+		"Brier of NaN":                    Brier([][]float64{{nan, 1}}, []int{1}),
+		"ECE of no samples":               ECE(nil, nil),
+		"ECE of NaN":                      ECE([][]float64{{nan, 1}}, []int{1}),
+		"DeLong of no samples":            DeLong(nil, nil).Mean,
+		"DeLong of one class":             DeLong([][]float64{{1, 2}, {2, 1}}, []int{1, 1}).Mean,
+		"DeLong of one class of three":    DeLong([][]float64{{1, 2, 3}, {2, 1, 4}}, []int{1, 1}).Mean,
+		"DeLong of NaN":                   DeLong([][]float64{{1, nan}, {2, 1}}, []int{1, 0}).Mean,
+		"interval of a class's one image": DeLong([][]float64{{1, 2}, {2, 1}, {3, 0}}, []int{1, 0, 0}).Low,
+		"P of equal AUCs":                 DeLongTest(certain, certain, []int{0, 0, 1, 1}).P,
+		"APCER at no threshold":           PADAt(two, []bool{true, false}, nan).APCER,
+		"IoU of nothing marked":           IoU([]float32{0, 0.4}, []float32{0.4, 0}, 0.5),
+		"NSS of a constant map":           NSS([]float32{0.3, 0.3, 0.3}, []float32{0, 1, 0}, 0.5),
+		"NSS without a fixation":          NSS([]float32{0, 1}, []float32{0, 0}, 0.5),
+		"NSS of no pixels":                NSS(nil, nil, 0.5),
+		"Entropy of no pixels":            Entropy(nil),
+		"Entropy of NaN":                  Entropy([]float32{float32(nan), 1}),
 		"APCER without attacks":           PADAt(two, []bool{false, false}, 1).APCER,
 		"BPCER without bona fide samples": PADAt(two, []bool{true, true}, 1).BPCER,
 		"Mean of nothing":                 Mean(nil),
@@ -224,10 +251,115 @@ func TestWhatIsUndefinedIsNaN(t *testing.T) {
 		"Spearman of NaN":                 Spearman(two, []float64{nan, 3}),
 		"interval of one pair":            PairedDifference(one, one).Low,
 		"difference of no pairs":          PairedDifference(nil, nil).Mean,
+		"P of one pair":                   PairedDifference(one, one).P,
+		"P of equal pairs":                PairedDifference(two, two).P,
 	} {
 		if !math.IsNaN(got) {
 			t.Errorf("%s: found %v, want NaN", name, got)
 		}
+	}
+}
+
+// fewClasses draws probabilities with ties, or NaN, of few samples, and their
+// classes, which need not all occur.
+func fewClasses(t *rapid.T) (p [][]float64, labels []int) {
+	k := rapid.IntRange(2, 4).Draw(t, "classes")
+	for range rapid.IntRange(0, 8).Draw(t, "n") {
+		row := make([]float64, k)
+		for i := range row {
+			row[i] = rapid.SampledFrom([]float64{0, 0, 0.25, 0.5, 1, math.NaN()}).Draw(t, "p")
+		}
+		p, labels = append(p, row), append(labels, rapid.IntRange(0, k-1).Draw(t, "label"))
+	}
+	return p, labels
+}
+
+func TestMeasuresOfClassesAreInTheirRangeOrNaN(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, labels := fewClasses(t)
+		auc, d := DeLong(p, labels), DeLongTest(p, p, labels)
+		for _, m := range []struct {
+			name           string
+			got, low, high float64
+		}{
+			{"AUC", OneVsRest(p, labels, AUC), 0, 1},
+			{"EER", OneVsRest(p, labels, EER), 0, 1},
+			{"EERThreshold", OneVsRest(p, labels, EERThreshold), 0, 1},
+			{"DPrime", OneVsRest(p, labels, DPrime), -1e9, 1e9},
+			{"Accuracy", Accuracy(p, labels), 0, 1},
+			{"BalancedAccuracy", BalancedAccuracy(p, labels), 0, 1},
+			{"Brier", Brier(p, labels), 0, 4},
+			{"ECE", ECE(p, labels), 0, 1},
+			{"AUC by DeLong", auc.Mean, OneVsRest(p, labels, AUC) - 1e-9, OneVsRest(p, labels, AUC) + 1e-9},
+			{"lower end", auc.Low, 0, auc.Mean + 1e-9},
+			{"upper end", auc.High, auc.Mean - 1e-9, 1},
+			{"difference to itself", d.Mean, 0, 0},
+		} {
+			if m.got < m.low || m.got > m.high {
+				t.Fatalf("%s: found %v, want it in [%v, %v] or NaN", m.name, m.got, m.low, m.high)
+			}
+		}
+	})
+}
+
+func TestDeLongsIntervalCoversTheTruthAsOftenAsItSays(t *testing.T) {
+	const trials, n, apart = 1000, 200, 1.0
+	truth := 0.5 * math.Erfc(-apart/2) // Phi(apart / sqrt 2): two normal classes
+	for _, classes := range []int{2, 3} {
+		rng := rand.New(rand.NewPCG(1, 1))
+		covered, rejected := 0, 0
+		for range trials {
+			a, b, labels := make([][]float64, n), make([][]float64, n), make([]int, n)
+			for i := range labels {
+				labels[i] = i % classes
+				for k := range classes {
+					shared := 0.8 * rng.NormFloat64() // what two classifiers have in common
+					if k == labels[i] {
+						shared += apart
+					}
+					a[i] = append(a[i], shared+0.6*rng.NormFloat64())
+					b[i] = append(b[i], shared+0.6*rng.NormFloat64())
+				}
+			}
+			if auc := DeLong(a, labels); auc.Low <= truth && truth <= auc.High {
+				covered++
+			}
+			if DeLongTest(a, b, labels).P < 0.05 {
+				rejected++
+			}
+		}
+		// Binomial: 1000 trials of 0.95 and 0.05 have a standard deviation of 7. With
+		// fewer samples the normal interval is narrow: 93 % at 60.
+		if covered < 925 || covered > 975 || rejected < 25 || rejected > 75 {
+			t.Errorf("%d classes: of %d trials %d intervals covered the AUC and %d tests rejected equality, want about 950 and 50", classes, trials, covered, rejected)
+		}
+	}
+}
+
+func TestTheThresholdOfEqualErrorsBalancesThem(t *testing.T) {
+	scores := []float64{0.1, 0.2, 0.3, 0.6, 0.4, 0.5, 0.7, 0.9}
+	attack := []bool{false, false, false, false, true, true, true, true}
+	// By hand: above 0.4 and up to 0.5 one of four attacks lies below and one of four
+	// others above.
+	threshold := EERThreshold(scores, attack)
+	if !near(threshold, 0.45) {
+		t.Fatalf("found the threshold %v, want 0.45", threshold)
+	}
+	if got := PADAt(scores, attack, threshold); got != (PAD{0.25, 0.25, 0.25}) {
+		t.Errorf("found %+v, want a quarter of each", got)
+	}
+}
+
+func TestTheThresholdOfNeighbouringNumbersIsTheHigher(t *testing.T) {
+	high := math.Nextafter(0.5, 1)
+	if got := EERThreshold([]float64{0.5, high}, []bool{false, true}); got != high {
+		t.Errorf("found %v, want %v", got, high)
+	}
+}
+
+func TestConstantScoresHaveTheirValueAsThreshold(t *testing.T) {
+	if got := EERThreshold([]float64{0.5, 0.5, 0.5}, []bool{true, false, true}); got != 0.5 {
+		t.Errorf("found %v, want 0.5", got)
 	}
 }
 

@@ -69,38 +69,6 @@ func area(points []ROCPoint) float64 {
 	return sum
 }
 
-// MacroAUC is the mean over the classes that occur of the AUC of a class against
-// the others. scores holds a row of one score a class for each sample, labels
-// the sample's class. With two classes it is the AUC of class 1. It is NaN if
-// only one class occurs.
-//
-// Source: scikit-learn's roc_auc_score with multi_class="ovr", average="macro".
-func MacroAUC(scores [][]float64, labels []int) float64 {
-	pair(len(scores), len(labels))
-	if len(scores) == 0 {
-		return math.NaN()
-	}
-	classes := len(scores[0])
-	if classes == 2 {
-		return classAUC(scores, labels, 1)
-	}
-	var found []float64
-	for k := range classes {
-		if slices.Contains(labels, k) {
-			found = append(found, classAUC(scores, labels, k))
-		}
-	}
-	return Mean(found)
-}
-
-func classAUC(scores [][]float64, labels []int, k int) float64 {
-	column, positive := make([]float64, len(labels)), make([]bool, len(labels))
-	for i, row := range scores {
-		column[i], positive[i] = row[k], labels[i] == k
-	}
-	return AUC(column, positive)
-}
-
 // EER is the equal error rate: the false positive rate where it equals the false
 // negative rate, on the ROC curve with straight lines between its points. NaN
 // with one class only.
@@ -119,6 +87,36 @@ func EER(scores []float64, positive []bool) float64 {
 	return math.NaN()
 }
 
+// EERThreshold is where false positive and false negative rate are nearest to each
+// other, the highest such score: where a detector is set to work on validation
+// samples, to be judged by [PADAt] on others. Of the thresholds down to the next
+// lower score, which all have the same errors, it is the one in the middle, so that
+// where the two classes lie apart it keeps away from both. NaN with one class only.
+func EERThreshold(scores []float64, positive []bool) float64 {
+	points := ROC(scores, positive)
+	if points == nil {
+		return math.NaN()
+	}
+	points = points[1:] // without +Inf, at which nothing fires
+	best := 0
+	for i, p := range points {
+		if gap(p) < gap(points[best]) {
+			best = i
+		}
+	}
+	threshold := points[best].Threshold
+	if best+1 < len(points) {
+		lower := points[best+1].Threshold
+		if middle := lower + (threshold-lower)/2; middle > lower {
+			return middle
+		}
+	}
+	return threshold
+}
+
+// gap is how far apart false positive and false negative rate are.
+func gap(p ROCPoint) float64 { return math.Abs(p.FPR + p.TPR - 1) }
+
 // TPRAtFPR is the highest true positive rate of any threshold whose false
 // positive rate is at most the limit: the true detection rate at a false
 // detection rate, and 1 less APCER at a BPCER. NaN with one class only.
@@ -132,25 +130,6 @@ func TPRAtFPR(scores []float64, positive []bool, limit float64) float64 {
 	return best
 }
 
-// Accuracy is the share of samples whose class has the highest score, the first
-// of equals. scores and labels are those of MacroAUC. NaN of no samples.
-func Accuracy(scores [][]float64, labels []int) float64 {
-	pair(len(scores), len(labels))
-	right := 0
-	for i, row := range scores {
-		best := 0
-		for k, s := range row {
-			if s > row[best] {
-				best = k
-			}
-		}
-		if best == labels[i] {
-			right++
-		}
-	}
-	return float64(right) / float64(len(labels))
-}
-
 // PAD are the errors of presentation attack detection at a threshold, as
 // ISO/IEC 30107-3 defines them.
 type PAD struct {
@@ -159,9 +138,13 @@ type PAD struct {
 	ACER  float64 // mean of the two
 }
 
-// PADAt takes high scores for attacks. A NaN score is below any threshold.
+// PADAt takes high scores for attacks. A NaN score is below any threshold; at a
+// threshold of NaN all is NaN.
 func PADAt(scores []float64, attack []bool, threshold float64) PAD {
 	pair(len(scores), len(attack))
+	if math.IsNaN(threshold) {
+		return PAD{threshold, threshold, threshold}
+	}
 	var attacks, missed, alarms float64
 	for i, s := range scores {
 		switch fires := s >= threshold; {
@@ -178,3 +161,32 @@ func PADAt(scores []float64, attack []bool, threshold float64) PAD {
 	p.ACER = (p.APCER + p.BPCER) / 2
 	return p
 }
+
+// DPrime is how far apart the scores of the two classes lie, in standard
+// deviations:
+//
+//	(mean of positives - mean of negatives) / sqrt((var of positives + var of negatives) / 2)
+//
+// with n-1 in the variances. Scores that do not tell the classes apart have 0, two
+// normal ones an AUC of Phi(d' / sqrt 2). It is NaN of fewer than two samples of a
+// class and where both classes' scores are constant.
+//
+// Source: Daugman, Biometric decision landscapes (2000), with a sign.
+func DPrime(scores []float64, positive []bool) float64 {
+	pair(len(scores), len(positive))
+	var above, below []float64
+	for i, s := range scores {
+		if positive[i] {
+			above = append(above, s)
+		} else {
+			below = append(below, s)
+		}
+	}
+	spread := math.Sqrt((square(SD(above)) + square(SD(below))) / 2)
+	if spread == 0 {
+		return math.NaN()
+	}
+	return (Mean(above) - Mean(below)) / spread
+}
+
+func square(v float64) float64 { return v * v }

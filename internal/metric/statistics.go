@@ -25,26 +25,45 @@ func SD(values []float64) float64 {
 	return math.Sqrt(squares / float64(len(values)-1))
 }
 
-// Interval is a mean and where it lies with 95 % confidence.
+// Interval is an estimate and where its true value lies with 95 % confidence.
 type Interval struct{ Mean, Low, High float64 }
 
+// Difference is a mean difference and how probable one at least so far from 0 would
+// be if there were none: P of the two-sided test, in [0, 1].
+type Difference struct {
+	Interval
+	P float64
+}
+
 // PairedDifference is the mean of a - b over pairs, such as two ways of training
-// with the same seeds, with Student's interval
+// with the same seeds, with Student's interval and the paired t-test:
 //
-//	mean ± t(0.975, n-1) sd / sqrt(n).
+//	mean ± t(0.975, n-1) sd / sqrt(n),  P = 2 P(T(n-1) > |mean| / (sd / sqrt(n)))
 //
-// Low and High are NaN of fewer than two pairs.
-func PairedDifference(a, b []float64) Interval {
+// Both take the differences for normal, which a few pairs cannot show. They hold
+// from two pairs on, where the interval is wide: t(0.975, n-1) is 12.7 of two
+// pairs, 4.3 of three, 2.8 of five, 2.3 of ten. A test of ranks needs no normal
+// differences, but Wilcoxon's cannot fall below 0.05 with fewer than six pairs.
+// Low, High and P are NaN of fewer than two pairs; P is, too, if all differences
+// are 0.
+//
+// Source: Student, The probable error of a mean (1908); SciPy's ttest_rel.
+func PairedDifference(a, b []float64) Difference {
 	pair(len(a), len(b))
 	d := make([]float64, len(a))
 	for i := range a {
 		d[i] = a[i] - b[i]
 	}
-	m, half := mean(d), math.NaN()
+	m, half, p := mean(d), math.NaN(), math.NaN()
 	if n := float64(len(d)); n > 1 {
-		half = distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975) * SD(d) / math.Sqrt(n)
+		student := distuv.StudentsT{Sigma: 1, Nu: n - 1}
+		se := SD(d) / math.Sqrt(n)
+		half = student.Quantile(0.975) * se
+		if t := math.Abs(m) / se; !math.IsNaN(t) {
+			p = 2 * student.Survival(t)
+		}
 	}
-	return Interval{m, m - half, m + half}
+	return Difference{Interval{m, m - half, m + half}, p}
 }
 
 // Spearman is the correlation of the ranks of a and b, where equal values share

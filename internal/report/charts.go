@@ -44,9 +44,9 @@ func runsChart(arms []summary, split string) template.HTML {
 		at := row(arms, i)
 		var found []point
 		for j, r := range s.runs {
-			if finite(r.AUC) {
-				found = append(found, point{r.AUC, at + offset(j, len(s.runs))})
-				values = append(values, r.AUC)
+			if finite(auc(r)) {
+				found = append(found, point{auc(r), at + offset(j, len(s.runs))})
+				values = append(values, auc(r))
 			}
 		}
 		if s.auc.n > 0 {

@@ -57,20 +57,27 @@ func filled(t testing.TB) *Report {
 func inventRun(rng *rand.Rand, arm string, index int, separation, cam float64) Run {
 	separation *= 1 + 0.12*rng.NormFloat64()
 	scores, positive := make([]float64, 400), make([]bool, 400)
-	right := 0
+	p, labels := make([][]float64, 400), make([]int, 400)
 	for i := range scores {
-		positive[i] = i%2 == 1
-		scores[i] = rng.NormFloat64()
-		if positive[i] {
-			scores[i] += separation
-		}
-		if positive[i] == (scores[i] > separation/2) {
-			right++
-		}
+		labels[i] = i % 2
+		positive[i] = labels[i] == 1
+		scores[i] = rng.NormFloat64() + separation*(float64(labels[i])-0.5)
+		p[i] = []float64{1 / (1 + math.Exp(scores[i])), 1 / (1 + math.Exp(-scores[i]))}
 	}
 	run := Run{
-		Arm: arm, Index: index, AUC: metric.AUC(scores, positive), Accuracy: float64(right) / 400, EER: metric.EER(scores, positive),
-		CAM: cam + 0.02*rng.NormFloat64(), ROC: metric.ROC(scores, positive), Best: 24 + rng.IntN(7),
+		Arm: arm, Index: index, ROC: metric.ROC(scores, positive), Best: 24 + rng.IntN(7),
+		Errors: Errors{
+			AUC: metric.DeLong(p, labels), ToNone: nan, Accuracy: metric.Accuracy(p, labels),
+			EER: metric.EER(scores, positive), PAD: metric.PADAt(scores, positive, 0.3), ECE: metric.ECE(p, labels),
+		},
+	}
+	if arm != "none" {
+		run.ToNone = rng.Float64() / 1000 * (4 - separation)
+	}
+	look := cam + 0.02*rng.NormFloat64()
+	run.CAM = Look{
+		CC: look, SIM: 0.1 + look/3, KL: 2.6 - 1.6*look, NSS: 3.5 * look, IoU: 0.9 * look,
+		Entropy: 4.4 - look/3, Consistency: 0.9 + look/10,
 	}
 	for e := range 30 {
 		left := math.Exp(-float64(e) / 7)

@@ -66,6 +66,22 @@ func meanSD(s stat) string {
 	return three(s.mean) + " ± " + three(s.sd)
 }
 
+// probability is the P of a test.
+func probability(p float64) string {
+	if p < 0.001 {
+		return "< 0.001"
+	}
+	return three(p)
+}
+
+// interval is bounds where they are known, else nothing.
+func interval(i metric.Interval) string {
+	if !finite(i.Low) || !finite(i.High) {
+		return ""
+	}
+	return bounds(i)
+}
+
 func bounds(i metric.Interval) string {
 	return fmt.Sprintf("[%s, %s]", three(i.Low), three(i.High))
 }

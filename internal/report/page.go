@@ -17,7 +17,7 @@ var pageHTML string
 var style string
 
 var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
-	"three": three, "signed": signed, "count": count, "counted": counted, "meanSD": meanSD, "bounds": bounds, "took": took,
+	"three": three, "signed": signed, "count": count, "counted": counted, "meanSD": meanSD, "interval": interval, "probability": probability, "took": took,
 	"style": func() template.CSS { return template.CSS(style) },
 }).Parse(pageHTML))
 
@@ -27,6 +27,8 @@ type page struct {
 	Verdict  string
 	Warnings []string
 	Arms     []arm
+	Errors   []column // heads of arm.Errors
+	Look     []column // heads of arm.Look
 	Results  []figure
 	ROC      []figure
 	Curves   []figure
@@ -46,10 +48,12 @@ type arm struct {
 	Line           string // class of the legend's stroke
 	Subject        bool
 	Runs           []Run
-	AUC, Accuracy  string
-	EER, TDR, CAM  string
+	AUC, Interval  string
+	Accuracy, CAM  string
 	Difference     string
 	DifferenceWith string
+	P              string
+	Errors, Look   []string // cells
 }
 
 // figure is a plot and what it shows.
@@ -85,7 +89,7 @@ func Write(w io.Writer, r *Report) error {
 
 func newPage(r *Report) (*page, error) {
 	arms := summarise(r.Runs)
-	p := &page{Report: r, Verdict: verdict(arms, r.Split), Warnings: warnings(r, arms), Measures: measures}
+	p := &page{Report: r, Verdict: verdict(arms, r.Split), Warnings: warnings(r, arms), Measures: measures, Errors: errorColumns, Look: lookColumns}
 	main := subject(arms)
 	for i := range arms {
 		p.Arms = append(p.Arms, newArm(&arms[i], &arms[i] == main))
@@ -111,14 +115,14 @@ func newPage(r *Report) (*page, error) {
 func newArm(s *summary, main bool) arm {
 	a := arm{
 		Name: s.name, Colour: s.colour, Line: s.line.String(), Subject: main, Runs: s.runs,
-		AUC: meanSD(s.auc), Accuracy: meanSD(s.accuracy), EER: meanSD(s.eer), TDR: meanSD(s.tdr), CAM: meanSD(s.cam),
-		Difference: dash,
+		AUC: meanSD(s.auc), Interval: s.interval(), Accuracy: meanSD(s.accuracy), CAM: meanSD(s.cam),
+		Difference: dash, P: dash, Errors: cells(s.runs, errorColumns), Look: cells(s.runs, lookColumns),
 	}
 	if s.pairs > 0 {
 		a.Difference = signed(s.difference.Mean)
 	}
 	if s.pairs > 1 {
-		a.DifferenceWith = bounds(s.difference)
+		a.DifferenceWith, a.P = bounds(s.difference.Interval), probability(s.difference.P)
 	}
 	return a
 }

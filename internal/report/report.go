@@ -39,11 +39,9 @@ type Report struct {
 type Run struct {
 	Arm   string
 	Index int // from 0; pairs the run with the other arms' of the same index
-	// AUC and Accuracy are of Report.Split, in [0, 1]; EER likewise.
-	AUC, Accuracy, EER float64
-	// CAM is the mean correlation (CC) of the class activation maps with human
-	// maps over Report.Mapped images.
-	CAM float64
+	// Errors and CAM are of Report.Split.
+	Errors
+	CAM Look
 	// ROC has false-positive rates in rising order; nil if there is none: one
 	// class, or more than two.
 	ROC []metric.ROCPoint
@@ -51,6 +49,26 @@ type Run struct {
 	History []Epoch
 	// Best is the epoch that was kept, counted from 1; 0 if it is not known.
 	Best int
+}
+
+// Errors are how well the classifier of a run tells the classes apart. All are in
+// [0, 1].
+type Errors struct {
+	AUC metric.Interval // of one run: DeLong's
+	// ToNone is P of DeLong's test against the run of arm none of the same index.
+	ToNone        float64
+	Accuracy, EER float64
+	PAD           metric.PAD // at the threshold that was set on validation; two classes only
+	ECE           float64
+}
+
+// Look is where the classifier of a run looks, in means over the images: how well
+// its class activation maps agree with human ones, of Report.Mapped images, how
+// widely they spread, and how alike they are to those of the arm's other runs.
+type Look struct {
+	CC, SIM, KL, NSS, IoU float64
+	Entropy               float64 // in nats
+	Consistency           float64 // CC
 }
 
 // Epoch is one epoch of a training run.

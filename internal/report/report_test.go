@@ -122,30 +122,55 @@ func TestPageHasAPlotForEveryMeasure(t *testing.T) {
 func runsOf(arm string, aucs ...float64) []Run {
 	var runs []Run
 	for i, v := range aucs {
-		runs = append(runs, Run{Arm: arm, Index: i, AUC: v, Accuracy: nan, EER: nan, CAM: nan})
+		runs = append(runs, Run{Arm: arm, Index: i, Errors: allErrors(nan), CAM: allLook(nan)})
+		runs[i].AUC.Mean = v
 	}
 	return runs
 }
+
+func allErrors(v float64) Errors {
+	return Errors{metric.Interval{Mean: v, Low: v, High: v}, v, v, v, metric.PAD{APCER: v, BPCER: v, ACER: v}, v}
+}
+
+func allLook(v float64) Look { return Look{v, v, v, v, v, v, v} }
 
 func TestResultsTableShowsMeansSpreadsAndPairedDifferences(t *testing.T) {
 	none, combined := runsOf("none", 0.6, 0.7, 0.8), runsOf("combined", 0.9, 0.95, 1)
 	for i := range combined {
 		combined[i].Accuracy = 0.8 + 0.01*float64(i)
-		combined[i].EER = 0.125
-		combined[i].CAM = []float64{0.5, 0.6, 0.7}[i]
+		combined[i].EER, combined[i].ECE = 0.125, 0.05
+		combined[i].PAD = metric.PAD{APCER: 0.1 * float64(i), BPCER: 0.3, ACER: 0.15 + 0.05*float64(i)}
+		combined[i].ToNone = []float64{0.00099, 0.001, 0.5}[i]
+		combined[i].CAM.CC = []float64{0.5, 0.6, 0.7}[i]
+		combined[i].CAM.Consistency = 0.875
 		combined[i].ROC = []metric.ROCPoint{{FPR: 0, TPR: 0}, {FPR: 0.01, TPR: 0.375}, {FPR: 0.5, TPR: 0.9}, {FPR: 1, TPR: 1}}
 	}
 	page := part(written(t, &Report{Split: "test", Runs: append(none, combined...)}), "results")
 	for _, want := range []string{
-		"none 3 0.700 ± 0.100 –",
+		"none 3 0.700 ± 0.100 – –",
 		// Differences 0.3, 0.25, 0.2: mean 0.25, sd 0.05; t(0.975, 2) = 4.3027,
-		// so 4.3027 * 0.05 / sqrt(3) = 0.1242 to either side.
-		"combined 3 0.950 ± 0.050 +0.250 [0.126, 0.374] 0.810 ± 0.010 0.125 ± 0.000 0.375 ± 0.000 0.600 ± 0.100",
-		"combined 2 1.000 0.820 0.125 0.700 –",
+		// so 4.3027 * 0.05 / sqrt(3) = 0.1242 to either side. P is SciPy's ttest_rel's.
+		"combined 3 0.950 ± 0.050 +0.250 [0.126, 0.374] 0.013 0.810 ± 0.010 0.600 ± 0.100",
+		"combined 0.125 ± 0.000 0.375 ± 0.000 0.100 ± 0.100 0.300 ± 0.000 0.200 ± 0.050 0.050 ± 0.000",
+		"combined – – – – – 0.875 ± 0.000",
+		"combined 0 0.900 < 0.001 0.800 0.125 0.150 0.500 –",
+		"combined 1 0.950 0.001 0.810 0.125 0.200 0.600 –",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("results lack %q:\n%s", want, page)
 		}
+	}
+}
+
+func TestOneRunHasTheIntervalOfItsAUC(t *testing.T) {
+	run := runsOf("human", 0.9)
+	run[0].AUC = metric.Interval{Mean: 0.9, Low: 0.85, High: 0.95}
+	page := written(t, &Report{Split: "test", Runs: run})
+	if want := "human 1 0.900 [0.850, 0.950]"; !strings.Contains(part(page, "results"), want) {
+		t.Errorf("results lack %q:\n%s", want, part(page, "results"))
+	}
+	if want := "human: test AUC 0.900 [0.850, 0.950] over 1 seed."; !strings.Contains(page, want) {
+		t.Errorf("the page lacks %q", want)
 	}
 }
 
@@ -157,7 +182,8 @@ func TestEveryNumberOfAFilledReportIsShown(t *testing.T) {
 		text[id] = part(page, id)
 	}
 	for _, run := range r.Runs {
-		want := fmt.Sprintf("%s %d %.3f %.3f %.3f %.3f %d", run.Arm, run.Index, run.AUC, run.Accuracy, run.EER, run.CAM, run.Best)
+		want := fmt.Sprintf("%s %d %.3f [%.3f, %.3f] %s %.3f %.3f %.3f %.3f %d", run.Arm, run.Index, run.AUC.Mean, run.AUC.Low, run.AUC.High,
+			probability(run.ToNone), run.Accuracy, run.EER, run.PAD.ACER, run.CAM.CC, run.Best)
 		if !strings.Contains(text["results"], want) {
 			t.Errorf("results lack the run %q", want)
 		}
@@ -304,7 +330,7 @@ func TestUnknownNumbersAreDashes(t *testing.T) {
 	r := &Report{Runs: runsOf("none", nan, nan), Predictor: &Predictor{Checks: []Check{{HeldOut: "out of fold", N: 3,
 		Predictor: Scores{nan, nan, nan, nan, nan}, MeanMap: Scores{nan, nan, nan, nan, nan}, Centre: Scores{math.Inf(1), math.Inf(-1), nan, nan, nan}}}}}
 	page := written(t, r)
-	for id, want := range map[string]string{"results": "none 2 – – – – – –", "predictor": "centre – – – – –"} {
+	for id, want := range map[string]string{"results": "none 2 – – – – –", "predictor": "centre – – – – –"} {
 		if got := part(page, id); !strings.Contains(got, want) {
 			t.Errorf("section %s lacks %q:\n%s", id, want, got)
 		}
@@ -359,7 +385,7 @@ func TestPlotsCopeWithAnyNumbers(t *testing.T) {
 		r := &Report{Predictor: &Predictor{History: []Point{{1, value(), value(), value()}, {2, value(), value(), value()}},
 			Checks: []Check{{N: 2, Images: []ImageScore{{value(), value()}, {value(), value()}}}}}}
 		for i, arm := range []string{"none", "combined", "none", "combined", "another"} {
-			r.Runs = append(r.Runs, Run{Arm: arm, Index: i / 2, AUC: value(), Accuracy: value(), EER: value(), CAM: value(),
+			r.Runs = append(r.Runs, Run{Arm: arm, Index: i / 2, Errors: allErrors(value()), CAM: allLook(value()),
 				ROC: []metric.ROCPoint{{FPR: 0, TPR: value()}, {FPR: value(), TPR: value()}}, History: []Epoch{{value(), value(), value()}, {value(), value(), value()}}})
 		}
 		r.Data.Quality.Add(value())

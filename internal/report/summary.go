@@ -9,12 +9,11 @@ import (
 // summary is what the runs of one arm come to.
 type summary struct {
 	armInfo
-	colour                  int
-	runs                    []Run
-	auc, accuracy, eer, tdr stat
-	cam                     stat
-	difference              metric.Interval // of the AUC to the arm none, over pairs of runs
-	pairs                   int
+	colour             int
+	runs               []Run
+	auc, accuracy, cam stat
+	difference         metric.Difference // of the AUC to the arm none, over pairs of runs
+	pairs              int
 }
 
 // stat is the mean of the finite values of n runs and their spread.
@@ -33,11 +32,43 @@ func statOf(runs []Run, value func(Run) float64) stat {
 	return stat{metric.Mean(values), metric.SD(values), len(values)}
 }
 
-func auc(r Run) float64 { return r.AUC }
+func auc(r Run) float64 { return r.AUC.Mean }
 
-// tdrLimit is the false positive rate at which the table gives the true positive
-// rate.
-const tdrLimit = 0.01
+// column is a measure of runs in a table that compares arms.
+type column struct {
+	Name, Note string
+	value      func(Run) float64
+}
+
+// errorColumns are the measures by which classifiers are compared beside AUC and
+// accuracy.
+var errorColumns = []column{
+	{"EER", "", func(r Run) float64 { return r.EER }},
+	{"TPR", "at FPR 1 %", func(r Run) float64 { return tprAt(r.ROC, 0.01) }},
+	{"APCER", "", func(r Run) float64 { return r.PAD.APCER }},
+	{"BPCER", "", func(r Run) float64 { return r.PAD.BPCER }},
+	{"ACER", "", func(r Run) float64 { return r.PAD.ACER }},
+	{"ECE", "", func(r Run) float64 { return r.ECE }},
+}
+
+// lookColumns are the measures of class activation maps beside their CC.
+var lookColumns = []column{
+	{"SIM ↑", "", func(r Run) float64 { return r.CAM.SIM }},
+	{"KL ↓", "", func(r Run) float64 { return r.CAM.KL }},
+	{"NSS ↑", "", func(r Run) float64 { return r.CAM.NSS }},
+	{"IoU ↑", "", func(r Run) float64 { return r.CAM.IoU }},
+	{"entropy", "of the CAM", func(r Run) float64 { return r.CAM.Entropy }},
+	{"between runs", "CC", func(r Run) float64 { return r.CAM.Consistency }},
+}
+
+// cells are the means and spreads of an arm's runs in some columns.
+func cells(runs []Run, columns []column) []string {
+	var found []string
+	for _, c := range columns {
+		found = append(found, meanSD(statOf(runs, c.value)))
+	}
+	return found
+}
 
 // tprAt is the highest true positive rate at a false positive rate of at most
 // fpr; NaN without a curve.
@@ -77,21 +108,28 @@ func summarise(runs []Run) []summary {
 func (s *summary) measure(none *summary) {
 	s.auc = statOf(s.runs, auc)
 	s.accuracy = statOf(s.runs, func(r Run) float64 { return r.Accuracy })
-	s.eer = statOf(s.runs, func(r Run) float64 { return r.EER })
-	s.tdr = statOf(s.runs, func(r Run) float64 { return tprAt(r.ROC, tdrLimit) })
-	s.cam = statOf(s.runs, func(r Run) float64 { return r.CAM })
+	s.cam = statOf(s.runs, func(r Run) float64 { return r.CAM.CC })
 	s.difference, s.pairs = paired(s, none)
+}
+
+// interval is that of the AUC of an arm's only run, over other images; "" of more
+// runs.
+func (s *summary) interval() string {
+	if len(s.runs) != 1 {
+		return ""
+	}
+	return interval(s.runs[0].AUC)
 }
 
 // paired is the difference of the AUC of a to that of b over runs of the same
 // index. Without b, or of b to itself, there is none.
-func paired(a, b *summary) (metric.Interval, int) {
+func paired(a, b *summary) (metric.Difference, int) {
 	var left, right []float64
 	if b != nil && a.name != b.name {
 		for _, r := range a.runs {
 			for _, s := range b.runs {
-				if r.Index == s.Index && finite(r.AUC) && finite(s.AUC) {
-					left, right = append(left, r.AUC), append(right, s.AUC)
+				if r.Index == s.Index && finite(auc(r)) && finite(auc(s)) {
+					left, right = append(left, auc(r)), append(right, auc(s))
 				}
 			}
 		}

@@ -30,7 +30,8 @@ func verdict(arms []summary, split string) string {
 	case s == nil:
 		return "There is no AUC to compare: it needs evaluated images of at least two classes."
 	}
-	text := fmt.Sprintf("%s: %sAUC %s over %s", s.name, before(split), meanSD(s.auc), counted(s.auc.n, "seed"))
+	value := strings.TrimSpace(meanSD(s.auc) + " " + s.interval())
+	text := fmt.Sprintf("%s: %sAUC %s over %s", s.name, before(split), value, counted(s.auc.n, "seed"))
 	d := s.difference
 	switch {
 	case s.pairs == 0:
@@ -38,11 +39,11 @@ func verdict(arms []summary, split string) string {
 	case s.pairs == 1:
 		return fmt.Sprintf("%s, %s against none in one pair of runs.", text, signed(d.Mean))
 	case d.Low > 0:
-		return fmt.Sprintf("%s, %s %s above none.", text, signed(d.Mean), bounds(d))
+		return fmt.Sprintf("%s, %s %s above none.", text, signed(d.Mean), bounds(d.Interval))
 	case d.High < 0:
-		return fmt.Sprintf("%s, %s %s below none.", text, signed(d.Mean), bounds(d))
+		return fmt.Sprintf("%s, %s %s below none.", text, signed(d.Mean), bounds(d.Interval))
 	default:
-		return fmt.Sprintf("%s, not clearly different from none (%s %s).", text, signed(d.Mean), bounds(d))
+		return fmt.Sprintf("%s, not clearly different from none (%s %s).", text, signed(d.Mean), bounds(d.Interval))
 	}
 }
 
@@ -90,7 +91,7 @@ func controlWarnings(arms []summary, s *summary) []string {
 			continue
 		}
 		d, pairs := paired(s, control)
-		difference := fmt.Sprintf("%s is %s %s above it", s.name, signed(d.Mean), bounds(d))
+		difference := fmt.Sprintf("%s is %s %s above it", s.name, signed(d.Mean), bounds(d.Interval))
 		switch {
 		case pairs == 0:
 		case d.Mean <= 0:

@@ -54,6 +54,9 @@ def maps(a, b, threshold=0.5):
         "kl": (q * np.log(EPS + q / (p + EPS))).sum(),
         "mse": metrics.mean_squared_error(a, b),
         "auc": metrics.roc_auc_score(marked, a) if 0 < marked.sum() < marked.size else math.nan,
+        "iou": metrics.jaccard_score(b >= threshold, a >= threshold) if (np.maximum(a, b) >= threshold).any() else math.nan,
+        "nss": stats.zscore(a)[marked].mean() if marked.any() else math.nan,
+        "entropy": stats.entropy(p),
     }
 
 
@@ -71,12 +74,25 @@ def eer(y, s):
     return np.interp(1, fpr + tpr, fpr)  # FPR = 1 - TPR; the sum rises strictly along the curve
 
 
+def eer_threshold(y, s):
+    """Of the scores as thresholds, by counting; then halfway to the next lower one."""
+    best = min(np.unique(s)[::-1], key=lambda t: abs(np.mean(s[~y] >= t) - np.mean(s[y] < t)))
+    return (best + max(s[s < best], default=best)) / 2
+
+
+def d_prime(y, s):
+    if min(y.sum(), (~y).sum()) < 2 or np.ptp(s[y]) == np.ptp(s[~y]) == 0:
+        return math.nan
+    return (s[y].mean() - s[~y].mean()) / np.sqrt((s[y].var(ddof=1) + s[~y].var(ddof=1)) / 2)
+
+
 def binary(s, y):
     fpr, tpr, thresholds = metrics.roc_curve(y, s, drop_intermediate=False)
     fired = s >= 0.5
     apcer, bpcer = 1 - fired[y].mean(), fired[~y].mean()
     return {
         "scores": s, "positive": y, "auc": metrics.roc_auc_score(y, s), "eer": eer(y, s),
+        "eer_threshold": eer_threshold(y, s), "dprime": d_prime(y, s),
         "fpr": fpr, "tpr": tpr, "thresholds": thresholds[1:],
         "tpr_at_0.1": tpr[fpr <= 0.1].max(), "tpr_at_0.3": tpr[fpr <= 0.3].max(),
         "apcer": apcer, "bpcer": bpcer, "acer": (apcer + bpcer) / 2,
@@ -99,15 +115,95 @@ binary_cases += [binary(np.full(9, 0.5), classes(9)), binary(half, half == 1), b
 # Several classes. Rows sum to 1, as scikit-learn wants.
 
 
-def several(n, k):
-    y = np.append(np.arange(k), rng.integers(0, k, n - k))
-    s = rng.integers(1, 9, (n, k)) + 4 * np.eye(k)[y]
-    s = s / s.sum(1, keepdims=True)
-    auc = metrics.roc_auc_score(y, s[:, 1]) if k == 2 else metrics.roc_auc_score(y, s, multi_class="ovr", average="macro")
-    return {"scores": s, "labels": y, "auc": auc, "accuracy": metrics.accuracy_score(y, s.argmax(1))}
+def soft(y, k):
+    s = rng.integers(1, 9, (len(y), k)) + 4 * np.eye(k)[y]
+    return s / s.sum(1, keepdims=True)
 
 
-several_cases = [several(n, k) for n, k in ((2, 2), (20, 2), (25, 3), (30, 5))]
+def ece(s, y, bins=15):
+    """Guo et al.'s sum over bins, as written there."""
+    confidence, hit, sum_ = s.max(1), s.argmax(1) == y, 0
+    for m in range(bins):
+        inside = (confidence * bins > m) & (confidence * bins <= m + 1)
+        if inside.any():
+            sum_ += inside.mean() * abs(hit[inside].mean() - confidence[inside].mean())
+    return sum_
+
+
+def several(s, y):
+    k = s.shape[1]
+    occurring = range(k) if k > 2 else [1]
+    return {
+        "scores": s, "labels": y,
+        "auc": metrics.roc_auc_score(y, s[:, 1]) if k == 2 else metrics.roc_auc_score(y, s, multi_class="ovr", average="macro"),
+        "eer": np.mean([eer(y == c, s[:, c]) for c in occurring]),
+        "accuracy": metrics.accuracy_score(y, s.argmax(1)),
+        "balanced": metrics.balanced_accuracy_score(y, s.argmax(1)),
+        "brier": metrics.brier_score_loss(y, s if k > 2 else s[:, 1]),
+        "ece": ece(s, y),
+    }
+
+
+def labels(n, k):
+    return np.append(np.arange(k), rng.integers(0, k, n - k))
+
+
+several_cases = []
+for n, k in ((2, 2), (20, 2), (25, 3), (30, 5)):
+    y = labels(n, k)
+    several_cases.append(several(soft(y, k), y))
+y = labels(12, 3)
+several_cases += [several(np.full((12, 3), 1 / 3), y), several(np.eye(3)[y], y), several(np.eye(3)[(y + 1) % 3], y)]
+several_cases += [several(np.eye(2)[[0, 1, 1, 0]], np.array([0, 1, 0, 1])), several(np.full((6, 2), 0.5), labels(6, 2))]
+
+
+# DeLong, from the comparison of every positive with every negative instead of ranks.
+
+
+def placements(s, y):
+    kernel = (s[y][:, None] > s[~y]) + 0.5 * (s[y][:, None] == s[~y])
+    return kernel.mean(1), kernel.mean(0)
+
+
+def delong(a, b, y):
+    """Two classes: the paper's 2 x 2 covariance matrices S10 and S01."""
+    v10, v01 = zip(*[placements(s[:, 1], y == 1) for s in (a, b)])
+    s = np.cov(v10) / len(v10[0]) + np.cov(v01) / len(v01[0])
+    return [np.mean(v) for v in v10], s
+
+
+def delong_macro(a, b, y):
+    """More classes: the covariance of all one-versus-rest AUCs of both, and their mean."""
+    k = a.shape[1]
+    h, aucs = np.zeros((2 * k, len(y))), []
+    for row, (s, c) in enumerate((s, c) for s in (a, b) for c in range(k)):
+        v10, v01 = placements(s[:, c], y == c)
+        h[row, y == c], h[row, y != c] = v10 / len(v10), v01 / len(v01)
+        aucs.append(metrics.roc_auc_score(y == c, s[:, c]))
+    covariance = sum((y == c).sum() * np.cov(h[:, y == c]) for c in range(k))
+    mean = np.kron(np.eye(2), np.full(k, 1 / k))
+    return mean @ aucs, mean @ covariance @ mean.T
+
+
+def compared(a, b, y):
+    (auc, other), s = (delong if a.shape[1] == 2 else delong_macro)(a, b, y)
+    q, contrast = stats.norm.ppf(0.975), np.array([1, -1])
+    half, sd = q * np.sqrt(s[0, 0]), np.sqrt(contrast @ s @ contrast)
+    return {
+        "a": a, "b": b, "labels": y, "auc": auc, "low": np.clip(auc - half, 0, 1), "high": np.clip(auc + half, 0, 1),
+        "difference": auc - other, "difference_low": auc - other - q * sd, "difference_high": auc - other + q * sd,
+        "p": 2 * stats.norm.sf(abs(np.divide(auc - other, sd))),
+    }
+
+
+compared_cases = []
+for n, k in ((6, 2), (12, 2), (40, 2), (60, 2), (24, 3), (50, 4)):
+    y = np.append(np.arange(k), labels(n - k, k))
+    compared_cases.append(compared(soft(y, k), soft(y, k), y))
+y = np.append(np.arange(2), labels(10, 2))
+compared_cases += [compared(np.eye(2)[y], soft(y, 2), y), compared(soft(y, 2), np.full((12, 2), 0.5), y)]
+compared_cases += [compared(np.eye(2)[y], np.full((12, 2), 0.5), y), compared(np.eye(2)[y], np.eye(2)[y], y)]
+compared_cases += [compared(soft(np.arange(2), 2), soft(np.arange(2), 2), np.arange(2))]
 
 
 # Statistics.
@@ -118,12 +214,15 @@ def paired(a, b):
     return {
         "a": a, "b": b, "mean": np.mean(a), "sd": np.std(a, ddof=1) if len(a) > 1 else math.nan,
         "spearman": stats.spearmanr(a, b).statistic if len(a) > 1 else math.nan,
+        "p": stats.ttest_rel(a, b).pvalue if len(a) > 1 else math.nan,
         "difference": np.mean(a - b), "low": ci[0], "high": ci[1],
     }
 
 
 pair_cases = [paired(grid(n), grid(n)) for n in (1, 2, 3, 10, 30)]
 pair_cases += [paired(grid(8, high=4), grid(8, high=4)), paired(ones, grid(12)), paired(grid(12), zeros)]
+pair_cases += [paired(half, half), paired(half + 0.25, half)]
 
-json.dump(plain({"maps": map_cases, "binary": binary_cases, "several": several_cases, "pairs": pair_cases}), sys.stdout)
+cases = {"maps": map_cases, "binary": binary_cases, "several": several_cases, "compared": compared_cases, "pairs": pair_cases}
+json.dump(plain(cases), sys.stdout)
 sys.stdout.write("\n")
