@@ -24,7 +24,7 @@ const (
 	codeIngest   = 1
 	codeFit      = 3
 	codeAnnotate = 2
-	codeTrain    = 2
+	codeTrain    = 3
 	codeEvaluate = 2
 	codeExport   = 1
 )
