@@ -172,6 +172,9 @@ func TestHalfALastLayerIsReplacedAsAWhole(t *testing.T) {
 	if !slices.Equal(params.Get("fc.weight").Data, first.Get("fc.weight").Data) {
 		t.Error("half of the last layer is the file's")
 	}
+	if want := "pretrained weights, last layer replaced"; p.String() != want {
+		t.Errorf("found %q, want %q", p, want)
+	}
 }
 
 func TestWeightsThatAreNoNumbersAreRefused(t *testing.T) {
