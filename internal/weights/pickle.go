@@ -60,10 +60,8 @@ func describe(v any) string {
 		return "a name"
 	case storage:
 		return "a storage"
-	case *view:
-		return "a tensor"
 	}
-	return "a mark"
+	return "a tensor"
 }
 
 const (
@@ -175,7 +173,7 @@ var operations = map[byte]func(*unpickler){
 func (u *unpickler) do(code byte) {
 	operation, ok := operations[code]
 	if !ok {
-		u.fail("operation %q: none that a state_dict needs", code)
+		u.fail("operation 0x%02x: none that a state_dict needs", code)
 		return
 	}
 	operation(u)

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 )
@@ -14,7 +15,7 @@ var (
 )
 
 var errLegacy = errors.New("found PyTorch's format of before version 1.6, want the zip form: " +
-	"save it again with torch.save(torch.load(FILE, weights_only=True), NEW)")
+	"save it again with torch.save(torch.load(FILE, map_location=\"cpu\", weights_only=True), NEW)")
 
 // maxViews is how many times a file's bytes may be part of its tensors: weights
 // that two layers share, or slices of one tensor.
@@ -39,8 +40,8 @@ func (f *File) readPyTorch(size int64, limits Limits) error {
 		return fmt.Errorf("pickle: %w", err)
 	}
 	room := size * maxViews
-	for name, v := range tensors {
-		e, err := a.entry(name, v, limits)
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		e, err := a.entry(name, tensors[name], limits)
 		if err != nil {
 			return err
 		}

@@ -202,7 +202,7 @@ func TestHostilePicklesAreRefused(t *testing.T) {
 		"code":                    {pickled("cos\nsystem\n(" + text("true") + "tR"), `byte 2: holds code ("os.system")`},
 		"code by protocol 4":      {pickled("\x8c\x02os\x8c\x06system\x93"), `holds code ("os.system")`},
 		"code beside tensors":     {pickled(items(text("a"), good, text("b"), "cbuiltins\neval\n")), `holds code ("builtins.eval")`},
-		"an object":               {pickled("ctorch\nFloatStorage\n)\x81"), `operation '\u0081': none that a state_dict needs`},
+		"an object":               {pickled("ctorch\nFloatStorage\n)\x81"), `operation 0x81: none that a state_dict needs`},
 		"a called storage":        {pickled("ctorch\nFloatStorage\n)R"), "a call of torch.FloatStorage, which is no constructor"},
 		"attributes of a tensor":  {tensor(good + "}b"), "found a tensor, want a dict"},
 		"a later protocol":        {"\x80\x06N.", "pickle protocol 6, want at most 5"},
@@ -343,7 +343,7 @@ func TestAPyTorchFileThatEndsEarlyIsReported(t *testing.T) {
 	}
 }
 
-// FuzzPickle wants no panic and little memory of any pickle.
+// FuzzPickle wants of any pickle no more than tensors that make sense in themselves.
 func FuzzPickle(f *testing.F) {
 	f.Add([]byte(pickled(items(text("a"), rebuilt(floats("0", 2), 0, []int{2}, []int{1})))))
 	f.Add([]byte(pickled("}q\x00" + text("a") + "h\x00s")))
@@ -353,8 +353,15 @@ func FuzzPickle(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := stateDict(root); err != nil && err.Error() == "" {
-			t.Error("an error without a text")
+		tensors, err := stateDict(root)
+		if err != nil {
+			return
+		}
+		for name, v := range tensors {
+			numbers := slices.Concat(v.shape, v.strides, []int{v.offset, v.len})
+			if v.dtype.Size() == 0 || len(v.shape) != len(v.strides) || slices.Min(numbers) < 0 {
+				t.Errorf("%q: found %+v", name, v)
+			}
 		}
 	})
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // Limits bound what a file may cost before values are asked for. The data need
-// none: they are read on demand, and are no larger than the file, or than
-// [maxViews] times the file where tensors share them.
+// none: they are read on demand, and are no larger than the file, or than eight
+// times the file where tensors of PyTorch's share them.
 type Limits struct {
 	Header  int64 // bytes of the header, or of the pickle
 	Ops     int   // operations of the pickle

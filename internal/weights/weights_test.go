@@ -417,15 +417,20 @@ func rereads(t *testing.T, data []byte) {
 	}
 	var tensors []Tensor
 	for _, info := range file.Tensors() {
-		bytes, err := file.Raw(info.Name)
+		raw, err := file.Raw(info.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tensors = append(tensors, Tensor{Name: info.Name, DType: info.DType, Shape: info.Shape, Raw: bytes})
+		tensors = append(tensors, Tensor{Name: info.Name, DType: info.DType, Shape: info.Shape, Raw: raw})
 	}
 	again := open(t, write(t, file.Metadata(), tensors...))
 	if diff := cmp.Diff(file.Tensors(), again.Tensors()); diff != "" {
 		t.Fatal(diff)
+	}
+	for _, want := range tensors {
+		if got, err := again.Raw(want.Name); err != nil || !bytes.Equal(got, want.Raw) {
+			t.Fatalf("%q: found %x, %v; want %x", want.Name, got, err, want.Raw)
+		}
 	}
 }
 
