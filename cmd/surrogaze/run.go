@@ -24,7 +24,7 @@ type runOptions struct {
 func (o *runOptions) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.out, "out", "", "folder for the results (default runs/<config name>)")
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "override a value of the configuration, such as train.alpha=0.2 (repeatable)")
-	cmd.Flags().StringArrayVar(&o.allowMissing, "allow-missing", nil, "pattern of names, such as 'layer4.*', that pretrained weights may lack or have beyond the network's (repeatable)")
+	cmd.Flags().StringArrayVar(&o.allowMissing, "allow-missing", nil, "`PATTERN` of names, such as 'layer4.*', that pretrained weights may lack or have beyond the network's (repeatable)")
 }
 
 func (o *runOptions) registerProgress(cmd *cobra.Command) {

@@ -114,7 +114,8 @@ func unpickle(data []byte, limits Limits) (any, error) {
 		}
 		code := u.take(1)
 		if u.err == nil && code[0] == stop {
-			return u.pop(), u.err
+			v := u.pop()
+			return v, u.err
 		}
 		if u.err == nil {
 			u.do(code[0])
@@ -127,47 +128,47 @@ func unpickle(data []byte, limits Limits) (any, error) {
 
 const stop = '.'
 
-// operations are those that torch.save writes, by their codes. Source: Python's
-// pickletools.
+// operations are those that torch.save writes, by their codes, with their names in
+// Python's pickletools.
 var operations = map[byte]func(*unpickler){
-	0x80: func(u *unpickler) { u.protocol(u.take(1)) },
-	0x95: func(u *unpickler) { u.take(8) }, // FRAME
-	'(':  func(u *unpickler) { u.marks = append(u.marks, len(u.stack)) },
+	0x80: func(u *unpickler) { u.protocol(u.take(1)) },                   // PROTO
+	0x95: func(u *unpickler) { u.take(8) },                               // FRAME
+	'(':  func(u *unpickler) { u.marks = append(u.marks, len(u.stack)) }, // MARK
 
-	'N':  func(u *unpickler) { u.push(nil) },
-	0x88: func(u *unpickler) { u.push(true) },
-	0x89: func(u *unpickler) { u.push(false) },
-	'K':  func(u *unpickler) { u.push(int64(u.unsigned(1))) },
-	'M':  func(u *unpickler) { u.push(int64(u.unsigned(2))) },
-	'J':  func(u *unpickler) { u.push(int64(int32(u.unsigned(4)))) },
-	0x8a: func(u *unpickler) { u.pushLong(u.take(int(u.unsigned(1)))) },
-	'G':  func(u *unpickler) { u.push(math.Float64frombits(binary.BigEndian.Uint64(u.take(8)))) },
-	'X':  func(u *unpickler) { u.push(string(u.take(int(u.unsigned(4))))) },
-	0x8c: func(u *unpickler) { u.push(string(u.take(int(u.unsigned(1))))) },
+	'N':  func(u *unpickler) { u.push(nil) },                                                      // NONE
+	0x88: func(u *unpickler) { u.push(true) },                                                     // NEWTRUE
+	0x89: func(u *unpickler) { u.push(false) },                                                    // NEWFALSE
+	'K':  func(u *unpickler) { u.push(int64(u.unsigned(1))) },                                     // BININT1
+	'M':  func(u *unpickler) { u.push(int64(u.unsigned(2))) },                                     // BININT2
+	'J':  func(u *unpickler) { u.push(int64(int32(u.unsigned(4)))) },                              // BININT
+	0x8a: func(u *unpickler) { u.pushLong(u.take(int(u.unsigned(1)))) },                           // LONG1
+	'G':  func(u *unpickler) { u.push(math.Float64frombits(binary.BigEndian.Uint64(u.take(8)))) }, // BINFLOAT
+	'X':  func(u *unpickler) { u.push(string(u.take(int(u.unsigned(4))))) },                       // BINUNICODE
+	0x8c: func(u *unpickler) { u.push(string(u.take(int(u.unsigned(1))))) },                       // SHORT_BINUNICODE
 
-	'}':  func(u *unpickler) { u.push(dict{}) },
-	']':  func(u *unpickler) { u.push(list{}) },
-	')':  func(u *unpickler) { u.push(tuple{}) },
-	't':  func(u *unpickler) { u.push(u.popMark()) },
-	0x85: func(u *unpickler) { u.push(u.popN(1)) },
-	0x86: func(u *unpickler) { u.push(u.popN(2)) },
-	0x87: func(u *unpickler) { u.push(u.popN(3)) },
-	's':  func(u *unpickler) { u.setItems(u.popN(2)) },
-	'u':  func(u *unpickler) { u.setItems(u.popMark()) },
-	'a':  func(u *unpickler) { u.pop(); top[list](u) },
-	'e':  func(u *unpickler) { u.popMark(); top[list](u) },
+	'}':  func(u *unpickler) { u.push(dict{}) },            // EMPTY_DICT
+	']':  func(u *unpickler) { u.push(list{}) },            // EMPTY_LIST
+	')':  func(u *unpickler) { u.push(tuple{}) },           // EMPTY_TUPLE
+	't':  func(u *unpickler) { u.push(u.popMark()) },       // TUPLE
+	0x85: func(u *unpickler) { u.push(u.popN(1)) },         // TUPLE1
+	0x86: func(u *unpickler) { u.push(u.popN(2)) },         // TUPLE2
+	0x87: func(u *unpickler) { u.push(u.popN(3)) },         // TUPLE3
+	's':  func(u *unpickler) { u.setItems(u.popN(2)) },     // SETITEM
+	'u':  func(u *unpickler) { u.setItems(u.popMark()) },   // SETITEMS
+	'a':  func(u *unpickler) { u.pop(); top[list](u) },     // APPEND
+	'e':  func(u *unpickler) { u.popMark(); top[list](u) }, // APPENDS
 
-	'q':  func(u *unpickler) { u.put(int(u.unsigned(1))) },
-	'r':  func(u *unpickler) { u.put(int(u.unsigned(4))) },
-	0x94: func(u *unpickler) { u.put(len(u.memo)) },
-	'h':  func(u *unpickler) { u.get(int(u.unsigned(1))) },
-	'j':  func(u *unpickler) { u.get(int(u.unsigned(4))) },
+	'q':  func(u *unpickler) { u.put(int(u.unsigned(1))) }, // BINPUT
+	'r':  func(u *unpickler) { u.put(int(u.unsigned(4))) }, // LONG_BINPUT
+	0x94: func(u *unpickler) { u.put(len(u.memo)) },        // MEMOIZE
+	'h':  func(u *unpickler) { u.get(int(u.unsigned(1))) }, // BINGET
+	'j':  func(u *unpickler) { u.get(int(u.unsigned(4))) }, // LONG_BINGET
 
-	'c':  func(u *unpickler) { u.pushGlobal(u.line(), u.line()) },
-	0x93: func(u *unpickler) { name := pop[string](u); u.pushGlobal(pop[string](u), name) },
-	'Q':  func(u *unpickler) { u.pushStorage(pop[tuple](u)) },
-	'R':  func(u *unpickler) { args := pop[tuple](u); u.call(pop[global](u), args) },
-	'b':  func(u *unpickler) { u.pop(); top[dict](u) }, // attributes of an OrderedDict
+	'c':  func(u *unpickler) { u.pushGlobal(u.line(), u.line()) },                           // GLOBAL
+	0x93: func(u *unpickler) { name := pop[string](u); u.pushGlobal(pop[string](u), name) }, // STACK_GLOBAL
+	'Q':  func(u *unpickler) { u.pushStorage(pop[tuple](u)) },                               // BINPERSID
+	'R':  func(u *unpickler) { args := pop[tuple](u); u.call(pop[global](u), args) },        // REDUCE
+	'b':  func(u *unpickler) { u.pop(); top[dict](u) },                                      // BUILD: attributes of an OrderedDict
 }
 
 func (u *unpickler) do(code byte) {
@@ -185,11 +186,11 @@ func (u *unpickler) fail(format string, args ...any) {
 	}
 }
 
-// take is the next n bytes; zeros where there are not so many.
+// take is the next n bytes; some zeros where there are not so many.
 func (u *unpickler) take(n int) []byte {
 	if uint(n) > uint(len(u.data)) {
 		u.fail("%w", io.ErrUnexpectedEOF)
-		return make([]byte, min(n, 8))
+		return make([]byte, 8)
 	}
 	b := u.data[:n]
 	u.data = u.data[n:]
