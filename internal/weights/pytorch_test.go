@@ -99,6 +99,23 @@ func TestFilesOfMoreThanTensorsAreRefusedUnread(t *testing.T) {
 	}
 }
 
+func TestNumbersOfEveryWidthAreRead(t *testing.T) {
+	for operation, want := range map[string]any{
+		"K\xff":                              int64(255),
+		"M\xff\xff":                          int64(65535),
+		"J\xfe\xff\xff\xff":                  int64(-2),
+		"\x8a\x00":                           int64(0),
+		"\x8a\x01\xfe":                       int64(-2),
+		"\x8a\x05\x00\x00\x00\x00\x01":       int64(1 << 32),
+		"\x8a\x09" + string(make([]byte, 9)): long{},
+		"G\x3f\xd0\x00\x00\x00\x00\x00\x00":  0.25,
+	} {
+		if got, err := unpickle([]byte(pickled(operation)), DefaultLimits); err != nil || got != want {
+			t.Errorf("%q: found %v, %v; want %v", operation, got, err, want)
+		}
+	}
+}
+
 // A pickler of the operations that torch.save writes.
 
 func pickled(operations ...string) string { return "\x80\x02" + strings.Join(operations, "") + "." }
