@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/surrogaze/surrogaze/internal/backbone"
 	"github.com/surrogaze/surrogaze/internal/nn"
@@ -13,7 +14,8 @@ import (
 
 // Config decides what a training computes. Of the fields without a JSON name,
 // Pretrained does too, by the content of its file, which a model names by its
-// hash; the others decide only where and how fast.
+// hash; AllowMissing decides only whether that file is taken, the others only where
+// and how fast.
 type Config struct {
 	// Network is "resnet18", "resnet50", "densenet121", "inception-v3", "xception",
 	// "resnet-small", or "custom": a residual network of Stem, Widths, Blocks and
@@ -42,9 +44,13 @@ type Config struct {
 	Augment   Augment   `json:"augment"`
 	Seed      uint64    `json:"seed"`
 
-	// Pretrained is a safetensors file of the network to start from; "" is none. A
-	// last layer of another number of classes is left out.
+	// Pretrained is a file of the network's weights to start from, safetensors or
+	// PyTorch's, with the names of torchvision or timm; "" is none. A last layer of
+	// another number of classes is left out.
 	Pretrained string `json:"-"`
+	// AllowMissing are patterns, as path.Match has them, of the names of parameters
+	// that Pretrained may lack and of tensors that it may have beyond the network's.
+	AllowMissing []string `json:"-"`
 	// CheckpointEvery is the number of steps that a killed training may lose; 0 is
 	// 50.
 	CheckpointEvery int `json:"-"`
@@ -122,6 +128,10 @@ func (c Config) Validate() error {
 	case "auc", "accuracy", "loss", "last":
 	default:
 		report(fmt.Errorf("select %q: want auc, accuracy, loss or last", c.Select))
+	}
+	for _, pattern := range c.AllowMissing {
+		_, err := path.Match(pattern, "")
+		want(err == nil, "allow missing %q: want a pattern such as layer4.*", pattern)
 	}
 	want(c.CheckpointEvery >= 0, "checkpoint every %d steps: want at least 0", c.CheckpointEvery)
 	want(c.Workers >= 1, "workers %d: want at least 1", c.Workers)

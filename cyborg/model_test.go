@@ -381,7 +381,7 @@ func TestEveryNetworkTrainsWithItsMap(t *testing.T) {
 			}
 			heads := 0
 			for _, tensor := range params.Tensors() {
-				if isHead(tensor) {
+				if net.Published().IsHead(tensor.Name) {
 					heads++
 				}
 			}

@@ -194,7 +194,7 @@ func (t *training) build() error {
 		return err
 	}
 	t.feed.grid = t.trainer.Program().InputShape(mapInput).W
-	if t.pretrained, err = loadPretrained(t.cfg.Pretrained, params); err != nil {
+	if t.pretrained, err = loadPretrained(t.cfg, params); err != nil {
 		return err
 	}
 	if len(t.val) > 0 {

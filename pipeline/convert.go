@@ -108,7 +108,7 @@ func (p *Pipeline) classifierConfig(workers int) cyborg.Config {
 		Network: c.Network,
 		Stem:    cyborg.Stem{Width: c.Stem.Width, Kernel: c.Stem.Kernel, Stride: c.Stem.Stride, Pool: c.Stem.Pool},
 		Widths:  c.Widths, Blocks: c.Blocks, Strides: c.Strides,
-		Size: c.Size, Resize: c.Resize, Pretrained: c.Pretrained, CAMClass: c.CAM.Class,
+		Size: c.Size, Resize: c.Resize, Pretrained: c.Pretrained, AllowMissing: c.AllowMissing, CAMClass: c.CAM.Class,
 		Alpha: t.Alpha, Guidance: t.Guidance, Epochs: t.Epochs, Batch: t.Batch, Select: t.Select,
 		Optimizer: cyborg.Optimizer{
 			Name: t.Optimizer.Name, LR: t.Optimizer.LR, WeightDecay: t.Optimizer.WeightDecay,

@@ -6,10 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
+	"github.com/surrogaze/surrogaze/cyborg"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -86,21 +86,14 @@ func (p *Pipeline) sourcesFingerprint(ctx context.Context) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// pretrainedFingerprint is the hash of the weights that classifiers start from.
+// pretrainedFingerprint is the hash of the weights that classifiers start from. It
+// reads them all: that they do not fit shows here, before any stage took its time.
 func (p *Pipeline) pretrainedFingerprint() (string, error) {
-	if p.cfg.Classifier.Pretrained == "" {
-		return "", nil
-	}
-	f, err := os.Open(p.cfg.Classifier.Pretrained)
-	if err != nil {
+	pretrained, err := cyborg.ReadPretrained(p.classifierConfig(1), len(p.cfg.Data.Classes))
+	if err != nil || pretrained == nil {
 		return "", err
 	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return pretrained.SHA256, nil
 }
 
 // ingest reads and checks the annotated set.

@@ -71,6 +71,10 @@ type Profile = cyborg.Profile
 // machine or of the program.
 type DataError = storage.DataError
 
+// MismatchError says that pretrained weights are not those of the classifiers'
+// network.
+type MismatchError = cyborg.MismatchError
+
 // dataError marks an error as one of the data, unless the context ended.
 func dataError(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {

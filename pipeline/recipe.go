@@ -22,9 +22,9 @@ const (
 // output for the same input; a golden test for each says when that is so.
 const (
 	codeIngest   = 1
-	codeFit      = 3
-	codeAnnotate = 2
-	codeTrain    = 2
+	codeFit      = 4
+	codeAnnotate = 3
+	codeTrain    = 3
 	codeEvaluate = 3
 	codeExport   = 1
 )

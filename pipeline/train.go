@@ -51,7 +51,11 @@ func (p *Pipeline) train(ctx context.Context, runs []run, data *annotatedData) (
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	events.end(fmt.Sprintf("%d classifiers", len(runs)))
+	text := fmt.Sprintf("%d classifiers", len(runs))
+	if pretrained := t.models[0].Summary().Pretrained; pretrained != nil {
+		text += " from " + pretrained.String()
+	}
+	events.end(text)
 	return t, nil
 }
 

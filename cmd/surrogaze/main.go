@@ -80,10 +80,15 @@ func exitCode(ctx context.Context, err error) int {
 
 // hintFor says what may help against an error.
 func hintFor(err error) string {
-	var usage misuse
+	var (
+		usage    misuse
+		mismatch *pipeline.MismatchError
+	)
 	switch {
 	case errors.As(err, &usage):
 		return "surrogaze --help lists the commands and their flags"
+	case errors.As(err, &mismatch):
+		return "surrogaze model inspect FILE lists a file's tensors; --allow-missing PATTERN accepts names that differ"
 	case errors.Is(err, syscall.ENOSPC):
 		return "what was done is kept: free some room and run the same command again"
 	}
@@ -118,7 +123,7 @@ A run continues where it was interrupted, and skips what is done.`,
 		}
 		root.AddCommand(newStageCommand(stage))
 	}
-	root.AddCommand(newPlanCommand(), newStatusCommand(), newDoctorCommand(), newVersionCommand())
+	root.AddCommand(newPlanCommand(), newStatusCommand(), newModelCommand(), newDoctorCommand(), newVersionCommand())
 	return root
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -17,13 +18,19 @@ func TestMain(m *testing.M) {
 
 // TestCommands runs the scripts in testdata: each a command line session, with
 // what it prints, its exit codes and the files it leaves. The folder set holds the
-// small data set, and small.yaml a configuration that takes seconds.
+// small data set, small.yaml a configuration that takes seconds, and the
+// folders weights and networks files of PyTorch.
 func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			if err := testset.Write(e.WorkDir+"/set", testset.Small); err != nil {
 				return err
+			}
+			for from, to := range map[string]string{"../../internal/weights/testdata": "weights", "../../cyborg/testdata": "networks"} {
+				if err := os.CopyFS(filepath.Join(e.WorkDir, to), os.DirFS(from)); err != nil {
+					return err
+				}
 			}
 			return os.WriteFile(e.WorkDir+"/small.yaml", []byte(smallConfig), 0o644)
 		},

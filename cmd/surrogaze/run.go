@@ -14,15 +14,17 @@ import (
 
 // runOptions are the flags of the commands that work on a configuration.
 type runOptions struct {
-	out      string
-	set      []string
-	progress string
-	profile  string
+	out          string
+	set          []string
+	allowMissing []string
+	progress     string
+	profile      string
 }
 
 func (o *runOptions) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.out, "out", "", "folder for the results (default runs/<config name>)")
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "override a value of the configuration, such as train.alpha=0.2 (repeatable)")
+	cmd.Flags().StringArrayVar(&o.allowMissing, "allow-missing", nil, "`PATTERN` of names, such as 'layer4.*', that pretrained weights may lack or have beyond the network's (repeatable)")
 }
 
 func (o *runOptions) registerProgress(cmd *cobra.Command) {
@@ -35,7 +37,12 @@ func (o *runOptions) load(path string) (*pipeline.Config, error) {
 	if o.out != "" {
 		sets = append(sets, "out="+o.out)
 	}
-	return pipeline.LoadConfig(path, sets)
+	cfg, err := pipeline.LoadConfig(path, sets)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Classifier.AllowMissing = append(cfg.Classifier.AllowMissing, o.allowMissing...)
+	return cfg, nil
 }
 
 func newRunCommand() *cobra.Command {

@@ -15,6 +15,8 @@ type Network interface {
 	Grid(size int) int
 	// Build adds the network for images x (N, 3, H, W).
 	Build(g *nn.Graph, x nn.Node, classes int) Classifier
+	// Published tells of the network's published weights.
+	Published() Published
 }
 
 // Classifier is a built classification network.

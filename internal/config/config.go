@@ -113,8 +113,11 @@ type Classifier struct {
 	Strides    []int          `json:"strides,omitempty" min:"1" max:"4" doc:"custom: stride of every stage's first block"`
 	Size       int            `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
 	Resize     string         `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
-	Pretrained string         `json:"pretrained" doc:"safetensors file to start from, none if empty"`
-	CAM        CAM            `json:"cam" doc:"class activation map"`
+	Pretrained string         `json:"pretrained" doc:"weights to start from, a safetensors or PyTorch file; none if empty"`
+	// AllowMissing has a flag of its own, because YAML takes a * at the beginning of a
+	// value for something else.
+	AllowMissing []string `json:"allow_missing" doc:"patterns, such as layer4.*, of parameters that the weights may lack and of tensors that they may have beyond the network's"`
+	CAM          CAM      `json:"cam" doc:"class activation map"`
 }
 
 // ClassifierStem is the first convolution of a custom classifier, with the
@@ -206,7 +209,7 @@ func DefaultConfig() *Config {
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},
 		Annotate:   Annotate{Annotator: "predictor", Batch: 32, Mirror: true},
-		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", CAM: CAM{Class: "true", Features: "pool_input"}},
+		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", AllowMissing: []string{}, CAM: CAM{Class: "true", Features: "pool_input"}},
 		Train: Train{
 			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, Guidance: "mse",
 			Epochs: 20, Batch: 16, Select: "auc", Optimizer: adamw,

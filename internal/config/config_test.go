@@ -282,6 +282,7 @@ func draw(t *rapid.T) *Config {
 	c.Data.Classes = rapid.SliceOfNDistinct(word, 2, 4, rapid.ID).Draw(t, "classes")
 	c.Data.Annotated.Images = word.Draw(t, "images")
 	c.Classifier.Pretrained = rapid.SampledFrom([]string{"", "true", "null", "~", "1", "1e3", "- x", "a: b", "# c", "'", `"`, "\\", "*a", "&a", "!a", " a ", "é\n"}).Draw(t, "pretrained")
+	c.Classifier.AllowMissing = rapid.SliceOfN(rapid.SampledFrom([]string{"*", "layer4.*", "fc.?"}), 0, 3).Draw(t, "allow missing")
 	c.Train.Alpha = rapid.Float64Range(0, 1).Draw(t, "alpha")
 	c.Train.Optimizer.LR = rapid.Float64Range(1e-12, 1e12).Draw(t, "lr")
 	c.Train.Arms = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"none", "human", "mean", "full"}), 1, 4, rapid.ID).Draw(t, "arms")

@@ -14,19 +14,22 @@ import (
 	"unicode/utf8"
 )
 
-// Limits bound what a header may cost. The data need none: they are read on
-// demand and cannot be larger than the file.
+// Limits bound what a file may cost before values are asked for. The data need
+// none: they are read on demand, and are no larger than the file, or than eight
+// times the file where tensors of PyTorch's share them.
 type Limits struct {
-	Header  int64 // bytes of the header
+	Header  int64 // bytes of the header, or of the pickle
+	Ops     int   // operations of the pickle
 	Tensors int
 	Axes    int // of one tensor
+	Name    int // bytes of a tensor's name
 }
 
 // DefaultLimits allow for every known model; the header's is the reference's.
-var DefaultLimits = Limits{Header: 100_000_000, Tensors: 1_000_000, Axes: 32}
+var DefaultLimits = Limits{Header: 100_000_000, Ops: 2_000_000, Tensors: 1_000_000, Axes: 32, Name: 1024}
 
-// File is an open safetensors file. Values are read when they are asked for. Its
-// methods may be called from several goroutines.
+// File is an open file of either format. Values are read when they are asked for.
+// Its methods may be called from several goroutines.
 type File struct {
 	meta    map[string]string
 	tensors []entry // sorted by name
@@ -34,12 +37,15 @@ type File struct {
 	close   func() error
 }
 
+// entry is a tensor and where its bytes lie in the file.
 type entry struct {
 	Info
-	offset, size int64 // in the file
+	offset, size int64
+	strides      []int // between elements along each axis; nil if in C order
 }
 
-// Open opens the file at path under the default limits.
+// Open opens the file at path under the default limits, in the format that its
+// first bytes tell.
 func Open(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -57,45 +63,52 @@ func Open(path string) (*File, error) {
 	return file, nil
 }
 
-// Read reads and checks the header of the size bytes of r: that every type is
-// known, that shapes fit the data, and that the tensors cover the data one after
-// another, without gap or overlap. r must stay open as long as the File is used.
+// Read reads and checks the description of the tensors in the size bytes of r: that
+// every type is known and that shapes fit the data. Of safetensors the tensors must
+// cover the data one after another, without gap or overlap. r must stay open as
+// long as the File is used.
 func Read(r io.ReaderAt, size int64, limits Limits) (*File, error) {
-	f, err := read(r, size, limits)
-	if err != nil {
-		return nil, fmt.Errorf("read safetensors: %w", err)
-	}
-	return f, nil
-}
-
-func read(r io.ReaderAt, size int64, limits Limits) (*File, error) {
-	if size < 8 {
-		return nil, fmt.Errorf("found %d bytes, want at least 8", size)
-	}
-	var prefix [8]byte
-	if err := readAt(r, prefix[:], 0); err != nil {
-		return nil, err
-	}
-	length := le.Uint64(prefix[:])
-	if length > uint64(size-8) {
-		return nil, fmt.Errorf("header of %d bytes in a file of %d: truncated, or no safetensors file", length, size)
-	}
-	if length > uint64(limits.Header) {
-		return nil, fmt.Errorf("header of %d bytes, want at most %d", length, limits.Header)
-	}
-	header := make([]byte, length)
-	if err := readAt(r, header, 8); err != nil {
+	var prefix [9]byte
+	if err := readAt(r, prefix[:max(0, min(size, 9))], 0); err != nil {
 		return nil, err
 	}
 	f := &File{r: r, close: func() error { return nil }}
+	switch {
+	case prefix[8] != '{' && bytes.HasPrefix(prefix[:], zipMagic):
+		if err := f.readPyTorch(size, limits); err != nil {
+			return nil, fmt.Errorf("read PyTorch file: %w", err)
+		}
+	case bytes.HasPrefix(prefix[:], legacyMagic):
+		return nil, errLegacy
+	default:
+		if err := f.readSafetensors(le.Uint64(prefix[:]), size, limits); err != nil {
+			return nil, fmt.Errorf("read safetensors: %w", err)
+		}
+	}
+	slices.SortFunc(f.tensors, func(a, b entry) int { return cmp.Compare(a.Name, b.Name) })
+	return f, nil
+}
+
+// readSafetensors takes the length of the header, with which the file begins.
+func (f *File) readSafetensors(length uint64, size int64, limits Limits) error {
+	if size < 8 {
+		return fmt.Errorf("found %d bytes, want at least 8", size)
+	}
+	if length > uint64(size-8) {
+		return fmt.Errorf("header of %d bytes in a file of %d: truncated, or no safetensors file", length, size)
+	}
+	if length > uint64(limits.Header) {
+		return fmt.Errorf("header of %d bytes, want at most %d", length, limits.Header)
+	}
+	header := make([]byte, length)
+	if err := readAt(f.r, header, 8); err != nil {
+		return err
+	}
 	if err := f.parse(header, limits); err != nil {
-		return nil, fmt.Errorf("header: %w", err)
+		return fmt.Errorf("header: %w", err)
 	}
 	start := 8 + int64(length)
-	if err := f.place(start, size-start); err != nil {
-		return nil, err
-	}
-	return f, nil
+	return f.place(start, size-start)
 }
 
 // parse reads the header token by token, because a decoder into a map would let a
@@ -116,6 +129,9 @@ func (f *File) parse(header []byte, limits Limits) error {
 		seen[name] = true
 		if name == metadataKey {
 			return f.parseMetadata(d)
+		}
+		if err := checkName(name, limits); err != nil {
+			return err
 		}
 		if len(f.tensors) == limits.Tensors {
 			return fmt.Errorf("more than %d tensors", limits.Tensors)
@@ -157,6 +173,16 @@ func members(d *json.Decoder, member func(key string) error) error {
 	}
 	_, err := d.Token()
 	return err
+}
+
+func checkName(name string, limits Limits) error {
+	if len(name) > limits.Name {
+		return fmt.Errorf("tensor %.40q...: a name of %d bytes, want at most %d", name, len(name), limits.Name)
+	}
+	if !utf8.ValidString(name) {
+		return fmt.Errorf("tensor %q: the name is not UTF-8", name)
+	}
+	return nil
 }
 
 func (f *File) parseMetadata(d *json.Decoder) error {
@@ -202,7 +228,7 @@ func parseEntry(d *json.Decoder, name string, limits Limits) (entry, error) {
 	if found := raw.Offsets[1] - raw.Offsets[0]; found != size {
 		return entry{}, fmt.Errorf("tensor %q: found %d bytes, want %d for %s %v", name, found, size, info.DType, info.Shape)
 	}
-	return entry{info, raw.Offsets[0], size}, nil
+	return entry{Info: info, offset: raw.Offsets[0], size: size}, nil
 }
 
 // place checks that the tensors tile the data and moves their offsets to the file's.
@@ -227,7 +253,6 @@ func (f *File) place(start, length int64) error {
 	if end != length {
 		return fmt.Errorf("found %d bytes of data, want %d for the tensors of the header", length, end)
 	}
-	slices.SortFunc(f.tensors, func(a, b entry) int { return cmp.Compare(a.Name, b.Name) })
 	return nil
 }
 
@@ -287,7 +312,7 @@ func (f *File) Float32(name string) ([]float32, error) {
 }
 
 // ReadFloat32 is Float32 into dst, whose length must be the tensor's. It takes no
-// second copy of the data.
+// second copy of the data but of tensors that are not in C order.
 func (f *File) ReadFloat32(name string, dst []float32) error {
 	e, ok := f.find(name)
 	if !ok {
@@ -299,6 +324,13 @@ func (f *File) ReadFloat32(name string, dst []float32) error {
 	}
 	if len(dst) != e.Len() {
 		return fmt.Errorf("tensor %q: found %d values of shape %v, want %d", name, e.Len(), e.Shape, len(dst))
+	}
+	if e.strides != nil {
+		raw, err := f.Raw(name)
+		if err == nil {
+			decode(dst, raw)
+		}
+		return err
 	}
 	size := e.DType.Size()
 	buffer := make([]byte, min(int64(chunk), e.size))
@@ -314,7 +346,7 @@ func (f *File) ReadFloat32(name string, dst []float32) error {
 	return nil
 }
 
-// Raw is the tensor of that name as it lies in the file: little endian, C order.
+// Raw is the tensor of that name in the file's type: little endian, C order.
 func (f *File) Raw(name string) ([]byte, error) {
 	e, ok := f.find(name)
 	if !ok {
@@ -323,9 +355,12 @@ func (f *File) Raw(name string) ([]byte, error) {
 	if err := f.covers(e); err != nil {
 		return nil, err
 	}
-	b := make([]byte, e.size)
+	b := make([]byte, e.extent())
 	if err := readAt(f.r, b, e.offset); err != nil {
 		return nil, fmt.Errorf("tensor %q: %w", name, err)
+	}
+	if e.strides != nil {
+		return e.gather(b), nil
 	}
 	return b, nil
 }
@@ -351,14 +386,15 @@ func missing(name string) error { return fmt.Errorf("tensor %q: not in the file"
 // covers makes sure that the last byte of e can be read before memory is taken
 // for all of it: the size that Read was told may be wrong.
 func (f *File) covers(e entry) error {
-	if e.size == 0 {
+	extent := e.extent()
+	if extent == 0 {
 		return nil
 	}
-	if e.size > math.MaxInt {
-		return fmt.Errorf("tensor %q: %d bytes do not fit into memory", e.Name, e.size)
+	if extent > math.MaxInt {
+		return fmt.Errorf("tensor %q: %d bytes do not fit into memory", e.Name, extent)
 	}
 	var last [1]byte
-	if err := readAt(f.r, last[:], e.offset+e.size-1); err != nil {
+	if err := readAt(f.r, last[:], e.offset+extent-1); err != nil {
 		return fmt.Errorf("tensor %q: %w", e.Name, err)
 	}
 	return nil

@@ -1,12 +1,20 @@
-// Package weights reads and writes safetensors files: named tensors behind a
-// JSON header, without code to run.
+// Package weights reads and writes safetensors files, and reads those of PyTorch:
+// named tensors, without code to run.
 //
-// A file is the header's length (8 bytes, little endian), the header
+// A safetensors file is the header's length (8 bytes, little endian), the header
 //
 //	{"__metadata__": {"key": "value"}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
 //
 // and the data, little endian, in C order, the offsets counted from the header's
 // end. Source: github.com/huggingface/safetensors.
+//
+// A PyTorch file (.pth, .pt) is what torch.save writes of a state_dict: a zip archive
+// of stored records, of which data.pkl is a Python pickle that describes the tensors,
+// and data/0, data/1, ... hold their elements. The state_dict may lie in a dict under
+// the name state_dict, model_state_dict or model. The pickle is run by a machine that
+// knows dicts, lists, tuples, numbers, texts and tensors, and calls nothing; a name of
+// anything else ends in an error. Sources: torch/serialization.py, Python's
+// pickletools.
 package weights
 
 import (
@@ -14,7 +22,7 @@ import (
 	"math"
 )
 
-// DType is the element type of a tensor, as spelt in the file.
+// DType is the element type of a tensor, as safetensors spells it.
 type DType string
 
 // The element types of the format that are at least a byte wide.
