@@ -43,7 +43,7 @@ func TestACheckpointOfPyTorchComputesWhatItDidThere(t *testing.T) {
 	if p.HeadReplaced || p.Missing != nil || p.Recentred {
 		t.Errorf("found %+v, want all of the file", p)
 	}
-	program, err := nn.Compile(g, nn.Options{Workers: 1})
+	program, err := nn.Compile(g, nn.Options{Precision: "f32", Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func logits(t *testing.T, params *nn.Params, image []float32) []float32 {
 	g := nn.NewGraph(nn.Eval, params)
 	built := thin.Build(g, g.Input(imageInput, op.Shape{N: 1, C: 3, H: side, W: side}), 3)
 	g.Output(logitsOutput, built.Logits)
-	program, err := nn.Compile(g, nn.Options{Workers: 1})
+	program, err := nn.Compile(g, nn.Options{Precision: "f32", Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
