@@ -26,6 +26,13 @@ func (o Options) internal() nn.Options {
 	return nn.Options{Device: o.Device, Precision: o.Precision, Workers: max(o.Workers, 1)}
 }
 
+// finished are the options for a model that is not trained any more.
+func (o Options) finished() nn.Options {
+	n := o.internal()
+	n.Constant = true
+	return n
+}
+
 func (o Options) batch() int {
 	if o.Batch > 0 {
 		return o.Batch
@@ -108,7 +115,7 @@ func (m *Model) evaluate(ctx context.Context, data *Data, split string, options 
 	for i := range items {
 		items[i].guide = data.humanMap(items[i].row)
 	}
-	p, err := newPanel(m.cfg, m.params, len(m.classes), len(items), options.batch(), true, options.internal())
+	p, err := newPanel(m.cfg, m.params, len(m.classes), len(items), options.batch(), true, options.finished())
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +241,7 @@ func (m *Model) Maps(ctx context.Context, samples []storage.Sample, options Opti
 	if len(samples) == 0 {
 		return maps, nil
 	}
-	p, err := newPanel(m.cfg, m.params, len(m.classes), len(samples), options.batch(), true, options.internal())
+	p, err := newPanel(m.cfg, m.params, len(m.classes), len(samples), options.batch(), true, options.finished())
 	if err != nil {
 		return nil, fmt.Errorf("draw class activation maps: %w", err)
 	}

@@ -50,7 +50,7 @@ const chunkBytes = 16 << 20
 // does.
 func (m *Model) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error], options Options) iter.Seq2[Prediction, error] {
 	return func(yield func(Prediction, error) bool) {
-		t, err := newTeam(m.cfg, m.params, max(options.Workers, 1)*options.batch(), options.batch(), false, options.internal())
+		t, err := newTeam(m.cfg, m.params, max(options.Workers, 1)*options.batch(), options.batch(), false, options.finished())
 		if err != nil {
 			yield(Prediction{}, fmt.Errorf("annotate: %w", err))
 			return

@@ -178,6 +178,13 @@ func (o Options) internal() nn.Options {
 	return nn.Options{Device: o.Device, Precision: o.Precision, Workers: max(o.Workers, 1)}
 }
 
+// finished are the options for a model that is not trained any more.
+func (o Options) finished() nn.Options {
+	n := o.internal()
+	n.Constant = true
+	return n
+}
+
 // Ran is what a computation with these options runs on at present, its steps left
 // open.
 func (o Options) Ran() (storage.Ran, error) {
@@ -200,7 +207,7 @@ func (m *Model) predictAll(ctx context.Context, samples []*sample, options Optio
 	if len(samples) == 0 {
 		return nil, nil
 	}
-	t, err := newTeam(m.cfg, m.params, len(samples), options.batch(), false, options.internal())
+	t, err := newTeam(m.cfg, m.params, len(samples), options.batch(), false, options.finished())
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func newWork(ctx context.Context, j job, profile *nn.Profile) (*work, error) {
 			w.parameters += len(p.Data)
 		}
 	}
-	options := nn.Options{Precision: j.Precision, Workers: j.Threads, Profile: profile}
+	options := nn.Options{Precision: j.Precision, Workers: j.Threads, Constant: j.Task == inferenceTask, Profile: profile}
 	if j.Task == inferenceTask {
 		p, err := nn.Compile(g, options)
 		if err != nil {

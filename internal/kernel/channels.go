@@ -39,10 +39,10 @@ func CopyChannels[T Element](_ *Env, s op.Shape, dst []T, dstFrom int, src []T, 
 // FoldBatchNorm scales a convolution's weight by the batch norm behind it, so
 // that conv(x, weight) + bias is the normalised result:
 // weight = w*s, bias = beta - mean*s with s = gamma/sqrt(variance+eps).
-func FoldBatchNorm(_ *Env, g op.Conv, norm op.BatchNorm, weight, bias, w, gamma, beta, mean, variance []float32) []Phase {
+func FoldBatchNorm(e *Env, g op.Conv, norm op.BatchNorm, weight, bias, w, gamma, beta, mean, variance []float32) []Phase {
 	size := len(w) / g.Out
 	const rows = 64
-	return []Phase{{Tasks: (g.Out + rows - 1) / rows, Run: func(task, _ int) {
+	return []Phase{{Tasks: (g.Out + rows - 1) / rows, Constant: e.Keep, Run: func(task, _ int) {
 		for k := task * rows; k < min((task+1)*rows, g.Out); k++ {
 			s := float32(float64(gamma[k]) / math.Sqrt(float64(variance[k])+float64(norm.Eps)))
 			bias[k] = beta[k] - mean[k]*s

@@ -47,7 +47,7 @@ func convForward[T Element](e *Env, g op.Conv, from source, y []T, x, w []float3
 		e.reserve(pairStretch(p.taps()) * Block)
 	}
 	n := g.In.C * p.taps()
-	pack := Phase{Tasks: Blocks(g.Out), Run: func(block, worker int) {
+	pack := Phase{Tasks: Blocks(g.Out), Constant: e.Keep, Run: func(block, worker int) {
 		p.packBias(block)
 		if from.pairs {
 			p.packRowPairs(w, n, block, p.env.scratch[worker])
@@ -93,7 +93,7 @@ func convBackwardData[T Element](e *Env, g op.Conv, from source, dx []T, dy, w [
 			to.line *= g.StrideH
 			to.pixel *= g.StrideW
 			p := newProduct(e, at, m, newGather(e, g.OutShape(), from, rows, cols, productPixels, m.depth), g.In, to, dx, dy, Epilogue[T]{})
-			at = p.end()
+			at += p.packedLen()
 			p.origin = (i*g.In.W + j) * Block
 			part := turned[T]{product: p}
 			for _, u := range us {

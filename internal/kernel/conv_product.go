@@ -27,7 +27,7 @@ type product[T Element] struct {
 	shape     op.Shape // of y
 	result    layout   // of the pixels of y that it computes
 	origin    int      // of the first of them
-	at        int      // of the packed weights and bias in shared memory
+	packed    memory   // of weights and bias
 	perTask   int      // channel blocks
 	full      band
 	short     band    // of a strip that is smaller than the others
@@ -44,9 +44,9 @@ func newProduct[T Element](e *Env, at int, m *multiplier, g *gather, shape op.Sh
 	p := &product[T]{
 		gather: g, multiplier: m, env: e, vectors: vectors(e.ISA),
 		x: x, y: y, epilogue: ep, shape: shape, result: result,
-		at: at, perWorker: make([]tiles, e.Workers),
+		perWorker: make([]tiles, e.Workers),
 	}
-	e.share(p.end())
+	p.packed = e.memory(at, p.packedLen())
 	_, direct := any(y).([]float32)
 	p.rounded = !direct && g.pairs && len(g.pieces) == 1 && ep.Residual == nil
 	outs := result.offsets(g.images, g.lines, g.cols.outputs)
@@ -84,18 +84,18 @@ func (p *product[T]) lanesOf(block int) int { return min(Block, p.shape.C-block*
 // sumsLen is the number of float32 of a strip's sums of a channel block.
 func (p *product[T]) sumsLen() int { return len(p.full.rows) * Block }
 
-// end is where its shared memory ends.
-func (p *product[T]) end() int { return p.at + (p.elements()+1)*Block*p.blocks() }
+// packedLen is the number of float32 of the packed weights and bias.
+func (p *product[T]) packedLen() int { return (p.elements() + 1) * Block * p.blocks() }
 
 // weights is the place of a block's packed weights: Block lanes an element.
 func (p *product[T]) weights(block int) []float32 {
 	size := p.elements() * Block
-	return p.env.shared[p.at+block*size:][:size]
+	return p.packed.from(block * size)[:size]
 }
 
 // bias is the place of the packed biases.
 func (p *product[T]) bias() []float32 {
-	return p.env.shared[p.at+p.blocks()*p.elements()*Block:][:p.blocks()*Block]
+	return p.packed.from(p.blocks() * p.elements() * Block)[:p.blocks()*Block]
 }
 
 func (p *product[T]) packBias(block int) {
@@ -201,5 +201,5 @@ func (p *product[T]) multiply(worker int, first tiles, s strip, rows []int32, bl
 
 // weightsFrom are the packed weights from a block's element on.
 func (p *product[T]) weightsFrom(block, element int) []float32 {
-	return p.env.shared[p.at+(block*p.elements()+element)*Block:]
+	return p.packed.from((block*p.elements() + element) * Block)
 }

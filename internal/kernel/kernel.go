@@ -36,6 +36,9 @@ func BlockedLen(s op.Shape) int { return Blocks(s.C) * Block * s.Pixels() }
 type Phase struct {
 	Tasks int
 	Run   func(task, worker int)
+	// Constant says that the phase depends on parameters alone, and that what it leaves
+	// is kept: while these stay as they are, it need not run again.
+	Constant bool
 }
 
 // Env is what the kernels of one program share: the instruction set, the
@@ -44,6 +47,9 @@ type Phase struct {
 type Env struct {
 	ISA     ISA
 	Workers int
+	// Keep makes forward convolutions keep what they make of their weights, in memory
+	// of their own. Set it before the first kernel.
+	Keep    bool
 	scratch [][]float32
 	need    int
 	shared  []float32
@@ -70,4 +76,30 @@ func (e *Env) share(n int) {
 	if n > len(e.shared) {
 		e.shared = Alloc(n)
 	}
+}
+
+// memory is a part of what phases leave to one another, which others overwrite
+// between runs unless it is kept.
+type memory struct {
+	env  *Env
+	at   int
+	kept []float32
+}
+
+// memory makes room for n float32, from an index of what is shared on.
+func (e *Env) memory(at, n int) memory {
+	if e.Keep {
+		return memory{kept: Alloc(n)}
+	}
+	e.share(at + n)
+	return memory{env: e, at: at}
+}
+
+// from is the memory from an index on. Shared memory may move until all kernels are
+// made.
+func (m memory) from(i int) []float32 {
+	if m.kept != nil {
+		return m.kept[i:]
+	}
+	return m.env.shared[m.at+i:]
 }

@@ -59,6 +59,8 @@ type winogradProduct[T Element] struct {
 	full      band    // of a group's tiles
 	short     band    // of the last group
 	steps     []int32 // of the source's channels
+	filters   memory  // (position, channel block, channel of the source, lane)
+	windowsAt int     // in shared memory
 	perWorker []tiles
 }
 
@@ -81,7 +83,11 @@ func newWinogradProduct[T Element](e *Env, from, to op.Shape, padH, padW int, y,
 		p.steps = append(p.steps, int32(c/Block*p.perGroup*Block+c%Block))
 	}
 	e.reserve(max(p.perTask*p.productLen()+winogradTile*winogradTile*Block+epilogueLen[T](winogradTile*Block), positions*Block, Block*filterLen))
-	e.share(p.filtersLen() + p.perRound*p.groupLen())
+	p.filters = e.memory(0, p.filtersLen())
+	if !e.Keep {
+		p.windowsAt = p.filtersLen()
+	}
+	e.share(p.windowsAt + p.perRound*p.groupLen())
 	return p
 }
 
@@ -119,7 +125,7 @@ func (p *winogradProduct[T]) filtersLen() int {
 
 // groupWindows is the place of a group's windows in its round.
 func (p *winogradProduct[T]) groupWindows(group int) []float32 {
-	return p.env.shared[p.filtersLen()+group%p.perRound*p.groupLen():][:p.groupLen()]
+	return p.env.shared[p.windowsAt+group%p.perRound*p.groupLen():][:p.groupLen()]
 }
 
 // phases transforms the filters, and then the windows and their products round by
@@ -131,13 +137,16 @@ func (p *winogradProduct[T]) phases(pack func(filters []float32, block, from, to
 		last := min(first+p.perRound, p.groups())
 		phases = append(phases, p.transformWindows(first, last), p.multiply(first, last))
 	}
+	if p.env.Keep {
+		return phases
+	}
 	phases[0] = together([]Phase{phases[0], phases[1]})
 	return append(phases[:1], phases[2:]...)
 }
 
 func (p *winogradProduct[T]) transformFilters(pack func(filters []float32, block, from, to int)) Phase {
 	parts := ceil(p.source.C, Block)
-	return Phase{Tasks: Blocks(p.result.C) * parts, Run: func(task, worker int) {
+	return Phase{Tasks: Blocks(p.result.C) * parts, Constant: p.env.Keep, Run: func(task, worker int) {
 		block, from := task/parts, task%parts*Block
 		to := min(from+Block, p.source.C)
 		filters := p.env.scratch[worker][:Block*filterLen]
@@ -147,7 +156,7 @@ func (p *winogradProduct[T]) transformFilters(pack func(filters []float32, block
 		pack(filters, block, from, to)
 		stride := Blocks(p.result.C) * p.source.C * Block
 		for c := from; c < to; c++ {
-			p.windows.vectors.winograd.filter(p.env.shared[(block*p.source.C+c)*Block:], filters[(c-from)*filterLen:], winogradWindow*stride, stride, 3*Block, Block)
+			p.windows.vectors.winograd.filter(p.filters.from((block*p.source.C+c)*Block), filters[(c-from)*filterLen:], winogradWindow*stride, stride, 3*Block, Block)
 		}
 	}}
 }
@@ -190,7 +199,7 @@ func (p *winogradProduct[T]) products(dst []float32, worker, group, block, block
 	}
 	size := p.source.C * Block // of a channel block's filters
 	for position := range positions {
-		w := p.env.shared[(position*Blocks(p.result.C)+block)*size:]
+		w := p.filters.from((position*Blocks(p.result.C) + block) * size)
 		y := dst[position*p.perTask*p.perGroup*Block:]
 		for from := 0; from < len(p.steps); from += p.depth {
 			to := min(from+p.depth, len(p.steps))

@@ -242,3 +242,21 @@ func (o foldBatchNorm) out() op.Shape { return o.g.Weight() }
 func (o foldBatchNorm) layouts() ([]layout, layout) {
 	return slices.Repeat([]layout{planar}, 5), planar
 }
+
+// keepFolded keeps what batch norms were folded into where convolutions read it in
+// every run: biases, and the weights of those that have groups. The others make of
+// their weights what they keep themselves.
+func (l *listing) keepFolded() {
+	producer := l.producers()
+	keep := func(v *value) { v.home, v.data = homeConstant, kernel.Alloc(v.len()) }
+	for _, ins := range l.instructions {
+		c, ok := ins.op.(conv)
+		if !ok || producer[ins.in[1]] == nil {
+			continue
+		}
+		keep(ins.in[2])
+		if c.g.Groups > 1 {
+			keep(ins.in[1])
+		}
+	}
+}

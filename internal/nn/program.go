@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/surrogaze/surrogaze/internal/kernel"
 	"github.com/surrogaze/surrogaze/internal/op"
@@ -19,6 +20,10 @@ type Options struct {
 	// Workers is the number of cores that the program may use, at least 1. The
 	// results do not depend on it.
 	Workers int
+	// Constant says that the parameters stay as they are from the first run on, as in
+	// prediction: what depends on them alone is computed then and kept. It is for
+	// graphs without a loss.
+	Constant bool
 	// Profile, if not nil, measures the operators of the program.
 	Profile *Profile
 }
@@ -65,6 +70,7 @@ type Program struct {
 	list  *listing
 	env   *kernel.Env
 	exec  *executor
+	again *executor // once what is constant is computed; nil if nothing is
 	arena []float32
 	seeds []seed
 }
@@ -91,12 +97,20 @@ func compileAs(g *Graph, options Options, bf16 bool) (*Program, error) {
 	}
 	list.fuse()
 	p := &Program{list: list, env: kernel.NewEnv(kernel.Detect(), max(options.Workers, 1))}
+	if options.Constant && g.loss == nil {
+		p.env.Keep = true
+		list.keepFolded()
+	}
 	p.place()
 	phases, err := p.bind(options.Profile)
 	if err != nil {
 		return nil, fmt.Errorf("compile: %w", err)
 	}
 	p.exec = newExecutor(phases, p.env.Workers)
+	if p.env.Keep {
+		varying := slices.DeleteFunc(phases, func(x kernel.Phase) bool { return x.Constant })
+		p.again = newExecutor(varying, p.env.Workers)
+	}
 	return p, nil
 }
 
@@ -144,7 +158,12 @@ func (v *value) storage() []float32 {
 }
 
 // Run computes every instruction once.
-func (p *Program) Run() { p.exec.run() }
+func (p *Program) Run() {
+	p.exec.run()
+	if p.again != nil {
+		p.exec, p.again = p.again, nil
+	}
+}
 
 // SetStep makes the dropout masks those of a step of a run.
 func (p *Program) SetStep(runSeed uint64, step int) {

@@ -418,3 +418,44 @@ func TestProgramsForNothingAreRefused(t *testing.T) {
 		t.Error("a graph without output or loss: accepted")
 	}
 }
+
+// A network of every kind of convolution, folded and not.
+func constantGraph(params *Params) *Graph {
+	g := NewGraph(Eval, params)
+	x := g.Conv("planar", g.Input("image", op.Shape{N: 2, C: 3, H: 12, W: 12}), Conv{Out: 32, Kernel: 3, Pad: 1})
+	x = g.ReLU(g.BatchNorm("planar_bn", x))
+	x = g.ReLU(g.BatchNorm("winograd_bn", g.Conv("winograd", x, Conv{Out: 64, Kernel: 3, Pad: 1})))
+	x = g.BatchNorm("depthwise_bn", g.Conv("depthwise", x, Conv{Out: 64, Kernel: 3, Pad: 1, Groups: 64}))
+	x = g.Add(x, g.ReLU(g.BatchNorm("grouped_bn", g.Conv("grouped", x, Conv{Out: 64, Kernel: 3, Pad: 1, Groups: 4}))))
+	x = g.BatchNorm("strided_bn", g.Conv("strided", x, Conv{Out: 20, Kernel: 3, Stride: 2, Bias: true}))
+	g.Output("y", g.Linear("fc", g.GlobalAvgPool(x), 5))
+	return g
+}
+
+func TestProgramsWithConstantParametersComputeWhatOthersDoInEveryRun(t *testing.T) {
+	for _, bf16 := range []bool{false, true} {
+		params := NewParams(1)
+		var programs []*Program
+		for _, constant := range []bool{false, true} {
+			p, err := compileAs(constantGraph(params), Options{Workers: 2, Constant: constant}, bf16)
+			if err != nil {
+				t.Fatal(err)
+			}
+			programs = append(programs, p)
+		}
+		rng := rand.New(rand.NewPCG(1, 1))
+		for run := range 3 {
+			x := programs[0].Input("image")
+			for i := range x {
+				x[i] = rng.Float32()
+			}
+			copy(programs[1].Input("image"), x)
+			for _, p := range programs {
+				p.Run()
+			}
+			if want, got := programs[0].Output("y"), programs[1].Output("y"); !slices.Equal(got, want) {
+				t.Errorf("bf16 %v, run %d: %v, want %v", bf16, run, got, want)
+			}
+		}
+	}
+}
