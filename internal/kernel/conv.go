@@ -42,7 +42,7 @@ func ConvForwardPlanar[T Element](e *Env, g op.Conv, y []T, x, w []float32, ep E
 
 func convForward[T Element](e *Env, g op.Conv, from source, y []T, x, w []float32, ep Epilogue[T]) []Phase {
 	out, m := g.OutShape(), multiplierOf(e.ISA, from.pairs)
-	p := newProduct(e, 0, m, newGather(e, g.In, from, forwardRows(g), forwardCols(g), productPixels, m.depth), out, blockedLayout(out), y, x, ep)
+	p := newProduct(e, 0, m, newGather(e, g.In, from, forwardRows(g), forwardCols(g), productPixels(m, out), m.depth), out, blockedLayout(out), y, x, ep)
 	if from.pairs {
 		e.reserve(pairStretch(p.taps()) * Block)
 	}
@@ -92,7 +92,7 @@ func convBackwardData[T Element](e *Env, g op.Conv, from source, dx []T, dy, w [
 			to := blockedLayout(g.In)
 			to.line *= g.StrideH
 			to.pixel *= g.StrideW
-			p := newProduct(e, at, m, newGather(e, g.OutShape(), from, rows, cols, productPixels, m.depth), g.In, to, dx, dy, Epilogue[T]{})
+			p := newProduct(e, at, m, newGather(e, g.OutShape(), from, rows, cols, productPixels(m, g.In), m.depth), g.In, to, dx, dy, Epilogue[T]{})
 			at += p.packedLen()
 			p.origin = (i*g.In.W + j) * Block
 			part := turned[T]{product: p}

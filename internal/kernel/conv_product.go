@@ -3,8 +3,13 @@ package kernel
 import "github.com/surrogaze/surrogaze/internal/op"
 
 // productPixels is the size of strips of products whose rows are pixels: large
-// enough that the weights are read rarely.
-const productPixels = 512
+// enough that the weights are read rarely, but for results of few pixels, whose work
+// is divided among tasks.
+func productPixels(m *multiplier, s op.Shape) int {
+	const least, most = 96, 512
+	perStrip := ceil(Blocks(s.C), m.wide()) // tasks
+	return min(max(s.Pixels()/ceil(enoughTasks, perStrip), least), most)
+}
 
 // productResult is the number of float32 of the result that a task goes through
 // again and again.
@@ -59,7 +64,7 @@ func newProduct[T Element](e *Env, at int, m *multiplier, g *gather, shape op.Sh
 	if n := g.strip(g.strips() - 1).pixels(g); n < len(g.pixels) {
 		p.short = band{wholeTiles(g.pixels[:n]), wholeTiles(outs[:n])}
 	}
-	p.perTask = even(p.blocks(), min(p.blocks()/ceil(enoughTasks, g.strips()), productResult/(Block*len(g.pixels))))
+	p.perTask = m.blocks(p.blocks(), min(p.blocks()/ceil(enoughTasks, g.strips()), productResult/(Block*len(g.pixels))))
 	if !direct && !p.rounded {
 		p.dense = pixelOffsets(len(p.full.rows))
 		e.reserve(g.frameLen() + p.perTask*p.sumsLen() + epilogueLen[T](p.sumsLen()))

@@ -63,6 +63,16 @@ func multiplierOf(isa ISA, pairs bool) *multiplier {
 	return otherwise
 }
 
+// wide is the number of channel blocks that the widest kernel takes at a time.
+func (m *multiplier) wide() int { return m.spans[0].blocks }
+
+// blocks is the size of parts of n channel blocks that are at most most, about as
+// equal as they can be, but at least as many as the widest kernel takes at a time.
+func (m *multiplier) blocks(n, most int) int {
+	wide := m.wide()
+	return min(ceil(even(n, max(most/wide, 1)*wide), wide)*wide, n)
+}
+
 // run multiplies a number of channel blocks. It leaves t's slices moved on.
 // Fetching next during the product spreads what memory has to deliver over time.
 func (m *multiplier) run(t *tiles, blocks int) {

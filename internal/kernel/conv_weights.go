@@ -107,7 +107,7 @@ func newWeightGradient(e *Env, g op.Conv, from *gather) *weightGradient {
 	for _, c := range d.pieces {
 		d.bands = append(d.bands, band{wholeTiles(c.elements), wholeTiles(c.places())})
 	}
-	d.perTask = even(d.blocks, weightResult/(Block*len(d.bands[0].rows)))
+	d.perTask = d.multiplier.blocks(d.blocks, weightResult/(Block*len(d.bands[0].rows)))
 	d.chunks = ceil(d.strips(), ceil(d.strips(), ceil(enoughTasks, d.groups()*len(d.pieces))))
 	e.share(d.chunks * d.blocks * d.elements() * Block)
 	return d

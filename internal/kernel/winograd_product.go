@@ -75,7 +75,7 @@ func newWinogradProduct[T Element](e *Env, from, to op.Shape, padH, padW int, y,
 	}
 	p.perGroup = min(p.count(), winogradGroup)
 	p.perRound = even(p.groups(), winogradMemory/p.groupLen())
-	p.perTask = even(Blocks(to.C), Blocks(to.C)*p.perRound/winogradTasks)
+	p.perTask = p.multiplier.blocks(Blocks(to.C), Blocks(to.C)*p.perRound/winogradTasks)
 	full := wholeTiles(pixelOffsets(p.perGroup))
 	short := wholeTiles(pixelOffsets(p.count() - (p.groups()-1)*p.perGroup))
 	p.full, p.short = band{full, full}, band{short, short}
