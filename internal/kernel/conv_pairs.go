@@ -17,6 +17,8 @@ func pairBackwardWeights(e *Env, g op.Conv, dw []float32, x, dy []BF16) []Phase 
 	d.operands = &pairOperands{
 		weightGradient: d, vectors: vectors(e.ISA), x: x, dy: dy,
 		result: blockedLayout(g.OutShape()), width: cols.outputs, distance: cols.step,
+		even:  cols.outputs%2 == 0,
+		alike: len(rows.taps) == 1 && rows.step == 1 && rows.inside(g.In.H) && len(cols.taps) == 1 && cols.step == 1 && cols.taps[0] == 0 && g.In.W == cols.outputs,
 	}
 	return d.phases(dw)
 }
@@ -28,6 +30,8 @@ type pairOperands struct {
 	result   layout // of dy
 	width    int    // of the result
 	distance int    // in the image, of what an element meets at a pair
+	even     bool   // the width: pairs of many lines follow one another
+	alike    bool   // the image's lines are taken as those of the result
 }
 
 func (p *pairOperands) steps(s strip) []int32 { return p.pixels[:s.pixels(p.gather)] }
@@ -39,8 +43,13 @@ func (p *pairOperands) image(worker int, s strip, c piece) []float32 {
 	for plane := c.from; plane < c.to; plane++ {
 		for n := range s.images {
 			image := p.x[plane*p.layout.plane+(s.image+n)*p.layout.image:]
+			words := frame[(plane-c.from)*p.frame.plane+n*p.frame.image:]
+			if p.alike {
+				p.pairLines(words, image[top*p.layout.line:], s.lines)
+				continue
+			}
 			for i := range p.rows.span(s.lines) {
-				words := frame[(plane-c.from)*p.frame.plane+n*p.frame.image+i*p.frame.line:][:p.frame.line]
+				words := words[i*p.frame.line:][:p.frame.line]
 				if line := top + i*p.unitRow; line < 0 || line >= p.shape.H {
 					clear(words)
 				} else {
@@ -58,12 +67,21 @@ func (p *pairOperands) gradient(worker int, s strip, block, blocks int) (dy []fl
 	to, lines := p.env.scratch[worker][p.frameLen():], s.images*s.lines
 	for b := range blocks {
 		plane := p.dy[(block+b)*p.result.plane:]
-		for i := range lines { // whole images follow one another
-			from := plane[s.image*p.result.image+(s.line+i)*p.result.line:][:p.width*Block]
-			p.pairLine(to[(b*lines+i)*line:][:line], from, 0, 2, 1)
-		}
+		p.pairLines(to[b*lines*line:], plane[s.image*p.result.image+s.line*p.result.line:], lines) // whole images follow one another
 	}
 	return to, lines * line
+}
+
+// pairLines pairs the pixels of n lines of the result's width.
+func (p *pairOperands) pairLines(words []float32, lines []BF16, n int) {
+	if p.even {
+		p.vectors.pairs(words[:n*p.width/2*Block], lines, lines[Block:], 2*Block)
+		return
+	}
+	each := p.cols.outputs * Block
+	for i := range n {
+		p.pairLine(words[i*each:][:each], lines[i*p.width*Block:][:p.width*Block], 0, 2, 1)
+	}
 }
 
 // pairLine pairs every unit-th pixel of a line, from one on, with that a distance

@@ -8024,7 +8024,7 @@ pixelTest:
 	RET
 
 // func pairsAVX512BF16(y []float32, first []uint16, second []uint16, step int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·pairsAVX512BF16(SB), NOSPLIT, $0-80
 	MOVQ y_base+0(FP), AX
 	MOVQ y_len+8(FP), CX
@@ -8037,16 +8037,17 @@ TEXT ·pairsAVX512BF16(SB), NOSPLIT, $0-80
 	JMP  pixelTest
 
 pixel:
-	VPMOVZXWD (DX), Z0
-	VPSLLD    $0x10, Z0, Z0
-	VPMOVZXWD (BX), Z1
-	VPSLLD    $0x10, Z1, Z1
-	VPSRLD    $0x10, Z0, Z0
-	VPORD     Z0, Z1, Z1
-	VMOVUPS   Z1, (AX)(DI*1)
-	ADDQ      SI, DX
-	ADDQ      SI, BX
-	ADDQ      $0x40, DI
+	PREFETCHT0 1024(DX)
+	VPMOVZXWD  (DX), Z0
+	VPSLLD     $0x10, Z0, Z0
+	VPMOVZXWD  (BX), Z1
+	VPSLLD     $0x10, Z1, Z1
+	VPSRLD     $0x10, Z0, Z0
+	VPORD      Z0, Z1, Z1
+	VMOVUPS    Z1, (AX)(DI*1)
+	ADDQ       SI, DX
+	ADDQ       SI, BX
+	ADDQ       $0x40, DI
 
 pixelTest:
 	CMPQ DI, CX
@@ -8055,7 +8056,7 @@ pixelTest:
 	RET
 
 // func pairFloatsAVX512BF16(y []float32, first []float32, second []float32, step int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·pairFloatsAVX512BF16(SB), NOSPLIT, $0-80
 	MOVQ y_base+0(FP), AX
 	MOVQ y_len+8(FP), CX
@@ -8068,22 +8069,23 @@ TEXT ·pairFloatsAVX512BF16(SB), NOSPLIT, $0-80
 	JMP  pixelTest
 
 pixel:
-	VMOVUPS   (DX), Z0
+	PREFETCHT0 1024(DX)
+	VMOVUPS    (DX), Z0
 	// VCVTNEPS2BF16 Z0, Y0
 	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c0
-	VPMOVZXWD Y0, Z0
-	VPSLLD    $0x10, Z0, Z0
-	VMOVUPS   (BX), Z1
+	VPMOVZXWD  Y0, Z0
+	VPSLLD     $0x10, Z0, Z0
+	VMOVUPS    (BX), Z1
 	// VCVTNEPS2BF16 Z1, Y1
 	BYTE $0x62; BYTE $0x00f2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0x00c9
-	VPMOVZXWD Y1, Z1
-	VPSLLD    $0x10, Z1, Z1
-	VPSRLD    $0x10, Z0, Z0
-	VPORD     Z0, Z1, Z1
-	VMOVUPS   Z1, (AX)(DI*1)
-	ADDQ      SI, DX
-	ADDQ      SI, BX
-	ADDQ      $0x40, DI
+	VPMOVZXWD  Y1, Z1
+	VPSLLD     $0x10, Z1, Z1
+	VPSRLD     $0x10, Z0, Z0
+	VPORD      Z0, Z1, Z1
+	VMOVUPS    Z1, (AX)(DI*1)
+	ADDQ       SI, DX
+	ADDQ       SI, BX
+	ADDQ       $0x40, DI
 
 pixelTest:
 	CMPQ DI, CX

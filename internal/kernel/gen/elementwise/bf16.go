@@ -41,11 +41,16 @@ func (s isa) conversions() {
 	})
 }
 
+// ahead is how many bytes before they are needed pixels are fetched: what is paired
+// comes from memory in short stretches.
+const ahead = 1024
+
 // pairs writes words of two bfloat16 each, which load gives as float32.
 func (s isa) pairs(name, signature string, shift int, load func(Mem) VecVirtual) {
 	s.function(name, signature)
 	y, n, first, second, step := base("y"), byteLen("y", 2), base("first"), base("second"), s.step("step", shift)
 	loop("pixel", n, pixelBytes, func(i Register) {
+		PREFETCHT0(Mem{Base: first, Disp: ahead})
 		low, high := load(Mem{Base: first}), load(Mem{Base: second})
 		VPSRLD(Imm(16), low, low)
 		VPORD(low, high, high)
