@@ -3,7 +3,11 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"runtime"
+	"runtime/debug"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/kernel/reference"
@@ -390,4 +394,38 @@ func TestProductsOfSeveralChannelBlocksAreThoseOfEach(t *testing.T) {
 	if want, got := product(span{1, tilesGeneric}), product(several(4), several(2), several(1)); !slices.Equal(got, want) {
 		t.Errorf("7 blocks as 4, 2 and 1: %v, want %v", got, want)
 	}
+}
+
+// Vector and matrix registers live only within calls of assembly, which are never
+// preempted: other goroutines and the collector change no bit.
+func TestConvolutionsGiveTheSameBitsWhileTheCollectorRuns(t *testing.T) {
+	g := conv(2, 40, 12, 12, 70, 3, 1, 1)
+	d := newDraw(1)
+	x, w := d.values(BlockedLen(g.In)), d.values(g.Weight().Len())
+	once := func() []BF16 {
+		y, e := make([]BF16, BlockedLen(g.OutShape())), NewEnv(Detect(), 1)
+		run(e, directForward(e, g, y, elements[BF16](x), w, Epilogue[BF16]{}))
+		return y
+	}
+	want := once()
+	defer debug.SetGCPercent(debug.SetGCPercent(5))
+	var stop atomic.Bool
+	var others, collector sync.WaitGroup
+	collector.Go(func() {
+		for !stop.Load() {
+			runtime.GC()
+		}
+	})
+	for range 8 {
+		others.Go(func() {
+			for range 20 {
+				if !slices.Equal(once(), want) {
+					t.Error("a result differs")
+				}
+			}
+		})
+	}
+	others.Wait()
+	stop.Store(true)
+	collector.Wait()
 }
