@@ -87,13 +87,22 @@ func (d *depthwiseConv[T]) filter(y, x []T, w []float32, ep Epilogue[T], turned 
 				} else {
 					dst = sums
 				}
-				d.vectors.windowFilter(dst, frame[i*d.frameLine:], filters, d.g.KernelH, d.g.KernelW, d.frameLine, Block)
+				d.filterLine(dst, frame[i*d.frameLine:], filters)
 				if !direct {
 					epilogue.write(whole, dst, at)
 				}
 			}
 		}
 	})}
+}
+
+// filterLine is a line of the result.
+func (d *depthwiseConv[T]) filterLine(dst, frame, filters []float32) {
+	if d.g.KernelH == 3 && d.g.KernelW == 3 {
+		d.vectors.filter3x3(dst, frame, filters, d.frameLine)
+		return
+	}
+	d.vectors.windowFilter(dst, frame, filters, d.g.KernelH, d.g.KernelW, d.frameLine, Block)
 }
 
 // depthwiseBackwardWeights sums dy times the image, plane by plane, tap by tap: the

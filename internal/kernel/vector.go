@@ -26,6 +26,7 @@ type vector struct {
 	windowMax    func(y, x []float32, rows, cols, stride, step int)
 	windowSum    func(y, x []float32, factor float32, rows, cols, stride, step int) // factor times the sum
 	windowFilter func(y, x, filter []float32, rows, cols, stride, step int)         // filter (rows, cols, Block)
+	filter3x3    func(y, x, filter []float32, stride int)                           // windowFilter of 3 rows and columns and step Block
 	windowPick   func(dx, dy, x, y []float32, rows, cols, stride, step int)         // dx += dy at the first x not below y; dy leads
 	windowAdd    func(dx, dy []float32, factor float32, rows, cols, stride, step int)
 

@@ -18,7 +18,7 @@ var (
 		bf16: generic.bf16, widen: goWiden, narrow: goNarrow, pairs: goPairs, pairFloats: goPairFloats,
 		axpy: axpyAVX2, blend: blendAVX2,
 		sumProducts: sumProductsAVX2, outer: outerAVX2, weightedSum: weightedSumAVX2, dots: dotsAVX2,
-		windowMax: windowMaxAVX2, windowSum: windowSumAVX2, windowFilter: windowFilterAVX2, windowPick: windowPickAVX2, windowAdd: windowAddAVX2,
+		windowMax: windowMaxAVX2, windowSum: windowSumAVX2, windowFilter: windowFilterAVX2, filter3x3: filter3x3AVX2, windowPick: windowPickAVX2, windowAdd: windowAddAVX2,
 		winograd: transforms{
 			image: winogradImageAVX2, result: winogradResultAVX2, gradient: winogradGradientAVX2,
 			filter: winogradFilterAVX2, filterGradient: winogradFilterGradientAVX2,
@@ -35,7 +35,7 @@ var (
 		bf16: generic.bf16, widen: goWiden, narrow: goNarrow, pairs: goPairs, pairFloats: goPairFloats,
 		axpy: axpyAVX512, blend: blendAVX512,
 		sumProducts: sumProductsAVX512, outer: outerAVX512, weightedSum: weightedSumAVX512, dots: dotsAVX512,
-		windowMax: windowMaxAVX512, windowSum: windowSumAVX512, windowFilter: windowFilterAVX512, windowPick: windowPickAVX512, windowAdd: windowAddAVX512,
+		windowMax: windowMaxAVX512, windowSum: windowSumAVX512, windowFilter: windowFilterAVX512, filter3x3: filter3x3AVX512, windowPick: windowPickAVX512, windowAdd: windowAddAVX512,
 		winograd: transforms{
 			image: winogradImageAVX512, result: winogradResultAVX512, gradient: winogradGradientAVX512,
 			filter: winogradFilterAVX512, filterGradient: winogradFilterGradientAVX512,

@@ -7,7 +7,7 @@ var generic = vector{
 	blockwise: goBlockwise[float32](), bf16: goBlockwise[BF16](),
 	axpy: goAxpy, blend: goBlend,
 	sumProducts: goSumProducts, outer: goOuter, weightedSum: goWeightedSum, dots: goDots,
-	windowMax: goWindowMax, windowSum: goWindowSum, windowFilter: goWindowFilter, windowPick: goWindowPick, windowAdd: goWindowAdd,
+	windowMax: goWindowMax, windowSum: goWindowSum, windowFilter: goWindowFilter, filter3x3: goFilter3x3, windowPick: goWindowPick, windowAdd: goWindowAdd,
 	winograd: transforms{
 		image: imageMatrix.transform, result: resultMatrix.transform, gradient: transposed(resultMatrix).transform,
 		filter: filterMatrix.transform, filterGradient: transposed(filterMatrix).transform,
@@ -114,6 +114,10 @@ func goWindowFilter(y, x, filter []float32, rows, cols, stride, step int) {
 		}
 		*at(y, i) = sum
 	}
+}
+
+func goFilter3x3(y, x, filter []float32, stride int) {
+	goWindowFilter(y, x, filter, 3, 3, stride, Block)
 }
 
 func goWindowPick(dx, dy, x, y []float32, rows, cols, stride, step int) {

@@ -192,6 +192,10 @@ var loops = []struct {
 		y, x, filter := o.values(n*Block), o.values(imageLen(n)), o.values(9*Block)
 		return func(v *vector) { v.windowFilter(y, x, filter, 3, 3, rowLen(n), 2*Block) }
 	}},
+	{"filter3x3", func(o *operands, n int) func(v *vector) {
+		y, x, filter := o.values(n*Block), o.values(imageLen(n)), o.values(9*Block)
+		return func(v *vector) { v.filter3x3(y, x, filter, rowLen(n)) }
+	}},
 	{"windowPick", func(o *operands, n int) func(v *vector) {
 		dx, dy, x, y := o.values(imageLen(n)), o.values(n*Block), o.special(imageLen(n)), o.values(n*Block)
 		goWindowMax(y, x, 3, 3, rowLen(n), 2*Block)

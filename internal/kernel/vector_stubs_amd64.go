@@ -83,6 +83,9 @@ func windowSumAVX2(y []float32, x []float32, factor float32, rows int, cols int,
 func windowFilterAVX2(y []float32, x []float32, filter []float32, rows int, cols int, stride int, step int)
 
 //go:noescape
+func filter3x3AVX2(y []float32, x []float32, filter []float32, stride int)
+
+//go:noescape
 func windowAddAVX2(dx []float32, dy []float32, factor float32, rows int, cols int, stride int, step int)
 
 //go:noescape
@@ -189,6 +192,9 @@ func windowSumAVX512(y []float32, x []float32, factor float32, rows int, cols in
 
 //go:noescape
 func windowFilterAVX512(y []float32, x []float32, filter []float32, rows int, cols int, stride int, step int)
+
+//go:noescape
+func filter3x3AVX512(y []float32, x []float32, filter []float32, stride int)
 
 //go:noescape
 func windowAddAVX512(dx []float32, dy []float32, factor float32, rows int, cols int, stride int, step int)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -47,6 +49,8 @@ func (s isa) windows() {
 				s.each(func(part int) { VMOVUPS(sum[part], at(y, i).Offset(part)) })
 			}
 	})
+
+	s.filter3x3()
 
 	s.function("windowAdd", "dx, dy []float32, factor float32, "+geometry)
 	dy, factor := base("dy"), s.factor("factor")
@@ -140,4 +144,61 @@ func (s isa) pick(left, most VecVirtual, x, dx Mem) {
 	}
 	VADDPS(dx, taken, taken)
 	VMOVUPS(taken, dx)
+}
+
+// filter3x3 is windowFilter for windows of 3x3 pixels that lie next to one another:
+// the filter stays in registers, and a pixel of the image is read once for several
+// results.
+func (s isa) filter3x3() {
+	const side, several = 3, 4
+	s.function("filter3x3", "y, x, filter []float32, stride int")
+	y, n, x, filter, stride := base("y"), byteLen("y", 2), base("x"), base("filter"), s.step("stride", 2)
+	lines := [side]Register{x, GP64(), GP64()}
+	for i := 1; i < side; i++ {
+		LEAQ(at(lines[i-1], stride), lines[i])
+	}
+	s.each(func(part int) {
+		var weights [side * side]VecVirtual
+		for tap := range weights {
+			weights[tap] = s.load(Mem{Base: filter, Disp: tap*pixelBytes + part})
+		}
+		results := func(i Register, count int) {
+			sums := make([]VecVirtual, count)
+			for o := range sums {
+				sums[o] = s.zero()
+			}
+			for u, line := range lines {
+				for c := range count + side - 1 {
+					pixel := s.load(at(line, i).Offset(c*pixelBytes + part))
+					for o := range sums {
+						if v := c - o; v >= 0 && v < side {
+							VFMADD231PS(weights[u*side+v], pixel, sums[o])
+						}
+					}
+				}
+			}
+			for o, sum := range sums {
+				VMOVUPS(sum, at(y, i).Offset(o*pixelBytes+part))
+			}
+		}
+		label := func(name string) string { return fmt.Sprintf("%s%d", name, part) }
+		i, last := GP64(), GP64()
+		XORQ(i, i)
+		LEAQ(Mem{Base: n, Disp: -several * pixelBytes}, last)
+		JMP(LabelRef(label("severalTest")))
+		Label(label("several"))
+		results(i, several)
+		ADDQ(U32(several*pixelBytes), i)
+		Label(label("severalTest"))
+		CMPQ(i, last)
+		JLE(LabelRef(label("several")))
+		JMP(LabelRef(label("oneTest")))
+		Label(label("one"))
+		results(i, 1)
+		ADDQ(Imm(pixelBytes), i)
+		Label(label("oneTest"))
+		CMPQ(i, n)
+		JLT(LabelRef(label("one")))
+	})
+	end()
 }
