@@ -32,10 +32,14 @@ type Config struct {
 	// CAMClass is whose activation map is compared: that of the "true" class or of
 	// the "predicted" one.
 	CAMClass string  `json:"cam_class"`
-	Alpha    float64 `json:"alpha"`    // weight of the cross-entropy; 1 is training without maps
-	Guidance string  `json:"guidance"` // distance of CAM and map: "mse", "bce", "kl" or "cc"
-	Epochs   int     `json:"epochs"`   // passes through the training samples
-	Batch    int     `json:"batch"`
+	Alpha    float64 `json:"alpha"` // weight of the cross-entropy; 1 is training without maps
+	// AlphaSchedule is the course of Alpha over the training: "fixed" or "", or
+	// "linear" or "cosine" to AlphaEnd.
+	AlphaSchedule string  `json:"alpha_schedule,omitempty"`
+	AlphaEnd      float64 `json:"alpha_end,omitempty"`
+	Guidance      string  `json:"guidance"` // distance of CAM and map: "mse", "bce", "kl" or "cc"
+	Epochs        int     `json:"epochs"`   // passes through the training samples
+	Batch         int     `json:"batch"`
 	// Select is the epoch that is kept, by the samples of the split val: of the
 	// highest "auc" or "accuracy", of the lowest "loss" (the cross-entropy alone),
 	// or the "last". Ties go to the later.
@@ -119,7 +123,7 @@ func (c Config) Validate() error {
 	}
 	report(c.validateNetwork())
 	want(c.CAMClass == "true" || c.CAMClass == "predicted", "class of the CAM %q: want true or predicted", c.CAMClass)
-	want(c.Alpha >= 0 && c.Alpha <= 1, "alpha %v: want 0 to 1", c.Alpha)
+	report(c.validateAlpha())
 	_, err := op.ParseMapLoss(c.Guidance)
 	report(err)
 	want(c.Epochs >= 1, "epochs %d: want at least 1", c.Epochs)

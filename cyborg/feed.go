@@ -37,12 +37,13 @@ type place struct {
 func (f *feed) fill(ctx context.Context, step int, b nn.Batch) error {
 	var group errgroup.Group
 	group.SetLimit(f.cfg.Workers)
+	alpha := float32(f.cfg.alpha(step, f.steps()))
 	for i := range f.cfg.Batch {
 		p, err := f.at(ctx, step*f.cfg.Batch+i)
 		if err != nil {
 			return errors.Join(err, group.Wait())
 		}
-		group.Go(func() error { return f.show(p, i, b) })
+		group.Go(func() error { return f.show(p, alpha, i, b) })
 	}
 	return group.Wait()
 }
@@ -80,8 +81,8 @@ func (f *feed) close() {
 	}
 }
 
-// show writes slot i of a batch.
-func (f *feed) show(p place, i int, b nn.Batch) error {
+// show writes slot i of a batch, whose guided samples weigh the cross-entropy by alpha.
+func (f *feed) show(p place, alpha float32, i int, b nn.Batch) error {
 	m, err := f.data.decode(p.source)
 	if err != nil {
 		return err
@@ -97,8 +98,8 @@ func (f *feed) show(p place, i int, b nn.Batch) error {
 	target := b[mapInput][i*f.grid*f.grid : (i+1)*f.grid*f.grid]
 	b[mapWeightInput][i] = 0
 	if writeTarget(target, f.grid, view, m.human) {
-		b[ceWeightInput][i] = float32(f.cfg.Alpha)
-		b[mapWeightInput][i] = float32(1 - f.cfg.Alpha)
+		b[ceWeightInput][i] = alpha
+		b[mapWeightInput][i] = 1 - alpha
 	}
 	if f.plan.arm == Inverted {
 		for k, v := range target {

@@ -154,7 +154,7 @@ func (t *training) choose(ctx context.Context) error {
 	if p.n == 0 {
 		return storage.Unusable("found no samples to train on (split %q has %d without a label), want at least one", trainSplit, t.unlabelled)
 	}
-	p.guided = p.guided && t.cfg.Alpha < 1
+	p.guided = p.guided && t.cfg.guides()
 	if p.guided && t.arm == Mean {
 		if err := t.data.loadMean(ctx, t.cfg.Workers); err != nil {
 			return err

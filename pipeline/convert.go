@@ -104,7 +104,7 @@ func (p *Pipeline) trainConfig(r run) any {
 // classifierConfig is the classifiers' configuration for a number of cores.
 func (p *Pipeline) classifierConfig(workers int) cyborg.Config {
 	c, t := p.cfg.Classifier, p.cfg.Train
-	return cyborg.Config{
+	cfg := cyborg.Config{
 		Network: c.Network,
 		Stem:    cyborg.Stem{Width: c.Stem.Width, Kernel: c.Stem.Kernel, Stride: c.Stem.Stride, Pool: c.Stem.Pool},
 		Widths:  c.Widths, Blocks: c.Blocks, Strides: c.Strides,
@@ -120,6 +120,10 @@ func (p *Pipeline) classifierConfig(workers int) cyborg.Config {
 		Seed:    uint64(p.cfg.Seed),
 		Workers: max(1, workers), Device: p.cfg.Device, Precision: p.cfg.Precision,
 	}
+	if t.AlphaSchedule != "fixed" {
+		cfg.AlphaSchedule, cfg.AlphaEnd = t.AlphaSchedule, t.AlphaEnd
+	}
+	return cfg
 }
 
 // evaluateConfig is what of the configuration reaches an evaluation: nothing, for

@@ -1,0 +1,49 @@
+package cyborg
+
+import (
+	"math"
+	"testing"
+)
+
+func TestAlphaFollowsItsSchedule(t *testing.T) {
+	for _, c := range []struct {
+		schedule string
+		want     [5]float64 // of five steps
+	}{
+		{"", [5]float64{0.2, 0.2, 0.2, 0.2, 0.2}},
+		{"fixed", [5]float64{0.2, 0.2, 0.2, 0.2, 0.2}},
+		{"linear", [5]float64{0.2, 0.4, 0.6, 0.8, 1}},
+		{"cosine", [5]float64{0.2, 0.2 + 0.4*(1-math.Sqrt2/2), 0.6, 0.2 + 0.4*(1+math.Sqrt2/2), 1}},
+	} {
+		cfg := Config{Alpha: 0.2, AlphaEnd: 1, AlphaSchedule: c.schedule}
+		for step, want := range c.want {
+			if got := cfg.alpha(step, len(c.want)); math.Abs(got-want) > 1e-12 {
+				t.Errorf("schedule %q, step %d: alpha %v, want %v", c.schedule, step, got, want)
+			}
+		}
+	}
+}
+
+func TestAScheduleToOrFromOneStillGuides(t *testing.T) {
+	for c, want := range map[[2]float64]bool{{1, 0.5}: true, {0.5, 1}: true, {1, 1}: false} {
+		if got := (Config{Alpha: c[0], AlphaEnd: c[1], AlphaSchedule: "linear"}).guides(); got != want {
+			t.Errorf("from %v to %v: guides %v, want %v", c[0], c[1], got, want)
+		}
+	}
+}
+
+func TestAScheduledAlphaOfOneValueIsAFixedOne(t *testing.T) {
+	cfg := tiny()
+	cfg.Epochs = 2
+	cfg.Alpha, cfg.AlphaEnd = 0.3, 0.3
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	fixed := trained(t, cfg, d, Combined, 0)
+	cfg.AlphaSchedule = "cosine"
+	if err := sameWeights(trained(t, cfg, d, Combined, 0), fixed); err != nil {
+		t.Error(err)
+	}
+	cfg.AlphaEnd = 0.9
+	if sameWeights(trained(t, cfg, d, Combined, 0), fixed) == nil {
+		t.Error("alpha rises, and the weights are those of a fixed one")
+	}
+}
