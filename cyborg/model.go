@@ -72,7 +72,10 @@ type preprocessing struct {
 }
 
 // Save writes the model to one safetensors file, in place of what path held. Its
-// tensors have torchvision's names. The same model gives the same bytes.
+// tensors have the names and shapes of torchvision, for xception of timm's
+// legacy_xception: load_state_dict takes them strictly, because PyTorch itself sets the
+// counts of batches that a file without versions lacks. The same model gives the same
+// bytes.
 func (m *Model) Save(path string) error {
 	text, err := json.Marshal(descriptor{m.cfg, m.classes, preprocessing{raster.ChannelMean, raster.ChannelStd}, m.summary})
 	if err != nil {

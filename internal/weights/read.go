@@ -18,8 +18,8 @@ import (
 // none: they are read on demand, and are no larger than the file, or than eight
 // times the file where tensors of PyTorch's share them.
 type Limits struct {
-	Header  int64 // bytes of the header, or of the pickle
-	Ops     int   // operations of the pickle
+	Header  int64 // bytes of the header, or of the pickles
+	Ops     int   // operations of the pickles
 	Tensors int
 	Axes    int // of one tensor
 	Name    int // bytes of a tensor's name
@@ -73,17 +73,12 @@ func Read(r io.ReaderAt, size int64, limits Limits) (*File, error) {
 		return nil, err
 	}
 	f := &File{r: r, close: func() error { return nil }}
-	switch {
-	case prefix[8] != '{' && bytes.HasPrefix(prefix[:], zipMagic):
-		if err := f.readPyTorch(size, limits); err != nil {
+	if prefix[8] != '{' && isPyTorch(prefix[:]) {
+		if err := f.readPyTorch(prefix[:], size, limits); err != nil {
 			return nil, fmt.Errorf("read PyTorch file: %w", err)
 		}
-	case bytes.HasPrefix(prefix[:], legacyMagic):
-		return nil, errLegacy
-	default:
-		if err := f.readSafetensors(le.Uint64(prefix[:]), size, limits); err != nil {
-			return nil, fmt.Errorf("read safetensors: %w", err)
-		}
+	} else if err := f.readSafetensors(le.Uint64(prefix[:]), size, limits); err != nil {
+		return nil, fmt.Errorf("read safetensors: %w", err)
 	}
 	slices.SortFunc(f.tensors, func(a, b entry) int { return cmp.Compare(a.Name, b.Name) })
 	return f, nil

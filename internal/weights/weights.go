@@ -10,11 +10,14 @@
 //
 // A PyTorch file (.pth, .pt) is what torch.save writes of a state_dict: a zip archive
 // of stored records, of which data.pkl is a Python pickle that describes the tensors,
-// and data/0, data/1, ... hold their elements. The state_dict may lie in a dict under
-// the name state_dict, model_state_dict or model. The pickle is run by a machine that
-// knows dicts, lists, tuples, numbers, texts and tensors, and calls nothing; a name of
-// anything else ends in an error. Sources: torch/serialization.py, Python's
-// pickletools.
+// and data/0, data/1, ... hold their elements. Before PyTorch 1.6 it was the legacy
+// form: pickles of a magic number, a version, the machine, the state_dict and the keys
+// of the storages, and behind them each storage's number of elements (8 bytes) and its
+// elements, little endian. The state_dict may lie in a dict under the name state_dict,
+// model_state_dict or model. The pickles are run by a machine that knows dicts, lists,
+// tuples, numbers, texts and tensors, also as Python 2 and early versions of PyTorch
+// wrote them, and calls nothing; a name of anything else ends in an error. Sources:
+// torch/serialization.py, Python's pickletools.
 package weights
 
 import (
