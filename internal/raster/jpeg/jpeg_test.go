@@ -118,7 +118,7 @@ func TestTheInverseTransformIsThatOfTheStandard(t *testing.T) {
 		unit.set(k, 1)
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		end := rapid.SampledFrom([]int{1, 2, corner, corner + 1, 30, 64}).Draw(t, "end")
+		end := rapid.SampledFrom([]int{1, 2, 10, 11, 30, 64}).Draw(t, "end")
 		var b block
 		var coefficients [64]int
 		for k := range end {

@@ -17,10 +17,6 @@ var natural = [64]uint8{
 	58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 }
 
-// corner is the number of coefficients in zigzag order that lie in the upper left 4
-// x 4 of a block.
-const corner = 10
-
 // words are the words of a block that hold the coefficients in zigzag order.
 var words = func() (w [64]uint8) {
 	for k, place := range natural {
@@ -114,17 +110,12 @@ func (b *block) inverse(end int, dst []uint8, stride int) {
 		b.flat(dst, stride)
 		return
 	}
-	small := end <= corner
-	pairs := 4
-	if small {
-		pairs = 2
-	}
 	var rows rowPairs
-	for i := range pairs {
-		rows.setColumns(i, b, small)
+	for i := range 4 {
+		rows.setColumns(i, b)
 	}
 	for i := range rows {
-		rows[i].write(dst[2*i*stride:], stride, small)
+		rows[i].write(dst[2*i*stride:], stride)
 	}
 }
 
@@ -144,20 +135,20 @@ type rowPair [8]int64
 type rowPairs [4]rowPair
 
 // setColumns is the first pass over the pair i of b's columns.
-func (p *rowPairs) setColumns(i int, b *block, small bool) {
+func (p *rowPairs) setColumns(i int, b *block) {
 	i &= 3
 	x0, x1, x2, x3 := b[i], b[4+i], b[8+i], b[12+i]
 	x4, x5, x6, x7 := b[16+i], b[20+i], b[24+i], b[28+i]
-	if x1|x2|x3|x4|x5|x6|x7 == 0 {
+	switch upper := x4 | x5 | x6 | x7; {
+	case x1|x2|x3|upper == 0:
 		left, right := turn(x0<<fraction, x0<<fraction)
 		for r := range p {
 			p[r][2*i], p[r][2*i+1] = left, right
 		}
 		return
-	}
-	if small {
+	case upper == 0:
 		x0, x1, x2, x3, x4, x5, x6, x7 = synthesis4(x0, x1, x2, x3)
-	} else {
+	default:
 		x0, x1, x2, x3, x4, x5, x6, x7 = synthesis(x0, x1, x2, x3, x4, x5, x6, x7)
 	}
 	p[0][2*i], p[0][2*i+1] = turn(x0, x1)
@@ -177,9 +168,9 @@ func turn(upper, lower int64) (left, right int64) {
 }
 
 // write is the second pass.
-func (p *rowPair) write(dst []uint8, stride int, small bool) {
+func (p *rowPair) write(dst []uint8, stride int) {
 	var x0, x1, x2, x3, x4, x5, x6, x7 int64
-	if small {
+	if p[4]|p[5]|p[6]|p[7] == 0 {
 		x0, x1, x2, x3, x4, x5, x6, x7 = synthesis4(p[0], p[1], p[2], p[3])
 	} else {
 		x0, x1, x2, x3, x4, x5, x6, x7 = synthesis(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7])
