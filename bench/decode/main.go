@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -217,7 +216,7 @@ func compare(ctx context.Context, python string, cases []work, rounds int) (err 
 	}
 	n := float64(len(cases))
 	fmt.Fprintf(&table, "| geometric mean | | | | %.2f | %.2f |\n", math.Exp(logs/n), math.Exp(fastestLogs/n))
-	_, err = io.WriteString(os.Stdout, table.String())
+	_, err = fmt.Print(table.String())
 	return err
 }
 

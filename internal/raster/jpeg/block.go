@@ -24,10 +24,10 @@ type progressive struct {
 	end   int
 }
 
-// sequential reads a block of all coefficients (F.2.2) and transforms it.
+// sequential reads a block of all coefficients and transforms it.
 func (s *scan) sequential(c *scanned, x, y int) error {
 	var b block
-	end, err := s.bits.sequential(&b, c)
+	end, err := b.read(&s.bits, c)
 	if err != nil {
 		return err
 	}
@@ -35,14 +35,9 @@ func (s *scan) sequential(c *scanned, x, y int) error {
 	return nil
 }
 
-// put transforms a block into the plane. Its coefficients are 0 from end on.
-func (c *component) put(b *block, end, x, y int) {
-	b.inverse(end, c.plane.Pix[8*(y*c.plane.Stride+x):], c.plane.Stride)
-}
-
-// sequential reads a block's coefficients into b, multiplied, and returns the place
-// behind the last one.
-func (r *bits) sequential(b *block, c *scanned) (end int, err error) {
+// read reads all coefficients (F.2.2), multiplies them, and returns the place behind
+// the last in zigzag order.
+func (b *block) read(r *bits, c *scanned) (end int, err error) {
 	data, at, word, count := r.data, r.at, r.word, r.count
 	ac, quantiser := c.ac, c.quantiser
 	at, word, count = refill(data, at, word, count)
@@ -66,7 +61,7 @@ func (r *bits) sequential(b *block, c *scanned) (end int, err error) {
 		value := extended(word<<code.length(), code.size())
 		word <<= code.all()
 		count -= code.all()
-		if code.size() == 0 && code.run() < 15 {
+		if code.ends() {
 			break
 		}
 		b[words[k]&31] += int64(value) * quantiser[k]
@@ -76,28 +71,25 @@ func (r *bits) sequential(b *block, c *scanned) (end int, err error) {
 	return end, err
 }
 
-func (s *scan) firstDC(c *scanned, b *progressive) error {
-	err := s.nextDC(c)
-	b.value[0] = int16(c.predicted << s.low)
-	b.end = max(b.end, 1)
-	return err
+// put transforms a block into the plane. Its coefficients are 0 from end on.
+func (c *component) put(b *block, end, x, y int) {
+	b.inverse(end, c.plane.Pix[8*(y*c.plane.Stride+x):], c.plane.Stride)
 }
 
-// nextDC reads the difference of a coefficient 0 to the last block's (F.2.2.1).
-func (s *scan) nextDC(c *scanned) error {
-	size, err := s.bits.symbol(c.dc)
-	if err != nil {
-		return err
-	}
-	if size > 15 {
+// firstDC reads the upper bits of a coefficient 0 (G.1.2.1).
+func (s *scan) firstDC(c *scanned, b *progressive) error {
+	code, difference := s.bits.next(c.dc)
+	if code == 0 || code.run() > 0 {
 		return errDamaged
 	}
-	c.predicted += s.bits.value(uint(size))
+	c.predicted += difference
+	b.value[0] = int16(c.predicted << s.low)
+	b.end = max(b.end, 1)
 	return nil
 }
 
 // firstAC reads the upper bits of a band of coefficients (G.1.2.2).
-func (s *scan) firstAC(c *scanned, b *progressive) error {
+func (s *scan) firstAC(c *scanned, b *progressive) (err error) {
 	if s.run > 0 {
 		s.run--
 		return nil
@@ -107,28 +99,26 @@ func (s *scan) firstAC(c *scanned, b *progressive) error {
 	for k := s.start; k <= s.end; k++ {
 		at, word, count = refill(data, at, word, count)
 		code := c.ac.find(word)
-		if code == 0 {
-			return errDamaged
-		}
 		value := extended(word<<code.length(), code.size())
 		word <<= code.all()
 		count -= code.all()
 		run := code.run()
-		if code.size() == 0 && run < 15 {
+		if code.ends() && code != 0 {
 			s.run = int32(1)<<run - 1 + int32(word>>1>>(63-run))
 			word <<= run
 			count -= uint(run)
 			break
 		}
 		k += run
-		if k > s.end {
-			return errDamaged
+		if code == 0 || k > s.end {
+			err = errDamaged
+			break
 		}
 		b.value[k] = int16(value << s.low)
 		b.end = max(b.end, k+1)
 	}
 	r.at, r.word, r.count = at, word, count
-	return nil
+	return err
 }
 
 // refineAC reads one more bit of every coefficient of a band that is not 0, and which
@@ -136,24 +126,18 @@ func (s *scan) firstAC(c *scanned, b *progressive) error {
 func (s *scan) refineAC(c *scanned, b *progressive) error {
 	k := s.start
 	for ; s.run == 0 && k <= s.end; k++ {
-		symbol, err := s.bits.symbol(c.ac)
-		if err != nil {
-			return err
-		}
-		run, size := int(symbol>>4), symbol&15
-		if size == 0 && run < 15 {
-			s.run = int32(1)<<run + s.bits.take(uint(run))
-			break
-		}
-		fresh := int16(0)
-		if size > 0 {
-			fresh = int16((2*s.bits.take(1) - 1) << s.low)
-		}
-		k = s.refine(b, k, run)
-		if k > s.end {
+		code, value := s.bits.next(c.ac)
+		if code == 0 || code.size() > 1 {
 			return errDamaged
 		}
-		b.value[k] = fresh
+		if code.ends() {
+			s.run = int32(1)<<code.run() + s.bits.take(uint(code.run()))
+			break
+		}
+		if k = s.refine(b, k, code.run()); k > s.end {
+			return errDamaged
+		}
+		b.value[k] = int16(value << s.low)
 		b.end = max(b.end, k+1)
 	}
 	if s.run > 0 {

@@ -21,10 +21,13 @@ func newCode(symbol uint8, length int) code {
 // all is the number of bits of code and value.
 func (c code) all() uint { return uint(c & 63) }
 
-func (c code) length() uint  { return uint(c >> 8 & 63) }
-func (c code) size() uint    { return uint(c >> 16 & 15) }
-func (c code) run() int      { return int(c >> 20) }
-func (c code) symbol() uint8 { return uint8(c >> 16) }
+func (c code) length() uint { return uint(c >> 8 & 63) }
+func (c code) size() uint   { return uint(c >> 16 & 15) }
+func (c code) run() int     { return int(c >> 20) }
+
+// ends reports whether no coefficient follows: in this block, or in as many blocks as
+// run says.
+func (c code) ends() bool { return c.size() == 0 && c.run() < 15 }
 
 // lookupBits is the length up to which codes are found in one step.
 const lookupBits = 9
@@ -143,23 +146,12 @@ func (b *bits) take(n uint) int32 {
 	return v
 }
 
-// symbol reads a code.
-func (b *bits) symbol(h *huffman) (uint8, error) {
+// next reads a code, which is 0 if there is none, and the value behind it.
+func (b *bits) next(h *huffman) (code, int32) {
 	b.at, b.word, b.count = refill(b.data, b.at, b.word, b.count)
 	c := h.find(b.word)
-	if c == 0 {
-		return 0, errDamaged
-	}
-	b.word <<= c.length()
-	b.count -= c.length()
-	return c.symbol(), nil
-}
-
-// value reads a value of so many bits.
-func (b *bits) value(size uint) int32 {
-	b.at, b.word, b.count = refill(b.data, b.at, b.word, b.count)
-	v := extended(b.word, size)
-	b.word <<= size
-	b.count -= size
-	return v
+	value := extended(b.word<<c.length(), c.size())
+	b.word <<= c.all()
+	b.count -= c.all()
+	return c, value
 }

@@ -159,8 +159,8 @@ func (s *scan) begin() {
 		}
 		coded, s.rest = append(coded, s.rest[:at+1]...), s.rest[at+2:]
 	}
-	s.d.coded = append(coded, make([]byte, padding)...)
-	s.bits = bits{data: s.d.coded}
+	coded = append(coded, make([]byte, padding)...)
+	s.d.coded, s.bits = coded, bits{data: coded}
 }
 
 // restart goes to the next interval (F.2.2.5, G.2).
