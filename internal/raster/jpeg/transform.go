@@ -121,8 +121,8 @@ func (b *block) inverse(end int, dst []uint8, stride int) {
 
 // flat is inverse for the coefficient 0 alone.
 func (b *block) flat(dst []uint8, stride int) {
-	v := b[0] * halves << (shift2 - 3)
-	row := samples(v, v, v, v)
+	const everywhere = 0x0101010101010101
+	row := clamped(levels(b[0]<<(shift2-3))) & 0xff * everywhere
 	for y := range 8 {
 		binary.LittleEndian.PutUint64(dst[y*stride:], row)
 	}
@@ -175,21 +175,17 @@ func (p *rowPair) write(dst []uint8, stride int) {
 	} else {
 		x0, x1, x2, x3, x4, x5, x6, x7 = synthesis(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7])
 	}
-	left, right := samples(x0, x1, x2, x3), samples(x4, x5, x6, x7)
-	const half = 1<<32 - 1
-	binary.LittleEndian.PutUint64(dst, left&half|right<<32)
-	binary.LittleEndian.PutUint64(dst[stride:], left>>32|right&^half)
-}
-
-// samples rounds what four words of one column each hold to 0 to 255. The samples of
-// their low halves come out as the four low bytes, in order.
-func samples(a, b, c, d int64) uint64 {
-	even, odd := levels(a)|levels(c)<<16, levels(b)|levels(d)<<16
-	const inRange, outside = quarters * lift2, quarters * 0xff00
-	if ((even^inRange)|(odd^inRange))&outside != 0 {
-		even, odd = clamped(even), clamped(odd)
+	// Less their lift, samples in range leave the upper halves of the quarters 0.
+	const lifted, outside = quarters * lift2, quarters * 0xff00
+	a, b := (levels(x0)|levels(x2)<<16)^lifted, (levels(x1)|levels(x3)<<16)^lifted
+	c, d := (levels(x4)|levels(x6)<<16)^lifted, (levels(x5)|levels(x7)<<16)^lifted
+	if (a|b|c|d)&outside != 0 {
+		a, b, c, d = clamped(a^lifted), clamped(b^lifted), clamped(c^lifted), clamped(d^lifted)
 	}
-	return even&^outside | odd&^outside<<8
+	left, right := a|b<<8, c|d<<8
+	const lower = 1<<32 - 1
+	binary.LittleEndian.PutUint64(dst, left&lower|right<<32)
+	binary.LittleEndian.PutUint64(dst[stride:], left>>32|right&^lower)
 }
 
 // levels rounds the halves of a word to samples, lifted.
