@@ -132,9 +132,10 @@ func exifOrientation(block []byte) orientation {
 	return tiffOrientation(bytes.TrimPrefix(block, []byte("Exif\x00\x00")))
 }
 
+// jpegOrientation reads the EXIF block before the first scan.
 func jpegOrientation(data []byte) orientation {
 	for s, err := range jpeg.Segments(data) {
-		if err != nil {
+		if err != nil || s.Marker == jpeg.SOS {
 			break
 		}
 		if s.Marker == jpeg.APP1 && bytes.HasPrefix(s.Body, []byte("Exif\x00\x00")) {
