@@ -21,7 +21,7 @@ const (
 // Versions of the stages' code. One grows when its stage begins to give another
 // output for the same input; a golden test for each says when that is so.
 const (
-	codeIngest   = 1
+	codeIngest   = 2
 	codeFit      = 4
 	codeAnnotate = 3
 	codeTrain    = 3

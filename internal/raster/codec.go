@@ -6,33 +6,34 @@ import (
 	"fmt"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
 	"io"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"github.com/surrogaze/surrogaze/internal/raster/jpeg"
 )
 
 // codec is one format: how to know it, and how to read its size, its pixels in
 // stored orientation, and its orientation.
 type codec struct {
 	name        string
-	magic       []string // '?' stands for any byte
-	config      func(io.Reader) (image.Config, error)
+	magic       []string                           // '?' stands for any byte
+	size        func([]byte) (w, h int, err error) // as stored
 	image       func([]byte) (*Image, error)
 	plane       func([]byte) (*Plane, error)
 	orientation func([]byte) orientation
 }
 
 var codecs = []codec{
-	{"JPEG", []string{"\xff\xd8\xff"}, jpeg.DecodeConfig, decodeJPEG, lumaOf(decodeJPEG), jpegOrientation},
-	{"PNG", []string{"\x89PNG\r\n\x1a\n"}, png.DecodeConfig, imageOf(decodePNG), planeOf(decodePNG), pngOrientation},
-	{"GIF", []string{"GIF87a", "GIF89a"}, gif.DecodeConfig, decodeGIF, lumaOf(decodeGIF), asStored},
-	{"WebP", []string{"RIFF????WEBPVP8"}, webp.DecodeConfig, decodeWebP, lumaOf(decodeWebP), webpOrientation},
-	{"TIFF", []string{"II*\x00", "MM\x00*"}, tiff.DecodeConfig, imageOf(decodeTIFF), planeOf(decodeTIFF), tiffOrientation},
-	{"BMP", []string{"BM????\x00\x00\x00\x00"}, bmp.DecodeConfig, imageOf(decodeBMP), planeOf(decodeBMP), asStored},
+	{"JPEG", []string{"\xff\xd8\xff"}, jpeg.Size, decodeJPEG, lumaOf(decodeJPEG), jpegOrientation},
+	{"PNG", []string{"\x89PNG\r\n\x1a\n"}, sizeOf(png.DecodeConfig), imageOf(decodePNG), planeOf(decodePNG), pngOrientation},
+	{"GIF", []string{"GIF87a", "GIF89a"}, sizeOf(gif.DecodeConfig), decodeGIF, lumaOf(decodeGIF), asStored},
+	{"WebP", []string{"RIFF????WEBPVP8"}, sizeOf(webp.DecodeConfig), decodeWebP, lumaOf(decodeWebP), webpOrientation},
+	{"TIFF", []string{"II*\x00", "MM\x00*"}, sizeOf(tiff.DecodeConfig), imageOf(decodeTIFF), planeOf(decodeTIFF), tiffOrientation},
+	{"BMP", []string{"BM????\x00\x00\x00\x00"}, sizeOf(bmp.DecodeConfig), imageOf(decodeBMP), planeOf(decodeBMP), asStored},
 }
 
 // sniff finds the codec by the data's first bytes; names and extensions lie.
@@ -62,16 +63,14 @@ func hasMagic(data []byte, magic string) bool {
 	return true
 }
 
-// size is the stored width and height.
-func (c *codec) size(data []byte) (w, h int, err error) {
-	config, err := c.config(bytes.NewReader(data))
-	if err != nil {
-		return 0, 0, err
+func sizeOf(config func(io.Reader) (image.Config, error)) func([]byte) (w, h int, err error) {
+	return func(data []byte) (w, h int, err error) {
+		c, err := config(bytes.NewReader(data))
+		if err == nil && (c.Width < 1 || c.Height < 1) {
+			err = fmt.Errorf("found %d x %d pixels, want at least 1 x 1", c.Width, c.Height)
+		}
+		return c.Width, c.Height, err
 	}
-	if config.Width < 1 || config.Height < 1 {
-		return 0, 0, fmt.Errorf("found %d x %d pixels, want at least 1 x 1", config.Width, config.Height)
-	}
-	return config.Width, config.Height, nil
 }
 
 func decodePNG(data []byte) (image.Image, error) { return png.Decode(bytes.NewReader(data)) }

@@ -3,6 +3,8 @@ package raster
 import (
 	"bytes"
 	"encoding/binary"
+
+	"github.com/surrogaze/surrogaze/internal/raster/jpeg"
 )
 
 // orientation is the EXIF tag of that name: how to turn stored pixels for
@@ -130,10 +132,14 @@ func exifOrientation(block []byte) orientation {
 	return tiffOrientation(bytes.TrimPrefix(block, []byte("Exif\x00\x00")))
 }
 
+// jpegOrientation reads the EXIF block before the first scan.
 func jpegOrientation(data []byte) orientation {
-	for s := range jpegSegments(data) {
-		if s.marker == markerAPP1 && bytes.HasPrefix(s.body, []byte("Exif\x00\x00")) {
-			return exifOrientation(s.body)
+	for s, err := range jpeg.Segments(data) {
+		if err != nil || s.Marker == jpeg.SOS {
+			break
+		}
+		if s.Marker == jpeg.APP1 && bytes.HasPrefix(s.Body, []byte("Exif\x00\x00")) {
+			return exifOrientation(s.Body)
 		}
 	}
 	return upNormal

@@ -42,7 +42,7 @@ var ErrTooLarge = errors.New("image too large")
 // Limits bound what one file may claim, so that a few hostile bytes cannot take
 // all memory.
 type Limits struct {
-	// Pixels is the largest width times height. Decoding takes 6 to 18 bytes for
+	// Pixels is the largest width times height. Decoding takes 5 to 16 bytes for
 	// each, the most for progressive JPEG.
 	Pixels int
 }

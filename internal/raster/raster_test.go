@@ -103,8 +103,9 @@ func TestLimitsCountPixels(t *testing.T) {
 
 func TestAJPEGWithTooManyScansIsRefused(t *testing.T) {
 	data := read(t, "decode", "jpeg-progressive.jpg")
-	scan := []byte("\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00")
-	hostile := append(append(bytes.Clone(data[:len(data)-2]), bytes.Repeat(scan, maxScans)...), "\xff\xd9"...)
+	// One more bit, 0, of the first coefficient of the 20 blocks of luma.
+	scan := []byte("\xff\xda\x00\x08\x01\x01\x00\x00\x00\x10\x00\x00\x00")
+	hostile := append(append(bytes.Clone(data[:len(data)-2]), bytes.Repeat(scan, 500)...), "\xff\xd9"...)
 	if _, err := Decode(hostile); err == nil || !strings.Contains(err.Error(), "scans") {
 		t.Errorf("found %v, want an error about scans", err)
 	}

@@ -1,12 +1,14 @@
 """Writes the pictures of this folder and what Pillow makes of them.
 
-    python -m venv env && env/bin/pip install pillow==13.0.0 numpy
+    python -m venv env && env/bin/pip install pillow==13.0.0 numpy torchvision
     env/bin/python gen.py
 
 decode/NAME.EXT is a file to decode, decode/NAME.EXT.want.png its pixels by
 Pillow: exif_transpose, then convert("RGB"); 16-bit grey is scaled by hand, since
 Pillow clips it. map/ is the same for saliency maps, want is 16-bit grey.
-resize/ holds one picture and Pillow's antialiased bilinear resizes of it.
+resize/ holds one picture and Pillow's antialiased bilinear resizes of it. view/ holds
+a square picture and what torchvision's usual preparation for a network makes of it:
+resized, the centre cropped, normalised; float32, planar.
 """
 
 import io
@@ -16,6 +18,7 @@ import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
+from torchvision import transforms
 
 here = os.path.dirname(os.path.abspath(__file__))
 rng = np.random.default_rng(7)
@@ -72,6 +75,14 @@ def png16rgb(w, h):
     a = np.stack([ramp16(w, h), 65535 - ramp16(w, h), ramp16(w, h)[::-1]], -1).astype(">u2")
     rows = b"".join(b"\0" + r.tobytes() for r in a)
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 16, 2, 0, 0, 0))
+            + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
+
+
+def png16rgba(w, h):
+    """16-bit RGB with alpha."""
+    a = np.stack([ramp16(w, h), 65535 - ramp16(w, h), ramp16(w, h)[::-1], ramp16(w, h)[:, ::-1]], -1).astype(">u2")
+    rows = b"".join(b"\0" + r.tobytes() for r in a)
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 16, 6, 0, 0, 0))
             + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
 
 
@@ -251,6 +262,41 @@ def resize():
         source.resize((w, h), Image.Resampling.BILINEAR).save(path("resize", f"{w}x{h}.png"), optimize=True)
 
 
+def more():
+    """Later cases, behind the others so that these keep their noise."""
+    im = scene(45, 27)
+    how = dict(format="JPEG", quality=85, progressive=True)
+    case("jpeg-progressive-444.jpg", saved(im, subsampling=0, **how))
+    case("jpeg-progressive-422.jpg", saved(im, subsampling=1, **how))
+    case("jpeg-progressive-grey.jpg", saved(im.convert("L"), **how))
+    case("jpeg-progressive-cmyk.jpg", saved(im.convert("CMYK"), **how))
+    case("jpeg-progressive-rgb.jpg", saved(im, keep_rgb=True, **how))
+    case("jpeg-progressive-restart.jpg", saved(im, subsampling=2, restart_marker_blocks=3, **how))
+    case("jpeg-progressive-large.jpg", saved(scene(150, 110), subsampling=2, **how))
+    case("jpeg-restart-rows.jpg", saved(im, format="JPEG", quality=85, subsampling=2, restart_marker_rows=1))
+    case("jpeg-optimized.jpg", saved(im, format="JPEG", quality=97, subsampling=0, optimize=True))
+    noise = Image.fromarray(rng.integers(0, 256, (27, 45, 3), dtype=np.uint8), "RGB")
+    case("jpeg-noise.jpg", saved(noise, format="JPEG", quality=100, subsampling=0))
+    case("jpeg-noise-coarse.jpg", saved(noise, format="JPEG", quality=2, subsampling=2))
+    case("palette-alpha.png", saved(im.quantize(16), format="PNG", transparency=bytes(range(0, 256, 16))))
+    case("grey-key.png", saved(im.convert("L"), format="PNG", transparency=im.convert("L").getpixel((5, 5))))
+    case("bits-1-odd.png", saved(scene(3, 5).convert("1"), format="PNG"))
+    case("rgba-16.png", png16rgba(31, 23))
+
+
+def views():
+    source = scene(61, 61)
+    os.makedirs(path("view"), exist_ok=True)
+    source.save(path("view", "source.png"))
+    prepare = transforms.Compose([
+        transforms.Resize(32, antialias=True), transforms.CenterCrop(28), transforms.ToTensor(),
+        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ])
+    prepare(source).numpy().astype("<f4").tofile(path("view", "resize-32-crop-28.f32"))
+
+
 decode()
 maps()
 resize()
+more()
+views()
