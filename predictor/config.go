@@ -14,12 +14,16 @@ import (
 // Config decides what a fit computes. The fields without a JSON name decide only
 // where and how fast, and are not part of a model.
 type Config struct {
-	Network    string `json:"network"` // "unet"
-	Widths     []int  `json:"widths"`  // channels of each level, from fine to coarse
+	// Network is "unet", of Widths, StemKernel and StemStride, which the others do not
+	// look at; "unet-resnet18", "unet-resnet50", "unet-densenet121" or
+	// "unetplusplus-resnet50", the decoders of segmentation_models_pytorch around
+	// torchvision's classifiers.
+	Network    string `json:"network"`
+	Widths     []int  `json:"widths"` // channels of each level, from fine to coarse
 	StemKernel int    `json:"stem_kernel"`
 	StemStride int    `json:"stem_stride"`
-	// Size is the side of the square input in pixels, a multiple of StemStride
-	// times 2 for each level but the first.
+	// Size is the side of the square input in pixels: of "unet" a multiple of
+	// StemStride times 2 for each level but the first, of the others one of 32.
 	Size int `json:"size"`
 	// Resize is how an image fills that square: "squash" gives up its shape, "pad"
 	// keeps it between black bars.
@@ -121,30 +125,49 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Bounds that no sensible network reaches; beyond, Divisor could overflow.
+// Bounds that no sensible U-Net reaches; beyond, Divisor could overflow.
 const (
 	maxLevels = 10
 	maxStride = 16
 )
 
 func (c Config) validateNetwork() error {
-	if c.Network != "unet" {
-		return fmt.Errorf("network %q: want unet", c.Network)
-	}
-	if err := c.unet().Validate(); err != nil {
+	net, err := c.network()
+	if err != nil {
 		return err
 	}
-	if len(c.Widths) > maxLevels || c.StemStride > maxStride {
-		return fmt.Errorf("%d levels behind a stem of stride %d: want at most %d and %d", len(c.Widths), c.StemStride, maxLevels, maxStride)
-	}
-	if d := c.unet().Divisor(); c.Size < d || c.Size%d != 0 {
-		return fmt.Errorf("size %d: want a multiple of %d (stem stride %d, %d levels)", c.Size, d, c.StemStride, len(c.Widths))
+	if d := net.Divisor(); c.Size < d || c.Size%d != 0 {
+		return fmt.Errorf("size %d: want a multiple of %d for network %q", c.Size, d, c.Network)
 	}
 	return nil
 }
 
-func (c Config) unet() backbone.UNet {
-	return backbone.UNet{Widths: c.Widths, StemKernel: c.StemKernel, StemStride: c.StemStride}
+// network is the shape of the network.
+func (c Config) network() (backbone.SaliencyNetwork, error) {
+	switch c.Network {
+	case "unet":
+		return c.unet()
+	case "unet-resnet18":
+		return backbone.UNetOf(backbone.ResNet18()), nil
+	case "unet-resnet50":
+		return backbone.UNetOf(backbone.ResNet50()), nil
+	case "unet-densenet121":
+		return backbone.UNetOf(backbone.DenseNet121()), nil
+	case "unetplusplus-resnet50":
+		return backbone.UNetPlusPlusOf(backbone.ResNet50()), nil
+	}
+	return nil, fmt.Errorf("network %q: want unet, unet-resnet18, unet-resnet50, unet-densenet121 or unetplusplus-resnet50", c.Network)
+}
+
+func (c Config) unet() (backbone.UNet, error) {
+	net := backbone.UNet{Widths: c.Widths, StemKernel: c.StemKernel, StemStride: c.StemStride}
+	if err := net.Validate(); err != nil {
+		return net, err
+	}
+	if len(c.Widths) > maxLevels || c.StemStride > maxStride {
+		return net, fmt.Errorf("%d levels behind a stem of stride %d: want at most %d and %d", len(c.Widths), c.StemStride, maxLevels, maxStride)
+	}
+	return net, nil
 }
 
 func (c Config) resizing() raster.Resizing { return raster.Resizing(c.Resize) }

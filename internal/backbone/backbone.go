@@ -21,8 +21,6 @@ type Network interface {
 
 // SaliencyNetwork is an architecture that maps an image to a saliency map.
 type SaliencyNetwork interface {
-	// Validate reports the first thing wrong with the shape of the network.
-	Validate() error
 	// Divisor is what the input's height and width must be divisible by.
 	Divisor() int
 	// Build adds the network for images x (N, 3, H, W) and returns the map before

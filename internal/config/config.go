@@ -74,11 +74,12 @@ type Split struct {
 	By   string  `json:"by" enum:"group,sample" doc:"group = all rows of a group fall in one split"`
 }
 
-// Predictor is the saliency predictor and its training.
+// Predictor is the saliency predictor and its training. Widths and Stem describe
+// network: unet; of the others they are empty.
 type Predictor struct {
-	Network   string    `json:"network" enum:"unet" doc:"architecture"`
-	Widths    []int     `json:"widths" min:"1" doc:"channels of every level, from fine to coarse"`
-	Stem      Stem      `json:"stem" doc:"first convolution; its channels are the first width"`
+	Network   string    `json:"network" enum:"unet,unet-resnet18,unet-resnet50,unet-densenet121,unetplusplus-resnet50" doc:"architecture; behind the hyphen the classifier that encodes the image"`
+	Widths    []int     `json:"widths,omitempty" min:"1" doc:"unet: channels of every level, from fine to coarse"`
+	Stem      Stem      `json:"stem,omitzero" doc:"first convolution of network: unet; its channels are the first width"`
 	Size      int       `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
 	Resize    string    `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
 	Loss      string    `json:"loss" enum:"mse,bce,kl,cc" doc:"distance between predicted and human map"`
