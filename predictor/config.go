@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/surrogaze/surrogaze/internal/backbone"
 	"github.com/surrogaze/surrogaze/internal/nn"
@@ -11,8 +12,9 @@ import (
 	"github.com/surrogaze/surrogaze/internal/raster"
 )
 
-// Config decides what a fit computes. The fields without a JSON name decide only
-// where and how fast, and are not part of a model.
+// Config decides what a fit computes. Of the fields without a JSON name, Pretrained
+// does too, by the content of its file, which a model names by its hash; AllowMissing
+// decides only whether that file is taken, the others only where and how fast.
 type Config struct {
 	// Network is "unet", of Widths, StemKernel and StemStride, which the others do not
 	// look at; "unet-resnet18", "unet-resnet50", "unet-densenet121" or
@@ -48,6 +50,13 @@ type Config struct {
 	Mirror bool   `json:"mirror"`
 	Seed   uint64 `json:"seed"`
 
+	// Pretrained is a file of a classifier's weights for the encoder to start from,
+	// safetensors or PyTorch's, with the names of torchvision; "" is none. The
+	// classifier's last layer is left out.
+	Pretrained string `json:"-"`
+	// AllowMissing are patterns, as path.Match has them, of the names of the encoder's
+	// parameters that Pretrained may lack and of tensors that it may have beyond them.
+	AllowMissing []string `json:"-"`
 	// CheckpointEvery is the number of steps that a killed fit may lose; 0 is 50.
 	CheckpointEvery int `json:"-"`
 	// Workers is the number of cores that may be used, at least 1.
@@ -111,6 +120,10 @@ func (c Config) Validate() error {
 	want(c.Folds >= 2, "folds %d: want at least 2", c.Folds)
 	want(c.ValidationShare > 0 && c.ValidationShare < 1, "validation share %v: want above 0 and below 1", c.ValidationShare)
 	want(c.ValidateEvery >= 0, "validate every %d steps: want at least 0", c.ValidateEvery)
+	for _, pattern := range c.AllowMissing {
+		_, err := path.Match(pattern, "")
+		want(err == nil, "allow missing %q: want a pattern such as encoder.layer4.*", pattern)
+	}
 	want(c.CheckpointEvery >= 0, "checkpoint every %d steps: want at least 0", c.CheckpointEvery)
 	want(c.Workers >= 1, "workers %d: want at least 1", c.Workers)
 	report(c.Optimizer.internal().Validate())
@@ -139,7 +152,10 @@ func (c Config) validateNetwork() error {
 	if d := net.Divisor(); c.Size < d || c.Size%d != 0 {
 		return fmt.Errorf("size %d: want a multiple of %d for network %q", c.Size, d, c.Network)
 	}
-	return nil
+	if c.Pretrained != "" {
+		_, err = c.published()
+	}
+	return err
 }
 
 // network is the shape of the network.

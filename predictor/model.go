@@ -28,6 +28,8 @@ type Summary struct {
 	Blank      int     `json:"blank"`      // examples left out for a blank map
 	Best       Point   `json:"best"`       // the checkpoint kept
 	History    []Point `json:"history"`    // all validations, in order
+	// Pretrained is nil if all began at random.
+	Pretrained *Pretrained `json:"pretrained,omitempty"`
 }
 
 // Config is what the model was fitted with. Of a loaded model it lacks where and

@@ -15,11 +15,20 @@ type Encoder interface {
 	// levels adds everything before the average pool, with parameters named from
 	// prefix, and returns the features of every resolution, from fine to coarse.
 	levels(g *nn.Graph, prefix string, x nn.Node) []nn.Node
+	// Published tells of the network's published weights.
+	Published() Published
 }
 
 // encoderPrefix is what segmentation_models_pytorch puts before the names of an
 // encoder's parameters.
 const encoderPrefix = "encoder."
+
+// publishedEncoder tells of an encoder's published weights where a decoder follows.
+func publishedEncoder(encoder Encoder) Published {
+	p := encoder.Published()
+	p.Prefix = encoderPrefix
+	return p
+}
 
 // decoderWidths are the channels of segmentation_models_pytorch's decoders.
 func decoderWidths() []int { return []int{256, 128, 64, 32, 16} }

@@ -24,6 +24,9 @@ func (u EncoderUNet) Validate() error { return validateDecoder(u.Encoder, u.Widt
 // Divisor is what the input's height and width must be divisible by.
 func (u EncoderUNet) Divisor() int { return 1 << len(u.Widths) }
 
+// Published tells of the encoder's published weights.
+func (u EncoderUNet) Published() Published { return publishedEncoder(u.Encoder) }
+
 // Build adds the network for images x (N, 3, H, W) and returns the map before
 // its sigmoid, (N, 1, H, W).
 func (u EncoderUNet) Build(g *nn.Graph, x nn.Node) nn.Node {

@@ -25,6 +25,9 @@ func (u UNetPlusPlus) Validate() error { return validateDecoder(u.Encoder, u.Wid
 // Divisor is what the input's height and width must be divisible by.
 func (u UNetPlusPlus) Divisor() int { return 1 << len(u.Widths) }
 
+// Published tells of the encoder's published weights.
+func (u UNetPlusPlus) Published() Published { return publishedEncoder(u.Encoder) }
+
 // Build adds the network for images x (N, 3, H, W) and returns the map before
 // its sigmoid, (N, 1, H, W).
 func (u UNetPlusPlus) Build(g *nn.Graph, x nn.Node) nn.Node {

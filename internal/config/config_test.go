@@ -140,6 +140,8 @@ func TestProblemsSayWhereWhatAndWhatWasWanted(t *testing.T) {
 			[]string{"test.yaml:2:12: predictor: widths and stem belong to network: unet, found network: unet-resnet18"}},
 		{"stem of an encoder", minimal + "predictor: {network: unetplusplus-resnet50}\n", []string{"predictor.stem.kernel=5"},
 			[]string{"test.yaml:2:12: predictor: widths and stem belong to network: unet, found network: unetplusplus-resnet50"}},
+		{"weights of a plain unet", minimal + "predictor: {pretrained: x.pth}\n", nil,
+			[]string{`test.yaml:2:25: predictor.pretrained: want none for network: unet, whose encoder is no classifier, found "x.pth"`}},
 		{"custom without layers", minimal + "classifier: {network: custom, stem: {width: 8, kernel: 3, stride: 2}, widths: [8, 8], blocks: [1], strides: [1, 1]}\n", nil,
 			[]string{"test.yaml:2:13: classifier: want as many widths as blocks and strides, at least one, found 2, 1 and 2"}},
 		{"layers of a known network", minimal + "classifier: {widths: [8]}\n", nil,
@@ -309,6 +311,7 @@ func draw(t *rapid.T) *Config {
 	}
 	if rapid.Bool().Draw(t, "encoder") {
 		c.Predictor.Network, c.Predictor.Widths, c.Predictor.Stem = "unet-densenet121", nil, Stem{}
+		c.Predictor.Pretrained = c.Classifier.Pretrained
 	}
 	if rapid.Bool().Draw(t, "sources") {
 		c.Data.Unannotated = []Source{{Format: "arrow", Path: word.Draw(t, "path"), Columns: map[string]string{"image": word.Draw(t, "column")}}, {Format: "parquet", Path: "x"}}

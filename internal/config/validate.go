@@ -114,6 +114,9 @@ func (k *checker) unet(p Predictor) {
 		return
 	}
 	k.odd("predictor.stem.kernel", p.Stem.Kernel)
+	if p.Pretrained != "" {
+		k.problem("predictor.pretrained", "want none for network: unet, whose encoder is no classifier, found %q", p.Pretrained)
+	}
 	if len(p.Widths) < 2 {
 		k.problem("predictor.widths", "want at least 2 levels, found %d", len(p.Widths))
 		return
