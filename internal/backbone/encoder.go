@@ -62,7 +62,7 @@ func decoderBlock(g *nn.Graph, path string, y nn.Node, skips []nn.Node, width in
 	return convNormReLU(g, path+".conv2.0", path+".conv2.1", y, conv3x3(width))
 }
 
-// segmentationHead is the map before its sigmoid.
+// segmentationHead is the map before its sigmoid. It begins near 0, a half behind it.
 func segmentationHead(g *nn.Graph, y nn.Node) nn.Node {
-	return g.Conv("segmentation_head.0", y, nn.Conv{Out: 1, Kernel: 3, Pad: 1, Bias: true, Float32: true})
+	return g.Conv("segmentation_head.0", y, nn.Conv{Out: 1, Kernel: 3, Pad: 1, Bias: true, Float32: true, Init: nn.FanInUniform})
 }

@@ -25,7 +25,8 @@ type Weights struct {
 	// HeadReplaced says that the file's last layer was of other classes, or was
 	// missing, and the network's own was initialised at random.
 	HeadReplaced bool `json:"head_replaced"`
-	// Missing are the parameters that the file lacked, as it was allowed to. They were initialised as if there were no file.
+	// Missing are the parameters that the file lacked, as it was allowed to. They were
+	// initialised as if there were no file.
 	Missing []string `json:"missing,omitempty"`
 	// Recentred says that the weights were trained on images less 0.5, divided by
 	// 0.5, and that the first layers were changed so that the network computes the
