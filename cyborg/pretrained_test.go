@@ -12,10 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/surrogaze/surrogaze/internal/backbone"
 	"github.com/surrogaze/surrogaze/internal/nn"
-	"github.com/surrogaze/surrogaze/internal/op"
-	"github.com/surrogaze/surrogaze/internal/raster"
 	"github.com/surrogaze/surrogaze/internal/weights"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -207,58 +204,6 @@ func TestA1x1ConvolutionMayBeWrittenAsALinearLayer(t *testing.T) {
 	if p, err := loadPretrained(cfg, params); err != nil || p.HeadReplaced {
 		t.Errorf("found %+v, %v", p, err)
 	}
-}
-
-// thin is Xception with few channels.
-var thin = backbone.Xception{Stem: [2]int{4, 6}, Entry: [3]int{8, 12, 17}, Middle: 1, Exit: [3]int{20, 24, 28}}
-
-// logits are what thin says of an image.
-func logits(t *testing.T, params *nn.Params, image []float32) []float32 {
-	t.Helper()
-	const side = 43
-	g := nn.NewGraph(nn.Eval, params)
-	built := thin.Build(g, g.Input(imageInput, op.Shape{N: 1, C: 3, H: side, W: side}), 3)
-	g.Output(logitsOutput, built.Logits)
-	program, err := nn.Compile(g, nn.Options{Precision: "f32", Workers: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	copy(program.Input(imageInput), image)
-	program.Run()
-	return slices.Clone(program.Output(logitsOutput))
-}
-
-func TestRecentredWeightsComputeTheSame(t *testing.T) {
-	params := nn.NewParams(3)
-	image := make([]float32, 3*43*43)
-	for i := range image {
-		image[i] = float32(i*i%255) / 255
-	}
-	centred := slices.Clone(image)
-	for i := range centred {
-		centred[i] = (centred[i] - 0.5) / 0.5
-	}
-	want := logits(t, params, centred)
-	layers := thin.Published().Centred
-	m := pair(infos(params), params, thin.Published())
-	if !m.recentre(params, *layers) {
-		t.Fatal("not recentred")
-	}
-	normalized := slices.Clone(image)
-	raster.Normalize(normalized)
-	for i, got := range logits(t, params, normalized) {
-		if math.Abs(float64(got-want[i])) > 1e-4*math.Abs(float64(want[i])) {
-			t.Errorf("logit %d: found %v, want %v", i, got, want[i])
-		}
-	}
-}
-
-func infos(params *nn.Params) []weights.Info {
-	var list []weights.Info
-	for _, x := range params.Tensors() {
-		list = append(list, x.Info())
-	}
-	return list
 }
 
 func TestOnlyForeignWeightsAreRecentred(t *testing.T) {

@@ -62,7 +62,7 @@ func (p *Pipeline) fitConfig() predictor.Config {
 	c, d := p.cfg.Predictor, predictor.DefaultConfig()
 	return predictor.Config{
 		Network: c.Network, Widths: c.Widths, StemKernel: c.Stem.Kernel, StemStride: c.Stem.Stride,
-		Size: c.Size, Resize: c.Resize, Loss: c.Loss, Steps: c.Steps, Batch: c.Batch, Select: c.Select,
+		Size: c.Size, Resize: c.Resize, Pretrained: c.Pretrained, AllowMissing: c.AllowMissing, Loss: c.Loss, Steps: c.Steps, Batch: c.Batch, Select: c.Select,
 		Folds: c.Folds, ValidationShare: d.ValidationShare,
 		Optimizer: predictor.Optimizer{
 			Name: c.Optimizer.Name, LR: c.Optimizer.LR, WeightDecay: c.Optimizer.WeightDecay,

@@ -90,7 +90,11 @@ func (p *Pipeline) fit(ctx context.Context, r recipe, in *annotated) (*fitted, e
 	for _, w := range f.scores.warnings() {
 		events.warn(w)
 	}
-	events.end(describeScores(f.scores))
+	text := describeScores(f.scores)
+	if pretrained := f.model.Summary().Pretrained; pretrained != nil {
+		text += ", from " + pretrained.String()
+	}
+	events.end(text)
 	return f, nil
 }
 

@@ -96,6 +96,16 @@ func (p *Pipeline) pretrainedFingerprint() (string, error) {
 	return pretrained.SHA256, nil
 }
 
+// encoderFingerprint is the same of the weights that the predictor's encoder starts
+// from.
+func (p *Pipeline) encoderFingerprint() (string, error) {
+	pretrained, err := predictor.ReadPretrained(p.fitConfig())
+	if err != nil || pretrained == nil {
+		return "", err
+	}
+	return pretrained.SHA256, nil
+}
+
 // ingest reads and checks the annotated set.
 func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
 	events := p.events.of(StageIngest)

@@ -71,8 +71,8 @@ type Profile = cyborg.Profile
 // machine or of the program.
 type DataError = storage.DataError
 
-// MismatchError says that pretrained weights are not those of the classifiers'
-// network.
+// MismatchError says that pretrained weights are not those of the network that would
+// start from them.
 type MismatchError = cyborg.MismatchError
 
 // dataError marks an error as one of the data, unless the context ended.

@@ -13,7 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/surrogaze/surrogaze/internal/backbone"
+	"github.com/surrogaze/surrogaze/internal/nn"
+	"github.com/surrogaze/surrogaze/internal/op"
 	"github.com/surrogaze/surrogaze/internal/testset"
+	"github.com/surrogaze/surrogaze/internal/weights"
 	"github.com/surrogaze/surrogaze/pipeline"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -223,6 +227,50 @@ func TestAChangeRemakesWhatItReachesAndNothingElse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestWeightsOfTheEncoderReachTheFitByTheirContent(t *testing.T) {
+	p := newProject(t)
+	text := strings.Replace(small, "widths: [4, 8], stem: {kernel: 3, stride: 2}, size: 16", "network: unet-resnet18, size: 32", 1)
+	if err := os.WriteFile(p.path("small.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]bool{}
+	for seed := range uint64(3) {
+		var sets []string
+		if seed > 0 {
+			p.writeResNet18(seed)
+			sets = []string{"predictor.pretrained=" + p.path("resnet18.safetensors")}
+		}
+		steps, err := p.open("out", nil, sets...).Plan(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[steps[1].Key] = true
+	}
+	if len(keys) != 3 {
+		t.Errorf("found %d keys of the predictor without weights and with two files' weights, want 3", len(keys))
+	}
+	_, err := p.open("out", nil, "predictor.pretrained="+p.path("small.yaml")).Plan(context.Background())
+	var data *pipeline.DataError
+	if !errors.As(err, &data) || !strings.HasPrefix(err.Error(), "predictor.pretrained: pretrained weights: ") {
+		t.Errorf("found error %v, want one of the data", err)
+	}
+}
+
+// writeResNet18 writes a classifier's weights that begin with a seed.
+func (p project) writeResNet18(seed uint64) {
+	p.t.Helper()
+	params := nn.NewParams(seed)
+	g := nn.NewGraph(nn.Eval, params)
+	backbone.ResNet18().Build(g, g.Input("image", op.Shape{N: 1, C: 3, H: 32, W: 32}), 2)
+	f, err := os.Create(p.path("resnet18.safetensors"))
+	if err == nil {
+		err = errors.Join(g.Err(), weights.Write(f, nil, params.Tensors()), f.Close())
+	}
+	if err != nil {
+		p.t.Fatal(err)
 	}
 }
 

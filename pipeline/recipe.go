@@ -67,6 +67,10 @@ func (p *Pipeline) recipes(ctx context.Context) (*recipes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("classifier.pretrained: %w", dataError(ctx, err))
 	}
+	encoder, err := p.encoderFingerprint()
+	if err != nil {
+		return nil, fmt.Errorf("predictor.pretrained: %w", dataError(ctx, err))
+	}
 	annotated, err := p.annotatedFingerprint(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("data.annotated: %w", dataError(ctx, err))
@@ -78,7 +82,7 @@ func (p *Pipeline) recipes(ctx context.Context) (*recipes, error) {
 	b := recipeBuilder{}
 	r := &recipes{}
 	r.ingest = b.build(kindAnnotated, codeIngest, p.ingestConfig(), nil, annotated)
-	r.fit = b.build(kindPredictor, codeFit, p.predictorConfig(), inputs{"annotated": r.ingest.key}, "")
+	r.fit = b.build(kindPredictor, codeFit, p.predictorConfig(), inputs{"annotated": r.ingest.key}, encoder)
 	r.annotate = b.build(kindDataset, codeAnnotate, p.annotateConfig(), inputs{"annotated": r.ingest.key, "predictor": r.fit.key}, unannotated)
 	for seed := range p.cfg.Train.Seeds {
 		for _, arm := range p.cfg.Train.Arms {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/surrogaze/surrogaze/internal/backbone"
 	"github.com/surrogaze/surrogaze/internal/nn"
@@ -11,15 +12,20 @@ import (
 	"github.com/surrogaze/surrogaze/internal/raster"
 )
 
-// Config decides what a fit computes. The fields without a JSON name decide only
-// where and how fast, and are not part of a model.
+// Config decides what a fit computes. Of the fields without a JSON name, Pretrained
+// does too, by the content of its file, which a model names by its hash; AllowMissing
+// decides only whether that file is taken, the others only where and how fast.
 type Config struct {
-	Network    string `json:"network"` // "unet"
-	Widths     []int  `json:"widths"`  // channels of each level, from fine to coarse
+	// Network is "unet", of Widths, StemKernel and StemStride, which the others do not
+	// look at; "unet-resnet18", "unet-resnet50", "unet-densenet121" or
+	// "unetplusplus-resnet50", the decoders of segmentation_models_pytorch around
+	// torchvision's classifiers.
+	Network    string `json:"network"`
+	Widths     []int  `json:"widths"` // channels of each level, from fine to coarse
 	StemKernel int    `json:"stem_kernel"`
 	StemStride int    `json:"stem_stride"`
-	// Size is the side of the square input in pixels, a multiple of StemStride
-	// times 2 for each level but the first.
+	// Size is the side of the square input in pixels: of "unet" a multiple of
+	// StemStride times 2 for each level but the first, of the others one of 32.
 	Size int `json:"size"`
 	// Resize is how an image fills that square: "squash" gives up its shape, "pad"
 	// keeps it between black bars.
@@ -44,6 +50,13 @@ type Config struct {
 	Mirror bool   `json:"mirror"`
 	Seed   uint64 `json:"seed"`
 
+	// Pretrained is a file of a classifier's weights for the encoder to start from,
+	// safetensors or PyTorch's, with the names of torchvision; "" is none. The
+	// classifier's last layer is left out.
+	Pretrained string `json:"-"`
+	// AllowMissing are patterns, as path.Match has them, of the names of the encoder's
+	// parameters that Pretrained may lack and of tensors that it may have beyond them.
+	AllowMissing []string `json:"-"`
 	// CheckpointEvery is the number of steps that a killed fit may lose; 0 is 50.
 	CheckpointEvery int `json:"-"`
 	// Workers is the number of cores that may be used, at least 1.
@@ -107,6 +120,10 @@ func (c Config) Validate() error {
 	want(c.Folds >= 2, "folds %d: want at least 2", c.Folds)
 	want(c.ValidationShare > 0 && c.ValidationShare < 1, "validation share %v: want above 0 and below 1", c.ValidationShare)
 	want(c.ValidateEvery >= 0, "validate every %d steps: want at least 0", c.ValidateEvery)
+	for _, pattern := range c.AllowMissing {
+		_, err := path.Match(pattern, "")
+		want(err == nil, "allow missing %q: want a pattern such as encoder.layer4.*", pattern)
+	}
 	want(c.CheckpointEvery >= 0, "checkpoint every %d steps: want at least 0", c.CheckpointEvery)
 	want(c.Workers >= 1, "workers %d: want at least 1", c.Workers)
 	report(c.Optimizer.internal().Validate())
@@ -121,30 +138,52 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Bounds that no sensible network reaches; beyond, Divisor could overflow.
+// Bounds that no sensible U-Net reaches; beyond, Divisor could overflow.
 const (
 	maxLevels = 10
 	maxStride = 16
 )
 
 func (c Config) validateNetwork() error {
-	if c.Network != "unet" {
-		return fmt.Errorf("network %q: want unet", c.Network)
-	}
-	if err := c.unet().Validate(); err != nil {
+	net, err := c.network()
+	if err != nil {
 		return err
 	}
-	if len(c.Widths) > maxLevels || c.StemStride > maxStride {
-		return fmt.Errorf("%d levels behind a stem of stride %d: want at most %d and %d", len(c.Widths), c.StemStride, maxLevels, maxStride)
+	if d := net.Divisor(); c.Size < d || c.Size%d != 0 {
+		return fmt.Errorf("size %d: want a multiple of %d for network %q", c.Size, d, c.Network)
 	}
-	if d := c.unet().Divisor(); c.Size < d || c.Size%d != 0 {
-		return fmt.Errorf("size %d: want a multiple of %d (stem stride %d, %d levels)", c.Size, d, c.StemStride, len(c.Widths))
+	if c.Pretrained != "" {
+		_, err = c.published()
 	}
-	return nil
+	return err
 }
 
-func (c Config) unet() backbone.UNet {
-	return backbone.UNet{Widths: c.Widths, StemKernel: c.StemKernel, StemStride: c.StemStride}
+// network is the shape of the network.
+func (c Config) network() (backbone.SaliencyNetwork, error) {
+	switch c.Network {
+	case "unet":
+		return c.unet()
+	case "unet-resnet18":
+		return backbone.UNetOf(backbone.ResNet18()), nil
+	case "unet-resnet50":
+		return backbone.UNetOf(backbone.ResNet50()), nil
+	case "unet-densenet121":
+		return backbone.UNetOf(backbone.DenseNet121()), nil
+	case "unetplusplus-resnet50":
+		return backbone.UNetPlusPlusOf(backbone.ResNet50()), nil
+	}
+	return nil, fmt.Errorf("network %q: want unet, unet-resnet18, unet-resnet50, unet-densenet121 or unetplusplus-resnet50", c.Network)
+}
+
+func (c Config) unet() (backbone.UNet, error) {
+	net := backbone.UNet{Widths: c.Widths, StemKernel: c.StemKernel, StemStride: c.StemStride}
+	if err := net.Validate(); err != nil {
+		return net, err
+	}
+	if len(c.Widths) > maxLevels || c.StemStride > maxStride {
+		return net, fmt.Errorf("%d levels behind a stem of stride %d: want at most %d and %d", len(c.Widths), c.StemStride, maxLevels, maxStride)
+	}
+	return net, nil
 }
 
 func (c Config) resizing() raster.Resizing { return raster.Resizing(c.Resize) }

@@ -24,5 +24,6 @@
 // What is computed depends on the configuration, the examples and their order,
 // never on the number of workers nor on interruptions.
 //
-// The recipe follows MENTOR (arXiv 2310.19545) on a small U-Net from scratch.
+// The recipe follows MENTOR (arXiv 2310.19545), by default on a small U-Net from
+// scratch.
 package predictor

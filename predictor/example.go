@@ -141,13 +141,16 @@ func mapped(samples []*sample) []*sample {
 }
 
 // fingerprint names a fit: what is computed, on what.
-func fingerprint(cfg Config, train, val []*sample) (string, error) {
+func fingerprint(cfg Config, start *Pretrained, train, val []*sample) (string, error) {
 	text, err := cfg.canonical()
 	if err != nil {
 		return "", err
 	}
 	h := sha256.New()
 	h.Write(text)
+	if start != nil {
+		fmt.Fprintf(h, "\nfrom %s", start.SHA256)
+	}
 	for _, part := range [][]*sample{train, val} {
 		fmt.Fprintf(h, "\n%d examples", len(part))
 		for _, s := range part {

@@ -90,6 +90,7 @@ func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir strin
 		mean:   meanMap(train, cfg.Size),
 		summary: Summary{
 			Train: len(train), Validation: len(val), Blank: blank, Best: f.state.Best, History: f.state.History,
+			Pretrained: f.pretrained,
 		},
 	}
 	found, err := m.predictAll(ctx, val, cfg.use())
@@ -131,7 +132,8 @@ type fitting struct {
 	checkpoint nn.Checkpoint
 	progress   func(Progress)
 	trainer    *nn.Trainer
-	team       *team      // shares the trainer's parameters
+	team       *team // shares the trainer's parameters
+	pretrained *Pretrained
 	best       *nn.Params // of state.Best
 	state      state
 	order      []int // of the training samples in an epoch
@@ -167,11 +169,14 @@ func newFitting(cfg Config, train, val []*sample, dir string, progress func(Prog
 	if err != nil {
 		return nil, err
 	}
+	if f.pretrained, err = loadPretrained(cfg, params); err != nil {
+		return nil, err
+	}
 	if f.team, err = newTeam(cfg, params, len(val), cfg.Batch, true, cfg.options()); err != nil {
 		return nil, err
 	}
 	f.best = params.Clone()
-	id, err := fingerprint(cfg, train, val)
+	id, err := fingerprint(cfg, f.pretrained, train, val)
 	if err != nil {
 		return nil, err
 	}

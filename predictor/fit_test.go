@@ -335,6 +335,7 @@ func TestAllProblemsOfAConfigurationAreReported(t *testing.T) {
 		}
 	}
 	for want, spoil := range map[string]func(*Config){
+		"allow missing":         func(c *Config) { c.AllowMissing = []string{"["} },
 		"want a multiple of 16": func(c *Config) { c.Size = 40 },
 		"stem kernel 4":         func(c *Config) { c.StemKernel = 4 },
 		"want at most 10":       func(c *Config) { c.Widths = slices.Repeat([]int{1}, 70) },

@@ -26,8 +26,12 @@ func trainingGraph(cfg Config, params *nn.Params) (*nn.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	net, err := cfg.network()
+	if err != nil {
+		return nil, err
+	}
 	g := nn.NewGraph(nn.Train, params)
-	logits := cfg.unet().Build(g, g.Input(imageInput, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}))
+	logits := net.Build(g, g.Input(imageInput, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}))
 	target := g.Input(mapInput, op.Shape{N: cfg.Batch, C: 1, H: cfg.Size, W: cfg.Size})
 	weight := g.Input(weightInput, op.Shape{N: cfg.Batch, C: 1, H: 1, W: 1})
 	g.Loss(nn.Term{Value: g.MapLoss(kind, true, logits, target), Weight: weight})
@@ -41,8 +45,12 @@ func evaluationGraph(cfg Config, params *nn.Params, batch int, withLoss bool) (*
 	if err != nil {
 		return nil, err
 	}
+	net, err := cfg.network()
+	if err != nil {
+		return nil, err
+	}
 	g := nn.NewGraph(nn.Eval, params)
-	logits := cfg.unet().Build(g, g.Input(imageInput, op.Shape{N: batch, C: 3, H: cfg.Size, W: cfg.Size}))
+	logits := net.Build(g, g.Input(imageInput, op.Shape{N: batch, C: 3, H: cfg.Size, W: cfg.Size}))
 	g.Output(mapOutput, g.Sigmoid(logits))
 	if withLoss {
 		target := g.Input(mapInput, op.Shape{N: batch, C: 1, H: cfg.Size, W: cfg.Size})

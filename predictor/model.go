@@ -28,6 +28,8 @@ type Summary struct {
 	Blank      int     `json:"blank"`      // examples left out for a blank map
 	Best       Point   `json:"best"`       // the checkpoint kept
 	History    []Point `json:"history"`    // all validations, in order
+	// Pretrained is nil if all began at random.
+	Pretrained *Pretrained `json:"pretrained,omitempty"`
 }
 
 // Config is what the model was fitted with. Of a loaded model it lacks where and
@@ -154,12 +156,17 @@ func (m *Model) take(tensors []weights.Tensor) error {
 	return m.params.Load(params)
 }
 
-// leastValues is a lower bound of the values in a model file: the mean map's,
-// the stem's, and those of one 3x3 convolution a level. A file that claims a
-// network many times its own size is refused by it before the network is made.
+// leastValues is a lower bound of the values in a model file: the mean map's, and of
+// a U-Net, which may be of any width, the stem's and those of one 3x3 convolution a
+// level. A file that claims a network many times its own size is refused by it before
+// the network is made.
 func (c Config) leastValues() float64 {
 	area := func(side int) float64 { return float64(side) * float64(side) }
-	n := area(c.Size) + 3*area(c.StemKernel)*float64(c.Widths[0])
+	n := area(c.Size)
+	if c.Network != "unet" {
+		return n
+	}
+	n += 3 * area(c.StemKernel) * float64(c.Widths[0])
 	for _, w := range c.Widths {
 		n += 9 * area(w)
 	}

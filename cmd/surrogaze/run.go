@@ -41,6 +41,7 @@ func (o *runOptions) load(path string) (*pipeline.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Predictor.AllowMissing = append(cfg.Predictor.AllowMissing, o.allowMissing...)
 	cfg.Classifier.AllowMissing = append(cfg.Classifier.AllowMissing, o.allowMissing...)
 	return cfg, nil
 }

@@ -19,6 +19,15 @@ type Network interface {
 	Published() Published
 }
 
+// SaliencyNetwork is an architecture that maps an image to a saliency map.
+type SaliencyNetwork interface {
+	// Divisor is what the input's height and width must be divisible by.
+	Divisor() int
+	// Build adds the network for images x (N, 3, H, W) and returns the map before
+	// its sigmoid, (N, 1, H, W).
+	Build(g *nn.Graph, x nn.Node) nn.Node
+}
+
 // Classifier is a built classification network.
 type Classifier struct {
 	// Features feeds the global average pool: (N, C, h, w). With Weight it

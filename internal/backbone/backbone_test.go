@@ -83,22 +83,32 @@ var networks = map[string]network{
 	"thin xception": {64, 72, classifies(Xception{
 		Stem: [2]int{4, 6}, Entry: [3]int{8, 12, 17}, Middle: 2, Exit: [3]int{20, 24, 28},
 	}), exact},
-	"unet":                     {8, 16, maps(UNet{Widths: []int{16, 20, 24}, StemKernel: 3, StemStride: 1}.Build), exact},
-	"unet with a strided stem": {8, 16, maps(UNet{Widths: []int{6, 16}, StemKernel: 5, StemStride: 2}.Build), exact},
-	"unet with a residual encoder": {16, 24, maps(ResNetUNet{
-		Encoder: ResNet{Stem: Stem{Kernel: 7, Stride: 2, Width: 8, Pool: 3}, Widths: []int{4, 6}, Strides: []int{1, 2}, Blocks: []int{1, 2}, Bottleneck: true},
-		Widths:  []int{12, 9, 6},
-	}.Build), tolerance{1e-5, 1e-4}},
+	"unet":                           {8, 16, maps(UNet{Widths: []int{16, 20, 24}, StemKernel: 3, StemStride: 1}.Build), exact},
+	"unet with a strided stem":       {8, 16, maps(UNet{Widths: []int{6, 16}, StemKernel: 5, StemStride: 2}.Build), exact},
+	"unet with a residual encoder":   {16, 24, maps(EncoderUNet{smallResNet, []int{12, 9, 6}}.Build), tolerance{1e-5, 1e-4}},
+	"unet with a dense encoder":      {32, 64, maps(EncoderUNet{smallDenseNet, []int{20, 17, 12, 9, 6}}.Build), tolerance{1e-5, 1e-4}},
+	"unet++ with a residual encoder": {16, 24, maps(UNetPlusPlus{smallResNet, []int{12, 9, 6}}.Build), tolerance{1e-5, 1e-4}},
 }
+
+// Encoders of few channels.
+var (
+	smallResNet = ResNet{
+		Stem: Stem{Kernel: 7, Stride: 2, Width: 8, Pool: 3}, Widths: []int{4, 6}, Strides: []int{1, 2}, Blocks: []int{1, 2}, Bottleneck: true,
+	}
+	smallDenseNet = DenseNet{Width: 10, Growth: 8, Blocks: []int{2, 1, 2, 1}}
+)
 
 // published are the networks that others have trained.
 var published = map[string]network{
-	"resnet18":      {64, 72, classifies(ResNet18()), deep},
-	"resnet50":      {64, 72, classifies(ResNet50()), deep},
-	"densenet121":   {64, 72, classifies(DenseNet121()), deep},
-	"inception-v3":  {107, 115, classifies(Inception{Divisor: 1}), deep}, // without dropout
-	"xception":      {64, 72, classifies(LegacyXception()), deep},
-	"unet-resnet18": {32, 64, maps(UNetOf(ResNet18()).Build), deep},
+	"resnet18":              {64, 72, classifies(ResNet18()), deep},
+	"resnet50":              {64, 72, classifies(ResNet50()), deep},
+	"densenet121":           {64, 72, classifies(DenseNet121()), deep},
+	"inception-v3":          {107, 115, classifies(Inception{Divisor: 1}), deep}, // without dropout
+	"xception":              {64, 72, classifies(LegacyXception()), deep},
+	"unet-resnet18":         {32, 64, maps(UNetOf(ResNet18()).Build), deep},
+	"unet-resnet50":         {32, 64, maps(UNetOf(ResNet50()).Build), deep},
+	"unet-densenet121":      {32, 64, maps(UNetOf(DenseNet121()).Build), deep},
+	"unetplusplus-resnet50": {32, 64, maps(UNetPlusPlusOf(ResNet50()).Build), deep},
 }
 
 // draw is gen.py's: values in [low, high) that depend on name and index alone.
@@ -242,7 +252,7 @@ func TestSmallNetworksEqualTheirReferences(t *testing.T) {
 
 func TestPublishedNetworksEqualTheirReferences(t *testing.T) {
 	if testing.Short() {
-		t.Skip("six networks of up to 25 million parameters")
+		t.Skip("nine networks of up to 49 million parameters")
 	}
 	all := goldens(t)
 	for name, n := range published {
@@ -309,15 +319,16 @@ func TestNetworksThatMakeNoSenseAreRefused(t *testing.T) {
 		"encoder that does not halve": UNetOf(ResNet{
 			Stem: ResNet18().Stem, Widths: []int{8, 8, 8, 8}, Strides: []int{1, 2, 1, 2}, Blocks: []int{1, 1, 1, 1},
 		}),
-		"decoder of too few levels": ResNetUNet{Encoder: ResNet18(), Widths: []int{8, 8}},
-		"decoder of width zero":     ResNetUNet{Encoder: ResNet18(), Widths: []int{8, 8, 8, 8, 0}},
+		"decoder of too few levels":        EncoderUNet{ResNet18(), []int{8, 8}},
+		"decoder of width zero":            EncoderUNet{ResNet18(), []int{8, 8, 8, 8, 0}},
+		"nested decoder of too few levels": UNetPlusPlus{DenseNet121(), []int{8, 8}},
 	} {
 		if v.Validate() == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
 	for _, v := range []interface{ Validate() error }{
-		ResNet18(), ResNet50(), ResNetSmall(), UNetOf(ResNet18()), UNetOf(ResNet50()), UNet{Widths: []int{16, 32, 64}, StemKernel: 5, StemStride: 2},
+		ResNet18(), ResNet50(), ResNetSmall(), UNetOf(ResNet18()), UNetOf(DenseNet121()), UNetPlusPlusOf(ResNet50()), UNet{Widths: []int{16, 32, 64}, StemKernel: 5, StemStride: 2},
 	} {
 		if err := v.Validate(); err != nil {
 			t.Errorf("%+v: %v", v, err)
@@ -326,7 +337,9 @@ func TestNetworksThatMakeNoSenseAreRefused(t *testing.T) {
 	if d := (UNet{Widths: []int{16, 32, 64}, StemKernel: 5, StemStride: 2}).Divisor(); d != 8 {
 		t.Errorf("divisor %d, want 8", d)
 	}
-	if d := UNetOf(ResNet50()).Divisor(); d != 32 {
-		t.Errorf("divisor %d, want 32", d)
+	for _, net := range []SaliencyNetwork{UNetOf(ResNet50()), UNetPlusPlusOf(DenseNet121())} {
+		if d := net.Divisor(); d != 32 {
+			t.Errorf("%T: divisor %d, want 32", net, d)
+		}
 	}
 }

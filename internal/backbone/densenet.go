@@ -32,21 +32,35 @@ func (d DenseNet) Grid(size int) int {
 
 // Build adds the network for images x (N, 3, H, W).
 func (d DenseNet) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
-	y := convNormReLU(g, "features.conv0", "features.norm0", x, nn.Conv{Out: d.Width, Kernel: 7, Stride: 2, Pad: 3})
+	levels := d.levels(g, "", x)
+	return classify(g, "classifier", g.ReLU(levels[len(levels)-1]), classes)
+}
+
+// depth is the number of levels.
+func (d DenseNet) depth() (int, error) { return len(d.Blocks) + 1, nil }
+
+// levels adds everything before the last ReLU, with parameters named from prefix, and
+// returns what the stem's convolution, each transition's ReLU and the last batch norm
+// give.
+func (d DenseNet) levels(g *nn.Graph, prefix string, x nn.Node) []nn.Node {
+	prefix += "features."
+	y := convNormReLU(g, prefix+"conv0", prefix+"norm0", x, nn.Conv{Out: d.Width, Kernel: 7, Stride: 2, Pad: 3})
+	levels := []nn.Node{y}
 	y = g.MaxPool(y, 3, 2, 1)
 	for i, layers := range d.Blocks {
 		for l := range layers {
-			path := fmt.Sprintf("features.denseblock%d.denselayer%d", i+1, l+1)
+			path := fmt.Sprintf("%sdenseblock%d.denselayer%d", prefix, i+1, l+1)
 			added := normReLUConv(g, path+".norm1", path+".conv1", y, nn.Conv{Out: 4 * d.Growth, Kernel: 1})
 			y = g.Concat(y, normReLUConv(g, path+".norm2", path+".conv2", added, conv3x3(d.Growth)))
 		}
 		if i < len(d.Blocks)-1 {
-			path := fmt.Sprintf("features.transition%d", i+1)
-			y = normReLUConv(g, path+".norm", path+".conv", y, nn.Conv{Out: y.Shape().C / 2, Kernel: 1})
-			y = g.AvgPool(y, 2, 2, 0)
+			path := fmt.Sprintf("%stransition%d", prefix, i+1)
+			y = g.ReLU(g.BatchNorm(path+".norm", y))
+			levels = append(levels, y)
+			y = g.AvgPool(g.Conv(path+".conv", y, nn.Conv{Out: y.Shape().C / 2, Kernel: 1}), 2, 2, 0)
 		}
 	}
-	return classify(g, "classifier", g.ReLU(g.BatchNorm("features.norm5", y)), classes) // 5 whatever the number of blocks
+	return append(levels, g.BatchNorm(prefix+"norm5", y)) // 5 whatever the number of blocks
 }
 
 // normReLUConv is batch norm, ReLU and a convolution without bias.

@@ -8,6 +8,9 @@ import (
 // Published says how files of a network's published weights differ from the network
 // here.
 type Published struct {
+	// Prefix begins the names of the parameters that files have, under names without
+	// it; other parameters are no part of the published network.
+	Prefix string
 	// Head is the path of the last layer.
 	Head string
 	// Centred names the first convolution, which pads nothing, and the batch norm
@@ -33,15 +36,18 @@ func (p Published) Name(tensor string) string {
 		return ""
 	}
 	if rest, ok := strings.CutPrefix(tensor, "last_linear."); ok {
-		return p.Head + "." + rest
+		return p.Prefix + p.Head + "." + rest
 	}
-	return denseLayer.ReplaceAllString(tensor, "$1$2")
+	return p.Prefix + denseLayer.ReplaceAllString(tensor, "$1$2")
 }
 
 // IsHead reports whether a parameter is the last layer's.
 func (p Published) IsHead(param string) bool {
-	return param == p.Head+".weight" || param == p.Head+".bias"
+	return param == p.Prefix+p.Head+".weight" || param == p.Prefix+p.Head+".bias"
 }
+
+// Covers reports whether a parameter is one of the published network's.
+func (p Published) Covers(param string) bool { return strings.HasPrefix(param, p.Prefix) }
 
 // Published tells of torchvision's weights.
 func (ResNet) Published() Published { return Published{Head: "fc"} }

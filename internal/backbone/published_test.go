@@ -8,7 +8,7 @@ import (
 
 func TestPublishedNamesBecomeTheNetworks(t *testing.T) {
 	for _, c := range []struct {
-		net        Network
+		net        interface{ Published() Published }
 		name, want string
 	}{
 		{ResNet18(), "layer1.0.bn1.num_batches_tracked", ""},
@@ -20,6 +20,9 @@ func TestPublishedNamesBecomeTheNetworks(t *testing.T) {
 		{DenseNet121(), "last_linear.bias", "classifier.bias"},
 		{InceptionV3(), "AuxLogits.fc.weight", ""},
 		{InceptionV3(), "module.AuxLogits.conv0.bn.running_var", ""},
+		{UNetOf(ResNet18()), "module.layer1.0.bn1.weight", "encoder.layer1.0.bn1.weight"},
+		{UNetOf(ResNet18()), "fc.weight", "encoder.fc.weight"},
+		{UNetPlusPlusOf(DenseNet121()), "features.denseblock1.denselayer2.norm.1.running_mean", "encoder.features.denseblock1.denselayer2.norm1.running_mean"},
 		{LegacyXception(), "last_linear.weight", "fc.weight"},
 		{LegacyXception(), "block1.rep.0.pointwise.weight", "block1.rep.0.pointwise.weight"},
 	} {

@@ -85,6 +85,23 @@ func (r ResNet) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
 	return classify(g, "fc", levels[len(levels)-1], classes)
 }
 
+// depth is the number of levels: the stem's convolution and the stages, of which the
+// pooling halves the first's.
+func (r ResNet) depth() (int, error) {
+	if err := r.Validate(); err != nil {
+		return 0, err
+	}
+	if r.Stem.Stride != 2 || r.Stem.Pool == 0 {
+		return 0, fmt.Errorf("resnet stem: stride %d, pool %d, want a stride of 2 and a pooling", r.Stem.Stride, r.Stem.Pool)
+	}
+	for i, stride := range r.Strides {
+		if want := min(i+1, 2); stride != want {
+			return 0, fmt.Errorf("resnet stage %d: stride %d, want %d", i+1, stride, want)
+		}
+	}
+	return len(r.Widths) + 1, nil
+}
+
 // levels adds everything before the average pool, with parameters named from
 // prefix, and returns what the stem's convolution and each stage give.
 func (r ResNet) levels(g *nn.Graph, prefix string, x nn.Node) []nn.Node {

@@ -74,20 +74,23 @@ type Split struct {
 	By   string  `json:"by" enum:"group,sample" doc:"group = all rows of a group fall in one split"`
 }
 
-// Predictor is the saliency predictor and its training.
+// Predictor is the saliency predictor and its training. Widths and Stem describe
+// network: unet; of the others they are empty.
 type Predictor struct {
-	Network   string    `json:"network" enum:"unet" doc:"architecture"`
-	Widths    []int     `json:"widths" min:"1" doc:"channels of every level, from fine to coarse"`
-	Stem      Stem      `json:"stem" doc:"first convolution; its channels are the first width"`
-	Size      int       `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
-	Resize    string    `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
-	Loss      string    `json:"loss" enum:"mse,bce,kl,cc" doc:"distance between predicted and human map"`
-	Steps     int       `json:"steps" min:"1" doc:"optimiser steps"`
-	Batch     int       `json:"batch" min:"1" doc:"samples a step"`
-	Select    string    `json:"select" enum:"cc,loss,last" doc:"which checkpoint is kept: best validation cc or loss, or the last"`
-	Folds     int       `json:"folds" min:"2" doc:"parts of the annotated images for out-of-fold predictions"`
-	Optimizer Optimizer `json:"optimizer" doc:"how the weights are changed"`
-	Augment   Augment   `json:"augment" doc:"random changes of image and map together"`
+	Network      string    `json:"network" enum:"unet,unet-resnet18,unet-resnet50,unet-densenet121,unetplusplus-resnet50" doc:"architecture; behind the hyphen the classifier that encodes the image"`
+	Widths       []int     `json:"widths,omitempty" min:"1" doc:"unet: channels of every level, from fine to coarse"`
+	Stem         Stem      `json:"stem,omitzero" doc:"first convolution of network: unet; its channels are the first width"`
+	Size         int       `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
+	Resize       string    `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
+	Pretrained   string    `json:"pretrained" doc:"weights of a classifier for the encoder to start from, a safetensors or PyTorch file; none if empty"`
+	AllowMissing []string  `json:"allow_missing" doc:"patterns, such as encoder.layer4.*, of the encoder's parameters that the weights may lack and of tensors that they may have beyond them"`
+	Loss         string    `json:"loss" enum:"mse,bce,kl,cc" doc:"distance between predicted and human map"`
+	Steps        int       `json:"steps" min:"1" doc:"optimiser steps"`
+	Batch        int       `json:"batch" min:"1" doc:"samples a step"`
+	Select       string    `json:"select" enum:"cc,loss,last" doc:"which checkpoint is kept: best validation cc or loss, or the last"`
+	Folds        int       `json:"folds" min:"2" doc:"parts of the annotated images for out-of-fold predictions"`
+	Optimizer    Optimizer `json:"optimizer" doc:"how the weights are changed"`
+	Augment      Augment   `json:"augment" doc:"random changes of image and map together"`
 }
 
 // Stem is the convolution that a U-Net begins with.
@@ -206,7 +209,7 @@ func DefaultConfig() *Config {
 			MaxBad:      0.01,
 		},
 		Predictor: Predictor{
-			Network: "unet", Widths: []int{16, 32, 64, 96}, Stem: Stem{Kernel: 5, Stride: 2}, Size: 96, Resize: "squash",
+			Network: "unet", Widths: []int{16, 32, 64, 96}, Stem: Stem{Kernel: 5, Stride: 2}, Size: 96, Resize: "squash", AllowMissing: []string{},
 			Loss: "bce", Steps: 400, Batch: 16, Select: "cc", Folds: 5, Optimizer: adamw,
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},

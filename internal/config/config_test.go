@@ -132,6 +132,16 @@ func TestProblemsSayWhereWhatAndWhatWasWanted(t *testing.T) {
 			[]string{"test.yaml:2:19: predictor.size: want a multiple of 16 (stem stride 2, halved 3 times), found 100"}},
 		{"even kernel", minimal + "predictor: {stem: {kernel: 4}}\n", nil,
 			[]string{"test.yaml:2:28: predictor.stem.kernel: want an odd number, found 4"}},
+		{"empty stem", minimal + "predictor: {stem: {kernel: 0, stride: 0}}\n", nil,
+			[]string{"test.yaml:2:19: predictor.stem: want kernel and stride for network: unet, found nothing"}},
+		{"size of an encoder", minimal + "predictor: {network: unet-resnet18, size: 48}\n", nil,
+			[]string{"test.yaml:2:43: predictor.size: want a multiple of 32 for network: unet-resnet18, found 48"}},
+		{"widths of an encoder", minimal + "predictor: {network: unet-resnet18, widths: [16, 32, 64, 96]}\n", nil,
+			[]string{"test.yaml:2:12: predictor: widths and stem belong to network: unet, found network: unet-resnet18"}},
+		{"stem of an encoder", minimal + "predictor: {network: unetplusplus-resnet50}\n", []string{"predictor.stem.kernel=5"},
+			[]string{"test.yaml:2:12: predictor: widths and stem belong to network: unet, found network: unetplusplus-resnet50"}},
+		{"weights of a plain unet", minimal + "predictor: {pretrained: x.pth}\n", nil,
+			[]string{`test.yaml:2:25: predictor.pretrained: want none for network: unet, whose encoder is no classifier, found "x.pth"`}},
 		{"custom without layers", minimal + "classifier: {network: custom, stem: {width: 8, kernel: 3, stride: 2}, widths: [8, 8], blocks: [1], strides: [1, 1]}\n", nil,
 			[]string{"test.yaml:2:13: classifier: want as many widths as blocks and strides, at least one, found 2, 1 and 2"}},
 		{"layers of a known network", minimal + "classifier: {widths: [8]}\n", nil,
@@ -187,6 +197,13 @@ func TestValuesOfAFileLieOverTheDefaults(t *testing.T) {
 	want.Train.Arms = []string{"none"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("found %+v, want %+v", c, want)
+	}
+}
+
+func TestTheDefaultsOfAUNetAreLeftOutOfOtherNetworks(t *testing.T) {
+	c := mustDecode(t, minimal+"predictor: {network: unet-resnet50}\n")
+	if c.Predictor.Widths != nil || c.Predictor.Stem != (Stem{}) {
+		t.Errorf("found widths %v and stem %+v, want none", c.Predictor.Widths, c.Predictor.Stem)
 	}
 }
 
@@ -291,6 +308,10 @@ func draw(t *rapid.T) *Config {
 		c.Classifier.Network = "custom"
 		c.Classifier.Stem = ClassifierStem{Width: 8, Kernel: 3, Stride: 2}
 		c.Classifier.Widths, c.Classifier.Blocks, c.Classifier.Strides = []int{8, 16}, []int{1, 2}, []int{1, 2}
+	}
+	if rapid.Bool().Draw(t, "encoder") {
+		c.Predictor.Network, c.Predictor.Widths, c.Predictor.Stem = "unet-densenet121", nil, Stem{}
+		c.Predictor.Pretrained = c.Classifier.Pretrained
 	}
 	if rapid.Bool().Draw(t, "sources") {
 		c.Data.Unannotated = []Source{{Format: "arrow", Path: word.Draw(t, "path"), Columns: map[string]string{"image": word.Draw(t, "column")}}, {Format: "parquet", Path: "x"}}

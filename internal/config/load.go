@@ -45,6 +45,7 @@ func decode(source, text string, sets []string) (*Config, error) {
 	for _, s := range sets {
 		d.override(c, s)
 	}
+	d.leaveOut(&c.Predictor)
 	problems := d.problems
 	for _, p := range check(c) {
 		p.Where = d.whereIs(p.Path)
@@ -56,6 +57,29 @@ func decode(source, text string, sets []string) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// leaveOut empties the defaults that belong to network: unet where another is chosen.
+func (d *decoder) leaveOut(p *Predictor) {
+	if p.Network == "unet" {
+		return
+	}
+	if !d.given("predictor.widths") {
+		p.Widths = nil
+	}
+	if !d.given("predictor.stem") {
+		p.Stem = Stem{}
+	}
+}
+
+// given tells whether a file or an override says anything of a key.
+func (d *decoder) given(key string) bool {
+	for k := range d.where {
+		if k == key || strings.HasPrefix(k, key+".") {
+			return true
+		}
+	}
+	return false
 }
 
 // whereIs is the place that set the key, or the nearest section around it.

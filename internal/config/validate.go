@@ -91,7 +91,32 @@ func (k *checker) data(d Data) {
 }
 
 func (k *checker) predictor(p Predictor) {
+	k.optimizer("predictor.optimizer", p.Optimizer)
+	if p.Network == "unet" {
+		k.unet(p)
+		return
+	}
+	if len(p.Widths) > 0 || p.Stem != (Stem{}) {
+		k.problem("predictor", "widths and stem belong to network: unet, found network: %s", p.Network)
+	}
+	if p.Size%encoderStride != 0 {
+		k.problem("predictor.size", "want a multiple of %d for network: %s, found %d", encoderStride, p.Network, p.Size)
+	}
+}
+
+// encoderStride is how many pixels of the image's side a classifier's last features
+// stand for.
+const encoderStride = 32
+
+func (k *checker) unet(p Predictor) {
+	if p.Stem == (Stem{}) {
+		k.problem("predictor.stem", "want kernel and stride for network: unet, found nothing")
+		return
+	}
 	k.odd("predictor.stem.kernel", p.Stem.Kernel)
+	if p.Pretrained != "" {
+		k.problem("predictor.pretrained", "want none for network: unet, whose encoder is no classifier, found %q", p.Pretrained)
+	}
 	if len(p.Widths) < 2 {
 		k.problem("predictor.widths", "want at least 2 levels, found %d", len(p.Widths))
 		return
@@ -103,7 +128,6 @@ func (k *checker) predictor(p Predictor) {
 		k.problem("predictor.size", "want a multiple of %d (stem stride %d, halved %d times), found %d",
 			unit, p.Stem.Stride, levels-1, p.Size)
 	}
-	k.optimizer("predictor.optimizer", p.Optimizer)
 }
 
 func (k *checker) classifier(c Classifier) {

@@ -21,6 +21,9 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
+from segmentation_models_pytorch.encoders.densenet import DenseNetEncoder
 from timm.models.xception import Block, SeparableConv2d, Xception as TimmXception
 from torch import nn
 from torchvision.models import inception
@@ -130,17 +133,28 @@ class ResNet(nn.Module):
         return self.fc(self.levels(x)[-1].mean((2, 3)))
 
 
-class ResNetUNet(nn.Module):
-    """segmentation_models_pytorch's decoder around a residual network of another size."""
+class EncoderDecoder(nn.Module):
+    """segmentation_models_pytorch's decoders behind an encoder of another size."""
 
-    def __init__(self, encoder, channels, widths):
+    def __init__(self, encoder, levels, channels, decoder, widths):
         super().__init__()
-        self.encoder = encoder
-        self.decoder = segmentation_models_pytorch.decoders.unet.decoder.UnetDecoder([3] + channels, widths, len(widths))
+        self.encoder, self.levels = encoder, levels
+        self.decoder = decoder([3] + channels, widths, len(widths))
         self.segmentation_head = segmentation_models_pytorch.base.SegmentationHead(widths[-1], 1)
 
     def forward(self, x):
-        return self.segmentation_head(self.decoder([x] + self.encoder.levels(x)))
+        return self.segmentation_head(self.decoder([x] + self.levels(self.encoder, x)))
+
+
+def behind_resnet(decoder):
+    encoder = ResNet(bottleneck, (7, 2, 8, 3), [4, 6], [1, 2], [1, 2], 0)
+    return EncoderDecoder(encoder, ResNet.levels, [8, 16, 24], decoder, [12, 9, 6])
+
+
+def behind_densenet(decoder):
+    channels = [10, 26, 21, 26, 21]
+    encoder = DenseNetEncoder([3] + channels, num_init_features=10, growth_rate=8, block_config=(2, 1, 2, 1))
+    return EncoderDecoder(encoder, lambda e, x: e(x)[1:], channels, decoder, [20, 17, 12, 9, 6])
 
 
 class Xception(TimmXception):
@@ -254,8 +268,11 @@ def published(name):
             return torchvision.models.inception_v3(num_classes=classes, aux_logits=False, init_weights=False, dropout=0)
         case "xception":
             return timm.create_model("legacy_xception", num_classes=classes).double()
-        case "unet-resnet18":
-            return segmentation_models_pytorch.Unet("resnet18", encoder_weights=None)
+    match name.split("-"):
+        case "unet", encoder:
+            return segmentation_models_pytorch.Unet(encoder, encoder_weights=None)
+        case "unetplusplus", encoder:
+            return segmentation_models_pytorch.UnetPlusPlus(encoder, encoder_weights=None)
     return getattr(torchvision.models, name)(num_classes=classes)
 
 
@@ -270,12 +287,13 @@ nets = {
     "thin xception": case(Xception([4, 6], [8, 12, 17], 2, [20, 24, 28]), 64, 72, cross_entropy),
     "unet": case(UNet([16, 20, 24], 3, 1), 8, 16, map_loss),
     "unet with a strided stem": case(UNet([6, 16], 5, 2), 8, 16, map_loss),
-    "unet with a residual encoder": case(
-        ResNetUNet(ResNet(bottleneck, (7, 2, 8, 3), [4, 6], [1, 2], [1, 2], 0), [8, 16, 24], [12, 9, 6]), 16, 24, map_loss),
+    "unet with a residual encoder": case(behind_resnet(UnetDecoder), 16, 24, map_loss),
+    "unet with a dense encoder": case(behind_densenet(UnetDecoder), 32, 64, map_loss),
+    "unet++ with a residual encoder": case(behind_resnet(UnetPlusPlusDecoder), 16, 24, map_loss),
 }
 for name, height, width in [
     ("resnet18", 64, 72), ("resnet50", 64, 72), ("densenet121", 64, 72), ("inception-v3", 107, 115), ("xception", 64, 72),
-    ("unet-resnet18", 32, 64),
+    ("unet-resnet18", 32, 64), ("unet-resnet50", 32, 64), ("unet-densenet121", 32, 64), ("unetplusplus-resnet50", 32, 64),
 ]:
     net = published(name)
     lines = [f"{name} {'x'.join(map(str, t.shape))}\n" for name, t in net.state_dict().items() if t.dim() > 0]
