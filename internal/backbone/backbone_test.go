@@ -34,15 +34,16 @@ type network struct {
 }
 
 // tolerance is how far a network's results in training may be from the reference's
-// at float64, as a share of the largest value or of the norm.
-type tolerance struct{ forward, backward float64 }
+// at float64, as a share of the largest value or of the norm: for gradients in the
+// median over the parameters, and at most.
+type tolerance struct{ forward, median, most float64 }
 
-// exact is what rounding alone leaves. Deep networks magnify it, and a gradient
-// differs by more where a ReLU or a maximum falls the other way, in PyTorch's own
-// float32 as well.
+// exact is what rounding alone leaves. Deep networks magnify it, and some gradients
+// differ by more where a ReLU or a maximum falls the other way, which depends on the
+// order of sums and so on the instruction set; in PyTorch's own float32 as well.
 var (
-	exact = tolerance{1e-5, 1e-5}
-	deep  = tolerance{1e-4, 1e-2}
+	exact = tolerance{1e-5, 1e-5, 1e-5}
+	deep  = tolerance{1e-4, 1e-2, 1e-1}
 )
 
 func classifies(n Network) func(g *nn.Graph, x nn.Node) {
@@ -85,9 +86,9 @@ var networks = map[string]network{
 	}), exact},
 	"unet":                           {8, 16, maps(UNet{Widths: []int{16, 20, 24}, StemKernel: 3, StemStride: 1}.Build), exact},
 	"unet with a strided stem":       {8, 16, maps(UNet{Widths: []int{6, 16}, StemKernel: 5, StemStride: 2}.Build), exact},
-	"unet with a residual encoder":   {16, 24, maps(EncoderUNet{smallResNet, []int{12, 9, 6}}.Build), tolerance{1e-5, 1e-4}},
-	"unet with a dense encoder":      {32, 64, maps(EncoderUNet{smallDenseNet, []int{20, 17, 12, 9, 6}}.Build), tolerance{1e-5, 1e-4}},
-	"unet++ with a residual encoder": {16, 24, maps(UNetPlusPlus{smallResNet, []int{12, 9, 6}}.Build), tolerance{1e-5, 1e-4}},
+	"unet with a residual encoder":   {16, 24, maps(EncoderUNet{smallResNet, []int{12, 9, 6}}.Build), tolerance{1e-5, 1e-4, 1e-4}},
+	"unet with a dense encoder":      {32, 64, maps(EncoderUNet{smallDenseNet, []int{20, 17, 12, 9, 6}}.Build), tolerance{1e-5, 1e-4, 1e-4}},
+	"unet++ with a residual encoder": {16, 24, maps(UNetPlusPlus{smallResNet, []int{12, 9, 6}}.Build), tolerance{1e-5, 1e-4, 1e-4}},
 }
 
 // Encoders of few channels.
@@ -159,8 +160,8 @@ func (n network) run(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Program 
 }
 
 // near fails where a tensor is not gen.py's, within a share of its largest value
-// or of its norm, or of least if that is more.
-func near(t *testing.T, name string, got []float32, want []float64, share, least float64) {
+// or of its norm, or of least if that is more. It returns that share.
+func near(t *testing.T, name string, got []float32, want []float64, share, least float64) (off float64) {
 	t.Helper()
 	values := make([]float64, len(got))
 	for i, v := range got {
@@ -181,11 +182,14 @@ func near(t *testing.T, name string, got []float32, want []float64, share, least
 	}
 	scale := max(largest(want), least)
 	for i, w := range want {
-		if d := math.Abs(values[i] - w); !(d <= share*scale) {
-			t.Errorf("%s: %v, want %v (off by %.2g)", name, values, want, d/scale)
-			return
+		d := math.Abs(values[i]-w) / scale
+		if !(d <= share) {
+			t.Errorf("%s: %v, want %v (off by %.2g)", name, values, want, d)
+			return d
 		}
+		off = max(off, d)
 	}
+	return off
 }
 
 // largest is the largest magnitude.
@@ -219,8 +223,13 @@ func (n network) equals(t *testing.T, want golden) *nn.Params {
 	for _, gradient := range want.Gradients {
 		most = max(most, largest(gradient))
 	}
+	var off []float64
 	for name, gradient := range want.Gradients { // those that cancel to nearly nothing count as a hundredth of the most
-		near(t, name, p.Gradient(name), gradient, n.tolerance.backward, most/100)
+		off = append(off, near(t, name, p.Gradient(name), gradient, n.tolerance.most, most/100))
+	}
+	slices.Sort(off)
+	if median := off[len(off)/2]; !(median <= n.tolerance.median) {
+		t.Errorf("gradients are off by %.2g in the median, want at most %.2g", median, n.tolerance.median)
 	}
 	return params
 }
