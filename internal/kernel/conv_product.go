@@ -6,7 +6,7 @@ import "github.com/surrogaze/surrogaze/internal/op"
 // enough that the weights are read rarely, but for results of few pixels, whose work
 // is divided among tasks.
 func productPixels(m *multiplier, s op.Shape) int {
-	const least, most = 96, 512
+	const least, most = 96, 256
 	perStrip := ceil(Blocks(s.C), m.wide()) // tasks
 	return min(max(s.Pixels()/ceil(enoughTasks, perStrip), least), most)
 }
