@@ -82,7 +82,7 @@ func newActivation[T Element](e *Env, g op.CAM, f []T, w, class []float32) *acti
 	s := g.Features
 	reservePlanes[T](e, s.H*s.W*Block)
 	return &activation[T]{
-		vector: vectors(e.ISA), CAM: g, env: e, plane: s.H * s.W, f: f, w: w, class: class,
+		vector: e.vectors, CAM: g, env: e, plane: s.H * s.W, f: f, w: w, class: class,
 		raw: make([]float64, s.N*s.H*s.W), rows: Alloc(s.N * Blocks(s.C) * Block),
 	}
 }

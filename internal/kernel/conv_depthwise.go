@@ -33,7 +33,7 @@ type depthwiseConv[T Element] struct {
 }
 
 func newDepthwise[T Element](e *Env, source, result op.Shape, g op.Conv) *depthwiseConv[T] {
-	d := &depthwiseConv[T]{env: e, vectors: vectors(e.ISA), g: g, source: source, result: result}
+	d := &depthwiseConv[T]{env: e, vectors: e.vectors, g: g, source: source, result: result}
 	d.frameLine = (result.W + g.KernelW - 1) * Block
 	d.frameLines = result.H + g.KernelH - 1
 	e.reserve(d.frameLen() + d.taps()*Block + max(epilogueLen[T](result.W*Block)+result.W*Block, d.frameLen()))

@@ -15,23 +15,21 @@ func pairBackwardWeights(e *Env, g op.Conv, dw []float32, x, dy []BF16) []Phase 
 	d := newWeightGradient(e, g, newGather(e, g.In, from, rows, pairs, 2*weightStrip/(Block+perPair), weightElements))
 	e.reserve(d.frameLen() + d.perTask*len(d.pixels)*Block)
 	d.operands = &pairOperands{
-		weightGradient: d, vectors: vectors(e.ISA), x: x, dy: dy,
+		weightGradient: d, vectors: e.vectors, x: x, dy: dy,
 		result: blockedLayout(g.OutShape()), width: cols.outputs, distance: cols.step,
-		even:  cols.outputs%2 == 0,
-		alike: len(rows.taps) == 1 && rows.step == 1 && rows.inside(g.In.H) && len(cols.taps) == 1 && cols.step == 1 && cols.taps[0] == 0 && g.In.W == cols.outputs,
+		pointwise: pointwise(g),
 	}
 	return d.phases(dw)
 }
 
 type pairOperands struct {
 	*weightGradient
-	vectors  *vector
-	x, dy    []BF16
-	result   layout // of dy
-	width    int    // of the result
-	distance int    // in the image, of what an element meets at a pair
-	even     bool   // the width: pairs of many lines follow one another
-	alike    bool   // the image's lines are taken as those of the result
+	vectors   *vector
+	x, dy     []BF16
+	result    layout // of dy
+	width     int    // of the result
+	distance  int    // in the image, of what an element meets at a pair
+	pointwise bool   // the image's lines are taken as those of the result
 }
 
 func (p *pairOperands) steps(s strip) []int32 { return p.pixels[:s.pixels(p.gather)] }
@@ -44,7 +42,7 @@ func (p *pairOperands) image(worker int, s strip, c piece) []float32 {
 		for n := range s.images {
 			image := p.x[plane*p.layout.plane+(s.image+n)*p.layout.image:]
 			words := frame[(plane-c.from)*p.frame.plane+n*p.frame.image:]
-			if p.alike {
+			if p.pointwise {
 				p.pairLines(words, image[top*p.layout.line:], s.lines)
 				continue
 			}
@@ -72,9 +70,10 @@ func (p *pairOperands) gradient(worker int, s strip, block, blocks int) (dy []fl
 	return to, lines * line
 }
 
-// pairLines pairs the pixels of n lines of the result's width.
+// pairLines pairs the pixels of n lines of the result's width: all at once where no
+// pair ends a line with a pixel by itself.
 func (p *pairOperands) pairLines(words []float32, lines []BF16, n int) {
-	if p.even {
+	if p.width%2 == 0 {
 		p.vectors.pairs(words[:n*p.width/2*Block], lines, lines[Block:], 2*Block)
 		return
 	}
@@ -109,4 +108,10 @@ func (p *pairOperands) pairLine(words []float32, line []BF16, from, unit, distan
 			}
 		}
 	}
+}
+
+// pointwise reports whether every pixel of the result sees the image's pixel at its
+// place alone.
+func pointwise(g op.Conv) bool {
+	return g.KernelH == 1 && g.KernelW == 1 && g.StrideH == 1 && g.StrideW == 1 && g.PadH == 0 && g.PadW == 0
 }

@@ -44,10 +44,10 @@ type product[T Element] struct {
 // band is a strip's rows.
 type band struct{ rows, outs []int32 }
 
-// newProduct places its weights in shared memory from an index on.
+// newProduct places its weights in shared memory from an index on, or keeps them.
 func newProduct[T Element](e *Env, at int, m *multiplier, g *gather, shape op.Shape, result layout, y []T, x []float32, ep Epilogue[T]) *product[T] {
 	p := &product[T]{
-		gather: g, multiplier: m, env: e, vectors: vectors(e.ISA),
+		gather: g, multiplier: m, env: e, vectors: e.vectors,
 		x: x, y: y, epilogue: ep, shape: shape, result: result,
 		perWorker: make([]tiles, e.Workers),
 	}
@@ -64,7 +64,7 @@ func newProduct[T Element](e *Env, at int, m *multiplier, g *gather, shape op.Sh
 	if n := g.strip(g.strips() - 1).pixels(g); n < len(g.pixels) {
 		p.short = band{wholeTiles(g.pixels[:n]), wholeTiles(outs[:n])}
 	}
-	p.perTask = m.blocks(p.blocks(), min(p.blocks()/ceil(enoughTasks, g.strips()), productResult/(Block*len(g.pixels))))
+	p.perTask = m.blocksPerTask(p.blocks(), min(p.blocks()/ceil(enoughTasks, g.strips()), productResult/(Block*len(g.pixels))))
 	if !direct && !p.rounded {
 		p.dense = pixelOffsets(len(p.full.rows))
 		e.reserve(g.frameLen() + p.perTask*p.sumsLen() + epilogueLen[T](p.sumsLen()))

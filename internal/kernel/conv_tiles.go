@@ -66,9 +66,9 @@ func multiplierOf(isa ISA, pairs bool) *multiplier {
 // wide is the number of channel blocks that the widest kernel takes at a time.
 func (m *multiplier) wide() int { return m.spans[0].blocks }
 
-// blocks is the size of parts of n channel blocks that are at most most, about as
+// blocksPerTask is the size of parts of n channel blocks that are at most most, about as
 // equal as they can be, but at least as many as the widest kernel takes at a time.
-func (m *multiplier) blocks(n, most int) int {
+func (m *multiplier) blocksPerTask(n, most int) int {
 	wide := m.wide()
 	return min(ceil(even(n, max(most/wide, 1)*wide), wide)*wide, n)
 }
@@ -198,7 +198,7 @@ func (t *tiles) finishPairs(sums *pixel, out int) {
 	wide.y, wide.add = sums[:], nil
 	wide.finish(sums[:], 0, 0)
 	for i := range Block / 2 {
-		t.y[out+i] = pair(RoundBF16(sums[2*i]), RoundBF16(sums[2*i+1]))
+		t.y[out+i] = pair(roundBF16(sums[2*i]), roundBF16(sums[2*i+1]))
 	}
 }
 

@@ -66,7 +66,7 @@ func convBackwardWeights[T Element](e *Env, g op.Conv, from source, dw, x []floa
 	rows, cols := forwardRows(g), forwardCols(g)
 	perPixel := rows.step / rows.unit() * cols.step / cols.unit() * from.lanes
 	d := newWeightGradient(e, g, newGather(e, g.In, from, rows, cols, weightStrip/(Block+perPixel), weightElements))
-	f := &floatOperands[T]{weightGradient: d, vectors: vectors(e.ISA), x: x, dy: dy, result: blockedLayout(g.OutShape())}
+	f := &floatOperands[T]{weightGradient: d, vectors: e.vectors, x: x, dy: dy, result: blockedLayout(g.OutShape())}
 	if _, direct := any(dy).([]float32); !direct {
 		e.reserve(d.frameLen() + d.perTask*len(d.pixels)*Block)
 	}
@@ -107,7 +107,7 @@ func newWeightGradient(e *Env, g op.Conv, from *gather) *weightGradient {
 	for _, c := range d.pieces {
 		d.bands = append(d.bands, band{wholeTiles(c.elements), wholeTiles(c.places())})
 	}
-	d.perTask = d.multiplier.blocks(d.blocks, weightResult/(Block*len(d.bands[0].rows)))
+	d.perTask = d.blocksPerTask(d.blocks, weightResult/(Block*len(d.bands[0].rows)))
 	d.chunks = ceil(d.strips(), ceil(d.strips(), ceil(enoughTasks, d.groups()*len(d.pieces))))
 	e.share(d.chunks * d.blocks * d.elements() * Block)
 	return d
@@ -173,7 +173,7 @@ func (d *weightGradient) unpack(dw []float32, channels int) Phase {
 	const stretch = 64 // elements
 	n := d.elements()
 	parts := ceil(n, stretch)
-	add := vectors(d.env.ISA).add
+	add := d.env.vectors.add
 	return Phase{Tasks: d.blocks * parts, Run: func(task, _ int) {
 		block, first := task/parts, task%parts*stretch
 		last := min(first+stretch, n)

@@ -12,8 +12,8 @@ type BF16 uint16
 // it is, and round what they store to the nearest, ties to even.
 type Element interface{ float32 | BF16 }
 
-// RoundBF16 is the bfloat16 nearest to v. NaN stays NaN.
-func RoundBF16(v float32) BF16 {
+// roundBF16 is the bfloat16 nearest to v. NaN stays NaN.
+func roundBF16(v float32) BF16 {
 	bits := math.Float32bits(v)
 	if v != v {
 		return BF16(bits>>16) | 0x40
@@ -59,7 +59,7 @@ func store[T Element](y []T, i int, p *pixel) {
 		*at(y, i) = *p
 	case []BF16:
 		for l := range y[i:][:Block] {
-			y[i+l] = RoundBF16(p[l])
+			y[i+l] = roundBF16(p[l])
 		}
 	}
 }
@@ -78,7 +78,7 @@ func element[T Element](v float32) T {
 	case *float32:
 		*e = v
 	case *BF16:
-		*e = RoundBF16(v)
+		*e = roundBF16(v)
 	}
 	return e
 }

@@ -32,7 +32,7 @@ func Add[T Element](e *Env, y, a, b []T) []Phase {
 
 // AddPlanar is [Add] of planar tensors.
 func AddPlanar(e *Env, y, a, b []float32) []Phase {
-	v := vectors(e.ISA)
+	v := e.vectors
 	return elementwise(len(y), func(from, to, _ int) { v.add(y[from:to], a[from:to], b[from:to]) }, func(from, to, _ int) {
 		for i := from; i < to; i++ {
 			y[i] = a[i] + b[i]

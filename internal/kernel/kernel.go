@@ -50,6 +50,7 @@ type Env struct {
 	// Keep makes forward convolutions keep what they make of their weights, in memory
 	// of their own. Set it before the first kernel.
 	Keep    bool
+	vectors *vector
 	scratch [][]float32
 	need    int
 	shared  []float32
@@ -57,7 +58,7 @@ type Env struct {
 
 // NewEnv prepares for a number of workers, at least 1.
 func NewEnv(isa ISA, workers int) *Env {
-	return &Env{ISA: isa, Workers: workers, scratch: make([][]float32, workers)}
+	return &Env{ISA: isa, Workers: workers, vectors: vectors(isa), scratch: make([][]float32, workers)}
 }
 
 // reserve makes sure that scratch holds at least n float32; constructors call it.

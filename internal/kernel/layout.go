@@ -38,7 +38,7 @@ func ToPlanar[T Element](_ *Env, s op.Shape, dst []float32, src []T) []Phase {
 
 // Widen makes float32 of a blocked tensor.
 func Widen(e *Env, dst []float32, src []BF16) []Phase {
-	v := vectors(e.ISA)
+	v := e.vectors
 	return []Phase{ranges(len(src)/Block, Block, func(from, to, _ int) {
 		v.widen(dst[from*Block:to*Block], src[from*Block:to*Block])
 	})}
@@ -46,7 +46,7 @@ func Widen(e *Env, dst []float32, src []BF16) []Phase {
 
 // Narrow is its inverse.
 func Narrow(e *Env, dst []BF16, src []float32) []Phase {
-	v := vectors(e.ISA)
+	v := e.vectors
 	return []Phase{ranges(len(src)/Block, Block, func(from, to, _ int) {
 		v.narrow(dst[from*Block:to*Block], src[from*Block:to*Block], Block)
 	})}

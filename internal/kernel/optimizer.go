@@ -19,7 +19,7 @@ type SGD struct {
 //
 // Without momentum velocity may be nil. All slices have the same length.
 func SGDStep(e *Env, h *SGD, param, grad, velocity []float32) []Phase {
-	v := vectors(e.ISA)
+	v := e.vectors
 	if velocity == nil {
 		return []Phase{ranges(len(param), 2, func(from, to, _ int) {
 			for i := from; i < to; i++ {
@@ -65,7 +65,7 @@ type Adam struct {
 // param has been multiplied by 1-LR*WeightDecay before. Moments start at zero.
 // All slices have the same length.
 func AdamStep(e *Env, h *Adam, param, grad, first, second []float32) []Phase {
-	v := vectors(e.ISA)
+	v := e.vectors
 	buffers := make([][adamFactors]float32, e.Workers)
 	step := func(from, to, worker int, run func(param, grad, first, second, factors []float32)) {
 		buffers[worker] = h.factors()

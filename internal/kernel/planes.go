@@ -14,7 +14,7 @@ func reservePlanes[T Element](e *Env, n int) {
 	}
 }
 
-func planesOf(e *Env, worker int) planes { return planes{vectors(e.ISA), e.scratch[worker]} }
+func planesOf(e *Env, worker int) planes { return planes{e.vectors, e.scratch[worker]} }
 
 // read is x as float32.
 func read[T Element](p *planes, x []T) []float32 {

@@ -5,7 +5,7 @@ import "github.com/surrogaze/surrogaze/internal/op"
 // MaxPool is the maximum of every window, blocked; padding never wins and NaN
 // does.
 func MaxPool[T Element](e *Env, g op.Pool, y, x []T) []Phase {
-	v, p := vectors(e.ISA), newPooling(g)
+	v, p := e.vectors, newPooling(g)
 	return pool(e, p, y, x, func(y, x []float32, w place) {
 		v.windowMax(y[w.out:w.outEnd], x[w.in:], w.rows, w.cols, p.stride, p.step)
 	})
@@ -15,7 +15,7 @@ func MaxPool[T Element](e *Env, g op.Pool, y, x []T) []Phase {
 // y: the first position of a window, in row order, whose value is not below the
 // maximum takes dy.
 func MaxPoolBackward[T Element](e *Env, g op.Pool, dx, dy, x, y []T) []Phase {
-	v, p := vectors(e.ISA), newPooling(g)
+	v, p := e.vectors, newPooling(g)
 	reservePlanes[T](e, 2*(p.inLen()+p.outLen()))
 	return p.each(func(plane, worker int) {
 		s := planesOf(e, worker)
@@ -33,7 +33,7 @@ func MaxPoolBackward[T Element](e *Env, g op.Pool, dx, dy, x, y []T) []Phase {
 // AvgPool is the mean of every window, blocked: of its whole area with CountPad,
 // of the part inside the image without.
 func AvgPool[T Element](e *Env, g op.Pool, y, x []T) []Phase {
-	v, p := vectors(e.ISA), newPooling(g)
+	v, p := e.vectors, newPooling(g)
 	return pool(e, p, y, x, func(y, x []float32, w place) {
 		v.windowSum(y[w.out:w.outEnd], x[w.in:], p.share(w), w.rows, w.cols, p.stride, p.step)
 	})
@@ -41,7 +41,7 @@ func AvgPool[T Element](e *Env, g op.Pool, y, x []T) []Phase {
 
 // AvgPoolBackward is the gradient of [AvgPool].
 func AvgPoolBackward[T Element](e *Env, g op.Pool, dx, dy []T) []Phase {
-	v, p := vectors(e.ISA), newPooling(g)
+	v, p := e.vectors, newPooling(g)
 	reservePlanes[T](e, p.inLen()+p.outLen())
 	return p.each(func(plane, worker int) {
 		s := planesOf(e, worker)

@@ -9,7 +9,7 @@ import (
 // Upsample enlarges every image by a whole factor, blocked: rows first, then
 // within the row.
 func Upsample[T Element](e *Env, g op.Upsample, y, x []T) []Phase {
-	v, out := vectors(e.ISA), g.OutShape()
+	v, out := e.vectors, g.OutShape()
 	in, wide := g.In.W*Block, out.W*Block
 	e.reserve(3*in + wide)
 	vertical, across := sources(g, g.In.H, out.H), interleave(sources(g, g.In.W, out.W))
@@ -36,7 +36,7 @@ func Upsample[T Element](e *Env, g op.Upsample, y, x []T) []Phase {
 
 // UpsampleBackward is the gradient of [Upsample].
 func UpsampleBackward[T Element](e *Env, g op.Upsample, dx, dy []T) []Phase {
-	v, out := vectors(e.ISA), g.OutShape()
+	v, out := e.vectors, g.OutShape()
 	in, wide := g.In.W*Block, out.W*Block
 	e.reserve(in + wide)
 	reservePlanes[T](e, (1+g.In.H)*in+wide)

@@ -207,7 +207,7 @@ func goPairs(y []float32, first, second []BF16, step int) {
 func goPairFloats(y, first, second []float32, step int) {
 	for i := range y {
 		from := i/Block*step + i%Block
-		y[i] = pair(RoundBF16(first[from]), RoundBF16(second[from]))
+		y[i] = pair(roundBF16(first[from]), roundBF16(second[from]))
 	}
 }
 

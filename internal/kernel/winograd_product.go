@@ -65,7 +65,7 @@ type winogradProduct[T Element] struct {
 }
 
 func newWinogradProduct[T Element](e *Env, from, to op.Shape, padH, padW int, y, x []T, ep Epilogue[T]) *winogradProduct[T] {
-	v := vectors(e.ISA)
+	v := e.vectors
 	p := &winogradProduct[T]{
 		windows: windows[T]{
 			tiling: newTiling(to), vectors: v, source: from, data: x,
@@ -75,7 +75,7 @@ func newWinogradProduct[T Element](e *Env, from, to op.Shape, padH, padW int, y,
 	}
 	p.perGroup = min(p.count(), winogradGroup)
 	p.perRound = even(p.groups(), winogradMemory/p.groupLen())
-	p.perTask = p.multiplier.blocks(Blocks(to.C), Blocks(to.C)*p.perRound/winogradTasks)
+	p.perTask = p.blocksPerTask(Blocks(to.C), Blocks(to.C)*p.perRound/winogradTasks)
 	full := wholeTiles(pixelOffsets(p.perGroup))
 	short := wholeTiles(pixelOffsets(p.count() - (p.groups()-1)*p.perGroup))
 	p.full, p.short = band{full, full}, band{short, short}

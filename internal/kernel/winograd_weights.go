@@ -26,7 +26,7 @@ const winogradSlice = 32
 // winogradBackwardWeights is [ConvBackwardWeights] of a geometry that
 // [winogradPays].
 func winogradBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) []Phase {
-	v, out := vectors(e.ISA), g.OutShape()
+	v, out := e.vectors, g.OutShape()
 	t := newTiling(out)
 	d := &winogradGradient[T]{
 		image:      windows[T]{t, v, g.In, x, winogradWindow, g.PadH, g.PadW, v.winograd.image},

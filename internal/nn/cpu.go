@@ -190,7 +190,7 @@ func kernelsOf[T kernel.Element](p *Program, ins *instruction) ([]kernel.Phase, 
 	return nil, fmt.Errorf("operator %s: the CPU has no kernel for it", ins.op.name())
 }
 
-// concat copies the operands that are not already parts of the result. One that
+// concatenate copies the operands that are not already parts of the result. One that
 // stands there twice is a part in one place only.
 func concatenate[T kernel.Element](p *Program, ins *instruction, o concat) []kernel.Phase {
 	var phases []kernel.Phase

@@ -256,7 +256,7 @@ func (l *lowering) emit(o operator, in []*value, n *gorgonia.Node) *instruction 
 // of is the layout that an operator's operand or result has at the program's
 // precision.
 func (l *lowering) of(o operator, wants layout) layout {
-	if e, ok := o.(exactly); l.bf16 && wants == blocked && !(ok && e.inFloat32()) {
+	if e, ok := o.(float32Operator); l.bf16 && wants == blocked && !(ok && e.inFloat32()) {
 		return blockedBF16
 	}
 	return wants

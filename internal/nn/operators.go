@@ -65,8 +65,8 @@ func (o conv) reference(dst []float64, src [][]float64) {
 	reference.Conv(o.g, dst, src[0], src[1], bias)
 }
 
-// exactly are those that compute in float32 whatever the program's precision.
-type exactly interface{ inFloat32() bool }
+// float32Operator may compute in float32 whatever the program's precision.
+type float32Operator interface{ inFloat32() bool }
 
 func (o conv) inFloat32() bool                { return o.exact }
 func (o convBackwardData) inFloat32() bool    { return o.exact }
