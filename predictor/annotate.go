@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"path"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -50,7 +48,7 @@ const chunkBytes = 16 << 20
 // does.
 func (m *Model) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error], options Options) iter.Seq2[Prediction, error] {
 	return func(yield func(Prediction, error) bool) {
-		t, err := newTeam(m.cfg, m.params, max(options.Workers, 1)*options.batch(), options.batch(), false, options.finished())
+		t, err := m.team(max(options.Workers, 1)*options.batch(), options)
 		if err != nil {
 			yield(Prediction{}, fmt.Errorf("annotate: %w", err))
 			return
@@ -60,8 +58,8 @@ func (m *Model) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error
 		group, running := errgroup.WithContext(ctx)
 		a := &annotation{model: m, team: t, ordered: make(chan *chunk, len(t.members)), queue: make(chan *chunk)}
 		group.Go(func() error { return a.read(running, in) })
-		for _, f := range t.members {
-			group.Go(func() error { return a.work(running, f) })
+		for _, d := range t.members {
+			group.Go(func() error { return a.work(running, d) })
 		}
 		end := a.deliver(running, yield)
 		if end == left {
@@ -137,12 +135,12 @@ func (a *annotation) send(ctx context.Context, c *chunk) error {
 }
 
 // work decodes, predicts and encodes chunks on one core.
-func (a *annotation) work(ctx context.Context, f *forward) error {
+func (a *annotation) work(ctx context.Context, d drawer) error {
 	for c := range a.queue {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := a.annotate(c, f); err != nil {
+		if err := a.annotate(c, d); err != nil {
 			return err
 		}
 		close(c.done)
@@ -150,7 +148,7 @@ func (a *annotation) work(ctx context.Context, f *forward) error {
 	return nil
 }
 
-func (a *annotation) annotate(c *chunk, f *forward) error {
+func (a *annotation) annotate(c *chunk, d drawer) error {
 	c.results = make([]result, len(c.samples))
 	for i, s := range c.samples {
 		r := &c.results[i]
@@ -160,15 +158,15 @@ func (a *annotation) annotate(c *chunk, f *forward) error {
 			r.err = &SampleError{s.ID, err}
 			continue
 		}
-		f.show(i, image)
+		d.show(i, image)
 	}
-	f.run()
+	d.run()
 	for i := range c.results {
 		r := &c.results[i]
 		if r.err != nil {
 			continue
 		}
-		p := f.prediction(i)
+		p := d.prediction(i)
 		var err error
 		if r.prediction.Map, err = encode(p.shown, r.prediction.Sample.ID); err != nil {
 			return fmt.Errorf("sample %q: %w", r.prediction.Sample.ID, err)
@@ -184,8 +182,7 @@ func encode(shown *raster.Plane, id string) (storage.Encoded, error) {
 	if err != nil {
 		return storage.Encoded{}, err
 	}
-	base := path.Base(id)
-	return storage.Encoded{Bytes: data, Path: strings.TrimSuffix(base, path.Ext(base)) + ".png"}, nil
+	return storage.MapFile(id, data), nil
 }
 
 // ending is how the delivery of a stream ended.

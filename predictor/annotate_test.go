@@ -254,7 +254,7 @@ func TestMemoryIsBoundedByWhatIsInFlight(t *testing.T) {
 
 func TestMirroredAveragingIsSymmetric(t *testing.T) {
 	m := model(t)
-	f, err := newForward(m.cfg, m.params, 2, false, Options{}.internal())
+	f, err := newForward(m.cfg, m.members[0], 2, false, Options{}.internal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestMirroredAveragingIsSymmetric(t *testing.T) {
 func TestWithoutMirrorTheMapIsTheNetworks(t *testing.T) {
 	m := *model(t)
 	m.cfg.Mirror = false
-	f, err := newForward(m.cfg, m.params, 1, false, Options{}.internal())
+	f, err := newForward(m.cfg, m.members[0], 1, false, Options{}.internal())
 	if err != nil {
 		t.Fatal(err)
 	}

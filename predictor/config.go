@@ -16,6 +16,14 @@ import (
 // does too, by the content of its file, which a model names by its hash; AllowMissing
 // decides only whether that file is taken, the others only where and how fast.
 type Config struct {
+	// Method is how an image comes to its map: "" by Network, or as a baseline by
+	// "mean", the mean of the training maps, "centre", a Gaussian in the middle, or
+	// "pca", a ridge regression on the principal components of the small grey image.
+	// Of the fields below, baselines look at Size, Resize, Folds and Seed alone.
+	Method string `json:"method,omitempty"`
+	// Ensemble is the number of networks whose maps are averaged; 0 is 1. They differ
+	// in their seeds.
+	Ensemble int `json:"ensemble,omitempty"`
 	// Network is "unet", of Widths, StemKernel and StemStride, which the others do not
 	// look at; "unet-resnet18", "unet-resnet50", "unet-densenet121" or
 	// "unetplusplus-resnet50", the decoders of segmentation_models_pytorch around
@@ -111,13 +119,38 @@ func (c Config) Validate() error {
 			report(fmt.Errorf(format, args...))
 		}
 	}
-	report(c.validateNetwork())
+	want(c.Folds >= 2, "folds %d: want at least 2", c.Folds)
+	want(c.Ensemble >= 0, "ensemble %d: want at least 0", c.Ensemble)
+	want(c.Workers >= 1, "workers %d: want at least 1", c.Workers)
+	report(c.resizing().Validate())
+	_, err := c.options().Resolve()
+	report(err)
+	if c.usesNetwork() {
+		report(c.validateNetwork())
+		report(c.validateTraining())
+	} else {
+		report(c.validateBaseline())
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("predictor config: %w", err)
+	}
+	return nil
+}
+
+// validateTraining returns all that is wrong with how a network is trained.
+func (c Config) validateTraining() error {
+	var problems []error
+	report := func(err error) { problems = append(problems, err) }
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			report(fmt.Errorf(format, args...))
+		}
+	}
 	_, err := op.ParseMapLoss(c.Loss)
 	report(err)
 	want(c.Steps >= 1, "steps %d: want at least 1", c.Steps)
 	want(c.Batch >= 1, "batch %d: want at least 1", c.Batch)
 	want(c.Select == "cc" || c.Select == "loss" || c.Select == "last", "select %q: want cc, loss or last", c.Select)
-	want(c.Folds >= 2, "folds %d: want at least 2", c.Folds)
 	want(c.ValidationShare > 0 && c.ValidationShare < 1, "validation share %v: want above 0 and below 1", c.ValidationShare)
 	want(c.ValidateEvery >= 0, "validate every %d steps: want at least 0", c.ValidateEvery)
 	for _, pattern := range c.AllowMissing {
@@ -125,17 +158,10 @@ func (c Config) Validate() error {
 		want(err == nil, "allow missing %q: want a pattern such as encoder.layer4.*", pattern)
 	}
 	want(c.CheckpointEvery >= 0, "checkpoint every %d steps: want at least 0", c.CheckpointEvery)
-	want(c.Workers >= 1, "workers %d: want at least 1", c.Workers)
 	report(c.Optimizer.internal().Validate())
 	report(c.Optimizer.schedule().Validate())
-	report(c.resizing().Validate())
 	report(raster.Augment(c.Augment).Validate())
-	_, err = c.options().Resolve()
-	report(err)
-	if err := errors.Join(problems...); err != nil {
-		return fmt.Errorf("predictor config: %w", err)
-	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // Bounds that no sensible U-Net reaches; beyond, Divisor could overflow.

@@ -14,11 +14,12 @@ import (
 
 // Progress is what a fit has come to after a step.
 type Progress struct {
-	Fold  int     // of FitFolds, from 0; 0 in Fit
-	Step  int     // steps done
-	Steps int     // of the whole fit
-	Loss  float64 // of the step
-	Rate  float64 // learning rate of the step
+	Fold   int     // of FitFolds, from 0; 0 in Fit
+	Member int     // of an ensemble, from 0
+	Step   int     // steps done by the member
+	Steps  int     // of the member's whole fit
+	Loss   float64 // of the step
+	Rate   float64 // learning rate of the step
 	// Validation is the last one, Best the one whose weights are kept so far;
 	// both are zero before the first.
 	Validation, Best Point
@@ -37,13 +38,14 @@ type Point struct {
 // that does best on the validation examples, on which it also calibrates the
 // quality estimate. Without validation examples it takes Config.ValidationShare
 // of the training examples, in whole groups unless there is only one; Summary
-// counts them.
+// counts them. A baseline has nothing to choose: it learns from all examples, and
+// its quality estimate waits for Calibrate.
 //
 // The folder dir, made if need be, holds the fit's checkpoints. A fit that was
 // killed, or whose context ended (the error then is the context's), continues
 // when called again with the same configuration, examples and folder, and ends
-// with the same weights to the bit. A finished fit returns at once. progress,
-// which may be nil, is called after every step.
+// with the same weights to the bit. A finished fit, or network of an ensemble, is
+// not fitted again. progress, which may be nil, is called after every step.
 //
 // All examples stay in memory, reduced to sides of about twice Config.Size: some
 // 28 Size² bytes each. One that cannot be decoded is an *ExampleError.
@@ -64,6 +66,9 @@ func Fit(ctx context.Context, cfg Config, train, val []Example, dir string, prog
 
 // fitSamples is Fit from pixels.
 func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir string, progress func(Progress)) (*Model, error) {
+	if !cfg.usesNetwork() {
+		return fitBaseline(cfg, slices.Concat(train, val))
+	}
 	given := len(train) + len(val)
 	train, hold := mapped(train), len(val) == 0
 	val = mapped(val)
@@ -77,21 +82,9 @@ func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir strin
 	if len(train) == 0 || len(val) == 0 {
 		return nil, storage.Unusable("found %d training and %d validation examples with a map that is not blank (%d are), want at least one of each", len(train), len(val), blank)
 	}
-	f, err := newFitting(cfg, train, val, dir, progress)
-	if err != nil {
+	m := &Model{cfg: cfg, mean: meanMap(train, cfg.Size), summary: Summary{Train: len(train), Validation: len(val), Blank: blank}}
+	if err := m.fitMembers(ctx, train, val, dir, progress); err != nil {
 		return nil, err
-	}
-	if err := f.run(ctx); err != nil {
-		return nil, err
-	}
-	m := &Model{
-		cfg:    cfg,
-		params: f.best,
-		mean:   meanMap(train, cfg.Size),
-		summary: Summary{
-			Train: len(train), Validation: len(val), Blank: blank, Best: f.state.Best, History: f.state.History,
-			Pretrained: f.pretrained,
-		},
 	}
 	found, err := m.predictAll(ctx, val, cfg.use())
 	if err != nil {
@@ -99,6 +92,27 @@ func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir strin
 	}
 	m.calibration = calibrate(judge(found, val, cfg.resizing()))
 	return m, nil
+}
+
+// fitMembers fits the model's networks, one after another.
+func (m *Model) fitMembers(ctx context.Context, train, val []*sample, dir string, progress func(Progress)) error {
+	for i := range m.cfg.members() {
+		f, err := newFitting(m.cfg.member(i), train, val, m.cfg.memberDir(dir, i), progress)
+		if err != nil {
+			return err
+		}
+		f.member = i
+		if err := f.run(ctx); err != nil {
+			return err
+		}
+		m.members = append(m.members, f.best)
+		if i == 0 {
+			m.summary.Best, m.summary.History, m.summary.Pretrained = f.state.Best, f.state.History, f.pretrained
+		} else {
+			m.summary.Members = append(m.summary.Members, Member{f.state.Best, f.state.History})
+		}
+	}
+	return nil
 }
 
 // meanMap is the mean of the human maps.
@@ -128,6 +142,7 @@ func judge(found []prediction, samples []*sample, resizing raster.Resizing) []ju
 // fitting is a fit under way.
 type fitting struct {
 	cfg        Config
+	member     int // of an ensemble
 	train, val []*sample
 	checkpoint nn.Checkpoint
 	progress   func(Progress)
@@ -172,7 +187,12 @@ func newFitting(cfg Config, train, val []*sample, dir string, progress func(Prog
 	if f.pretrained, err = loadPretrained(cfg, params); err != nil {
 		return nil, err
 	}
-	if f.team, err = newTeam(cfg, params, len(val), cfg.Batch, true, cfg.options()); err != nil {
+	one := cfg.options()
+	one.Workers = 1
+	f.team, err = newTeam(cfg.Workers, len(val), cfg.Batch, func(batch int) (drawer, error) {
+		return newForward(cfg, params, batch, true, one)
+	})
+	if err != nil {
 		return nil, err
 	}
 	f.best = params.Clone()
@@ -225,7 +245,7 @@ func (f *fitting) steps(ctx context.Context) error {
 }
 
 func (f *fitting) report(step nn.Step) Progress {
-	p := Progress{Step: step.Index + 1, Steps: f.cfg.Steps, Loss: float64(step.Loss), Rate: step.Rate, Best: f.state.Best}
+	p := Progress{Member: f.member, Step: step.Index + 1, Steps: f.cfg.Steps, Loss: float64(step.Loss), Rate: step.Rate, Best: f.state.Best}
 	if n := len(f.state.History); n > 0 {
 		p.Validation = f.state.History[n-1]
 	}

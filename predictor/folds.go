@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -94,10 +95,7 @@ type round struct {
 }
 
 func (r *round) fitAll(ctx context.Context) error {
-	k := 0
-	for _, fold := range r.of {
-		k = max(k, fold+1)
-	}
+	k := slices.Max(r.of) + 1
 	r.means = make([][]float32, k)
 	cfg, abreast := r.cfg, min(k, r.cfg.Workers)
 	cfg.Workers /= abreast
@@ -139,36 +137,39 @@ func (r *round) fit(ctx context.Context, cfg Config, fold int) error {
 	return err
 }
 
-// folds puts the predictions together.
-func (r *round) folds() (*Folds, error) {
-	f := &Folds{Torn: torn(r.samples, func(i int) int { return r.of[i] })}
-	byFold := make([][]judged, len(r.means)) // of the samples outside the fold
-	for i, s := range r.samples {
+func (r *round) folds() (*Folds, error) { return pool(r.cfg, r.samples, r.of, r.found, r.means) }
+
+// pool puts together what was found for each sample by the annotator of its fold,
+// and the mean maps of the samples outside each fold.
+func pool(cfg Config, samples []*sample, of []int, found []prediction, means [][]float32) (*Folds, error) {
+	f := &Folds{Torn: torn(samples, func(i int) int { return of[i] })}
+	byFold := make([][]judged, len(means)) // of the samples outside the fold
+	for i, s := range samples {
 		if s.human == nil {
 			continue
 		}
-		j := judge(r.found[i:i+1], r.samples[i:i+1], r.cfg.resizing())[0]
+		j := judge(found[i:i+1], samples[i:i+1], cfg.resizing())[0]
 		f.judged = append(f.judged, j)
 		for fold := range byFold {
-			if fold != r.of[i] {
+			if fold != of[i] {
 				byFold[fold] = append(byFold[fold], j)
 			}
 		}
 	}
-	score := newScoring(r.cfg)
-	calibrations := make([]*calibration, len(byFold))
+	score := newScoring(cfg)
+	calibrations := make([]*Calibration, len(byFold))
 	for fold, maps := range byFold {
 		calibrations[fold] = calibrate(maps)
 	}
-	for i, s := range r.samples {
-		fold, p := r.of[i], r.found[i]
+	for i, s := range samples {
+		fold, p := of[i], found[i]
 		h := HeldOut{ID: s.id, Fold: fold, Quality: calibrations[fold].quality(p.evidence)}
 		var err error
 		if h.Map, err = encode(p.shown, s.id); err != nil {
 			return nil, fmt.Errorf("example %q: %w", s.id, err)
 		}
 		f.Predictions = append(f.Predictions, h)
-		score.add(s, p.shown, h.Quality, r.means[fold])
+		score.add(s, p.shown, h.Quality, means[fold])
 	}
 	f.Report = score.report()
 	return f, nil
@@ -177,4 +178,8 @@ func (r *round) folds() (*Folds, error) {
 // Calibrate sets the quality estimate by out-of-fold predictions, which are more
 // and fairer than the validation maps, on which the checkpoint was chosen. The
 // folds must have been fitted with the model's configuration.
-func (m *Model) Calibrate(f *Folds) { m.calibration = calibrate(f.judged) }
+func (m *Model) Calibrate(f *Folds) { m.calibration = f.Calibration() }
+
+// Calibration estimates the quality of maps as those of the folds turned out; nil
+// if no example has a human map that shows something.
+func (f *Folds) Calibration() *Calibration { return calibrate(f.judged) }

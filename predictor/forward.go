@@ -59,7 +59,17 @@ func evaluationGraph(cfg Config, params *nn.Params, batch int, withLoss bool) (*
 	return g, g.Err()
 }
 
-// forward predicts the maps of a batch at a time.
+// drawer draws the maps of a batch at a time.
+type drawer interface {
+	// show makes a sample the i-th of the batch.
+	show(i int, s *sample)
+	// run draws what is shown.
+	run()
+	// prediction takes the result of one image out of the batch.
+	prediction(i int) prediction
+}
+
+// forward is the drawer of one network.
 type forward struct {
 	program *nn.Program
 	cfg     Config
@@ -105,7 +115,7 @@ func (f *forward) show(i int, s *sample) {
 	}
 }
 
-// run predicts. It overwrites the images.
+// run overwrites the images.
 func (f *forward) run() {
 	f.program.Run()
 	copy(f.maps, f.program.Output(mapOutput))
@@ -119,14 +129,13 @@ func (f *forward) run() {
 	raster.Mirror(f.mirrored, f.cfg.Size)
 }
 
-// prediction is what the network says of one image.
+// prediction is what is predicted of one image.
 type prediction struct {
 	shown    *raster.Plane // over the displayed image, mean of both directions
 	evidence evidence
 	loss     float32
 }
 
-// prediction takes the result of one image out of the batch.
 func (f *forward) prediction(i int) prediction {
 	p := prediction{shown: f.restored(f.maps, i)}
 	agreement := 1.0
@@ -156,25 +165,23 @@ func (c Config) displayed(square []float32, s *sample) *raster.Plane {
 	return c.resizing().Restore(&raster.Plane{W: c.Size, H: c.Size, Pix: square}, s.width, s.height)
 }
 
-// team predicts side by side: each member has a program of its own on one core,
-// so that nobody waits for the cores of others.
+// team predicts side by side: each member is a drawer of its own on one core, so
+// that nobody waits for the cores of others.
 type team struct {
-	members []*forward
+	members []drawer
 	batch   int
 }
 
-// newTeam makes at most options.Workers members for n images.
-func newTeam(cfg Config, params *nn.Params, n, batch int, withLoss bool, options nn.Options) (*team, error) {
-	workers := max(1, min(options.Workers, n))
-	batch = max(1, min(batch, (n+workers-1)/workers))
-	t := &team{batch: batch}
-	options.Workers = 1
+// newTeam makes at most so many members for n images.
+func newTeam(workers, n, batch int, newMember func(batch int) (drawer, error)) (*team, error) {
+	workers = max(1, min(workers, n))
+	t := &team{batch: max(1, min(batch, (n+workers-1)/workers))}
 	for range workers {
-		f, err := newForward(cfg, params, batch, withLoss, options)
+		m, err := newMember(t.batch)
 		if err != nil {
 			return nil, err
 		}
-		t.members = append(t.members, f)
+		t.members = append(t.members, m)
 	}
 	return t, nil
 }

@@ -16,6 +16,7 @@ const (
 	streamFolds
 	streamOrder
 	streamAugment
+	streamMember
 )
 
 // random is the generator of a seed's stream at a position.

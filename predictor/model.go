@@ -15,9 +15,10 @@ import (
 // Model is a fitted predictor. It is not changed by use, but by Calibrate.
 type Model struct {
 	cfg         Config
-	params      *nn.Params
-	mean        []float32 // mean of the training maps, (size, size)
-	calibration *calibration
+	members     []*nn.Params // the networks of Config.Ensemble; none of a baseline
+	mean        []float32    // mean of the training maps, (size, size)
+	pca         *pca         // of method "pca"
+	calibration *Calibration
 	summary     Summary
 }
 
@@ -28,6 +29,8 @@ type Summary struct {
 	Blank      int     `json:"blank"`      // examples left out for a blank map
 	Best       Point   `json:"best"`       // the checkpoint kept
 	History    []Point `json:"history"`    // all validations, in order
+	// Members are the courses of an ensemble's networks behind the first.
+	Members []Member `json:"members,omitempty"`
 	// Pretrained is nil if all began at random.
 	Pretrained *Pretrained `json:"pretrained,omitempty"`
 }
@@ -63,7 +66,7 @@ const (
 type descriptor struct {
 	Config        Config        `json:"config"`
 	Preprocessing preprocessing `json:"preprocessing"`
-	Calibration   *calibration  `json:"calibration"`
+	Calibration   *Calibration  `json:"calibration"`
 	Summary       Summary       `json:"summary"`
 }
 
@@ -83,7 +86,10 @@ func (m *Model) Save(path string) error {
 		return fmt.Errorf("save the predictor: %w", err)
 	}
 	meta := map[string]string{formatKey: format, versionKey: version, descriptorKey: string(text)}
-	tensors := append(m.params.Tensors(), weights.Float32(meanTensor, []int{m.cfg.Size, m.cfg.Size}, m.mean))
+	tensors := append(memberTensors(m.members), weights.Float32(meanTensor, []int{m.cfg.Size, m.cfg.Size}, m.mean))
+	if m.pca != nil {
+		tensors = append(tensors, m.pca.tensors(m.cfg.Size)...)
+	}
 	err = storage.AtomicWrite(path, func(w io.Writer) error { return weights.Write(w, meta, tensors) })
 	if err != nil {
 		return fmt.Errorf("save the predictor: %w", err)
@@ -131,16 +137,16 @@ func (d *descriptor) parse(meta map[string]string) error {
 	return d.Config.Validate()
 }
 
-// take makes the network and sets its values from a file's tensors.
+// take makes the model of a configuration from a file's tensors.
 func (m *Model) take(tensors []weights.Tensor) error {
-	var params []weights.Tensor
+	var others []weights.Tensor
 	values := 0
 	for _, t := range tensors {
 		values += len(t.Data)
 		if t.Name == meanTensor {
 			m.mean = t.Data
 		} else {
-			params = append(params, t)
+			others = append(others, t)
 		}
 	}
 	if want := m.cfg.leastValues(); float64(values) < want {
@@ -149,11 +155,10 @@ func (m *Model) take(tensors []weights.Tensor) error {
 	if want := m.cfg.Size * m.cfg.Size; len(m.mean) != want {
 		return fmt.Errorf("tensor %q: found %d values, want %d", meanTensor, len(m.mean), want)
 	}
-	m.params = nn.NewParams(0)
-	if _, err := evaluationGraph(m.cfg, m.params, 1, false); err != nil {
-		return err
+	if !m.cfg.usesNetwork() {
+		return m.takeBaseline(others)
 	}
-	return m.params.Load(params)
+	return m.takeMembers(others)
 }
 
 // leastValues is a lower bound of the values in a model file: the mean map's, and of
@@ -166,11 +171,11 @@ func (c Config) leastValues() float64 {
 	if c.Network != "unet" {
 		return n
 	}
-	n += 3 * area(c.StemKernel) * float64(c.Widths[0])
+	one := 3 * area(c.StemKernel) * float64(c.Widths[0])
 	for _, w := range c.Widths {
-		n += 9 * area(w)
+		one += 9 * area(w)
 	}
-	return n
+	return n + float64(c.members())*one
 }
 
 // Options say where and how fast a model runs, never what it gives.
@@ -214,9 +219,21 @@ func (m *Model) predictAll(ctx context.Context, samples []*sample, options Optio
 	if len(samples) == 0 {
 		return nil, nil
 	}
-	t, err := newTeam(m.cfg, m.params, len(samples), options.batch(), false, options.finished())
+	t, err := m.team(len(samples), options)
 	if err != nil {
 		return nil, err
 	}
 	return t.predict(ctx, samples)
+}
+
+// team draws the model's maps of n images.
+func (m *Model) team(n int, options Options) (*team, error) {
+	one := options.finished()
+	one.Workers = 1
+	return newTeam(options.Workers, n, options.batch(), func(batch int) (drawer, error) {
+		if !m.cfg.usesNetwork() {
+			return &baseline{m, make([]*sample, batch)}, nil
+		}
+		return newEnsemble(m.cfg, m.members, batch, one)
+	})
 }

@@ -48,7 +48,7 @@ func TestAnEncoderStartsFromAClassifiersWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	const name = "layer4.1.conv2.weight"
-	for i, v := range m.params.Get("encoder." + name).Data {
+	for i, v := range m.members[0].Get("encoder." + name).Data {
 		if want := trained.Get(name).Data[i]; v-want > 1e-6 || want-v > 1e-6 {
 			t.Fatalf("%s: found %v at index %d, want %v", name, v, i, want)
 		}

@@ -17,7 +17,7 @@ func correlation(a, b []float32) float64 {
 
 // evidence is what can be seen of a predicted map without a human one, as signs
 // of how well it may agree with it.
-type evidence [4]float64
+type evidence = [4]float64
 
 // gather finds the evidence in a map of probabilities p and the agreement of the
 // two maps that it is the mean of:
@@ -58,14 +58,16 @@ type judged struct {
 	cc       float64
 }
 
-// calibration estimates the CC of a map from its evidence: a ridge regression on
-// standardised evidence.
-type calibration struct {
-	Mean   evidence `json:"mean"`
-	Scale  evidence `json:"scale"` // 0 for evidence that never varied
-	Weight evidence `json:"weight"`
-	Bias   float64  `json:"bias"`
-	Maps   int      `json:"maps"` // that it was fitted on
+// Calibration estimates the CC of a map with what a human would have drawn from the
+// evidence in it: a ridge regression on standardised evidence, in the order of its
+// fields the spread, the agreement of the mirrored image's map, the entropy and the
+// highest value. Its JSON form is what files hold.
+type Calibration struct {
+	Mean   [4]float64 `json:"mean"`
+	Scale  [4]float64 `json:"scale"` // 0 for evidence that never varied
+	Weight [4]float64 `json:"weight"`
+	Bias   float64    `json:"bias"`
+	Maps   int        `json:"maps"` // that it was fitted on
 }
 
 // ridge is the penalty on each weight, in judged maps: with as few as these, the
@@ -77,11 +79,11 @@ const ridge = 4
 //	sum over maps (cc - bias - weight·z)² + ridge |weight|²,  z = scale (evidence - mean).
 //
 // Without maps it returns nil.
-func calibrate(maps []judged) *calibration {
+func calibrate(maps []judged) *Calibration {
 	if len(maps) == 0 {
 		return nil
 	}
-	c := &calibration{Maps: len(maps)}
+	c := &Calibration{Maps: len(maps)}
 	n := float64(len(maps))
 	for _, m := range maps {
 		c.Bias += m.cc / n
@@ -116,7 +118,7 @@ func calibrate(maps []judged) *calibration {
 	return c
 }
 
-func (c *calibration) standardise(e evidence) evidence {
+func (c *Calibration) standardise(e evidence) evidence {
 	for k := range e {
 		e[k] = (e[k] - c.Mean[k]) * c.Scale[k]
 	}
@@ -124,7 +126,7 @@ func (c *calibration) standardise(e evidence) evidence {
 }
 
 // quality is the estimated CC, in [-1, 1]; NaN without a calibration.
-func (c *calibration) quality(e evidence) float32 {
+func (c *Calibration) quality(e evidence) float32 {
 	if c == nil {
 		return float32(math.NaN())
 	}

@@ -3,6 +3,8 @@ package storage
 import (
 	"fmt"
 	"math"
+	"path"
+	"strings"
 )
 
 // DataError says that data cannot be used for what is asked, as opposed to a
@@ -30,6 +32,12 @@ type Encoded struct {
 
 // Present reports whether there is an image.
 func (e Encoded) Present() bool { return len(e.Bytes) > 0 }
+
+// MapFile is a map for the sample of an id as a PNG file, named after it.
+func MapFile(id string, png []byte) Encoded {
+	base := path.Base(id)
+	return Encoded{Bytes: png, Path: strings.TrimSuffix(base, path.Ext(base)) + ".png"}
+}
 
 // Sources of saliency maps, the values of the column saliency_source.
 const (

@@ -385,3 +385,29 @@ func TestOperandsOfDifferentLengthsPanic(t *testing.T) {
 	}()
 	CC([]float32{1, 2}, []float32{1})
 }
+
+func TestPrincipalComponentsAreTheDirectionsOfLargestSpread(t *testing.T) {
+	// Points of a plane: far apart along (3, 4), near along (4, -3), not at all along z.
+	var points [][]float64
+	for _, p := range [][2]float64{{-10, 1}, {-5, -1}, {0, 0}, {5, -1}, {10, 1}} {
+		points = append(points, []float64{0.6*p[0] + 0.8*p[1], 0.8*p[0] - 0.6*p[1], 7})
+	}
+	found := PrincipalComponents(points, 9)
+	if len(found) != 2 {
+		t.Fatalf("found %d components, want 2", len(found))
+	}
+	for i, want := range [][]float64{{0.6, 0.8, 0}, {0.8, -0.6, 0}} {
+		sign := math.Copysign(1, found[i][0])
+		for k, v := range found[i] {
+			if math.Abs(sign*v-want[k]) > 1e-12 {
+				t.Errorf("component %d is %v, want %v or its opposite", i, found[i], want)
+			}
+		}
+	}
+	if n := len(PrincipalComponents(points, 1)); n != 1 {
+		t.Errorf("found %d components, want the 1 asked for", n)
+	}
+	if n := len(PrincipalComponents(points[:1], 9)) + len(PrincipalComponents([][]float64{{1, 2}, {1, 2}}, 9)); n != 0 {
+		t.Errorf("found %d components of what does not differ, want none", n)
+	}
+}
