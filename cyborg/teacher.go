@@ -1,0 +1,327 @@
+package cyborg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/surrogaze/surrogaze/internal/nn"
+	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// Teacher draws saliency maps with classifiers that learnt from human maps where to
+// look, for other classifiers to learn from (Teaching AI to Teach, BMVC 2023,
+// arXiv 2306.05527). A map is that of a sample's own class, where it has a label and
+// Config.CAMClass is "true", else of the class that the classifiers together find
+// most probable. Each classifier's map is scaled to [0, 1] by its minimum and maximum;
+// the mean of them is so again.
+type Teacher struct {
+	models []*Model
+	rise   *RISE
+	mirror bool
+}
+
+// NewTeacher makes a teacher of at least one classifier; all have the same classes,
+// and see images of one size and resizing. Maps are class activation maps, or those
+// of rise if that is not nil; with mirror the mean of those of the image and of its
+// mirror image.
+func NewTeacher(models []*Model, rise *RISE, mirror bool) (*Teacher, error) {
+	if len(models) == 0 {
+		return nil, errors.New("teacher: found no classifier, want at least one")
+	}
+	first := models[0]
+	for _, m := range models {
+		if m.cfg.Size != first.cfg.Size || m.cfg.Resize != first.cfg.Resize || !slices.Equal(m.classes, first.classes) {
+			return nil, fmt.Errorf("teacher: found classifiers of %q in %d pixels (%s) and of %q in %d pixels (%s), want all alike",
+				first.classes, first.cfg.Size, first.cfg.Resize, m.classes, m.cfg.Size, m.cfg.Resize)
+		}
+	}
+	if rise != nil {
+		if err := rise.validate(first.cfg.Size); err != nil {
+			return nil, fmt.Errorf("teacher: RISE: %w", err)
+		}
+	}
+	return &Teacher{models, rise, mirror}, nil
+}
+
+// Annotation is a map for a sample.
+type Annotation struct {
+	// Sample is the sample as it came; its own map, if any, is untouched.
+	Sample storage.Sample
+	// Map is a 16-bit grey PNG in the image's aspect ratio, its longer side
+	// Config.Size pixels long.
+	Map storage.Encoded
+}
+
+// Annotate draws a map for every sample, in order. Some batches of samples for each
+// worker, of about 16 MiB in all, are in memory at any time.
+//
+// A sample whose image cannot be decoded comes with a *SampleError and an empty Map;
+// all other errors, such as those of the input or the context's, end the stream.
+func (t *Teacher) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error], options Options) iter.Seq2[Annotation, error] {
+	return func(yield func(Annotation, error) bool) {
+		s, err := t.newStudio(options)
+		if err != nil {
+			yield(Annotation{}, fmt.Errorf("annotate: %w", err))
+			return
+		}
+		var chunk []storage.Sample
+		bytes := 0
+		for sample, err := range in {
+			if err != nil {
+				yield(Annotation{}, fmt.Errorf("annotate: %w", err))
+				return
+			}
+			chunk, bytes = append(chunk, sample), bytes+len(sample.Image.Bytes)
+			if len(chunk) < len(s.artists)*s.batch && bytes < chunkBytes {
+				continue
+			}
+			if !s.deliver(ctx, chunk, yield) {
+				return
+			}
+			chunk, bytes = nil, 0
+		}
+		s.deliver(ctx, chunk, yield)
+	}
+}
+
+// chunkBytes bounds the encoded images that are drawn at a time, whatever their
+// number.
+const chunkBytes = 16 << 20
+
+// studio draws samples side by side: each artist has programs of its own on one core.
+type studio struct {
+	artists []*artist
+	batch   int
+}
+
+func (t *Teacher) newStudio(options Options) (*studio, error) {
+	s := &studio{batch: options.batch()}
+	one := options.finished()
+	one.Workers = 1
+	for range max(options.Workers, 1) {
+		a, err := t.newArtist(s.batch, one)
+		if err != nil {
+			return nil, err
+		}
+		s.artists = append(s.artists, a)
+	}
+	return s, nil
+}
+
+// drawing is what became of a sample.
+type drawing struct {
+	file storage.Encoded
+	err  error
+}
+
+// deliver draws samples and yields them in their order. It reports whether the stream
+// goes on.
+func (s *studio) deliver(ctx context.Context, samples []storage.Sample, yield func(Annotation, error) bool) bool {
+	results := make([]drawing, len(samples))
+	if err := s.draw(ctx, samples, results); err != nil {
+		yield(Annotation{}, fmt.Errorf("annotate: %w", err))
+		return false
+	}
+	for i, sample := range samples {
+		if !yield(Annotation{sample, results[i].file}, results[i].err) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *studio) draw(ctx context.Context, samples []storage.Sample, results []drawing) error {
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for _, a := range s.artists {
+		group.Go(func() error {
+			for {
+				from := (int(next.Add(1)) - 1) * s.batch
+				if from >= len(samples) {
+					return nil
+				}
+				to := min(from+s.batch, len(samples))
+				if err := a.draw(ctx, samples[from:to], results[from:to]); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// artist draws batches of samples on one core.
+type artist struct {
+	cfg     Config
+	members []*member // of each classifier
+	mappers []mapper  // of each classifier
+	mirror  bool
+	images  []float32 // (batch, 3, size, size)
+	one     []float32 // maps of a mapper, (batch, size, size)
+	sum     []float32 // likewise
+}
+
+// mapper draws the maps of a classifier over the square.
+type mapper interface {
+	// draw writes the maps of the classes, (n, size, size), of n images,
+	// (n, 3, size, size), as finely as it can and not yet scaled.
+	draw(ctx context.Context, images []float32, classes []int64, maps []float32) error
+}
+
+func (t *Teacher) newArtist(batch int, options nn.Options) (*artist, error) {
+	cfg := t.models[0].cfg
+	plane := cfg.Size * cfg.Size
+	a := &artist{
+		cfg: cfg, mirror: t.mirror,
+		images: make([]float32, 3*batch*plane), one: make([]float32, batch*plane), sum: make([]float32, batch*plane),
+	}
+	for _, m := range t.models {
+		p, err := newPanel(m.cfg, m.params, len(m.classes), batch, batch, t.rise == nil, options)
+		if err != nil {
+			return nil, err
+		}
+		one := p.members[0]
+		a.members = append(a.members, one)
+		if t.rise != nil {
+			a.mappers = append(a.mappers, &riseMapper{*t.rise, one.program, batch, one.classes, cfg.Size})
+		} else {
+			a.mappers = append(a.mappers, &camMapper{one})
+		}
+	}
+	return a, nil
+}
+
+// draw draws samples, a batch at most.
+func (a *artist) draw(ctx context.Context, samples []storage.Sample, results []drawing) error {
+	var shown []int // the samples whose images can be decoded
+	var pixels []decoded
+	plane := a.cfg.Size * a.cfg.Size
+	for i, s := range samples {
+		m, err := decodeImage(s.Image, a.cfg.resizing(), a.cfg.Size)
+		if err != nil {
+			results[i].err = &SampleError{s.ID, err}
+			continue
+		}
+		k := len(shown)
+		writeInput(a.images[3*k*plane:3*(k+1)*plane], a.cfg.Size, raster.View{}, m.image)
+		shown, pixels = append(shown, i), append(pixels, m)
+	}
+	if len(shown) == 0 {
+		return nil
+	}
+	images, sum := a.images[:3*len(shown)*plane], a.sum[:len(shown)*plane]
+	if err := a.average(ctx, images, a.classes(images, samples, shown), sum); err != nil {
+		return err
+	}
+	for k, i := range shown {
+		var err error
+		if results[i].file, err = a.encode(sum[k*plane:(k+1)*plane], pixels[k], samples[i].ID); err != nil {
+			return fmt.Errorf("sample %q: %w", samples[i].ID, err)
+		}
+	}
+	return nil
+}
+
+// classes are those whose maps are drawn.
+func (a *artist) classes(images []float32, samples []storage.Sample, shown []int) []int64 {
+	n := a.members[0].classes
+	list, open := make([]int64, len(shown)), false
+	for k, i := range shown {
+		list[k] = samples[i].Label
+		if a.cfg.CAMClass != "true" || list[k] >= int64(n) {
+			list[k] = storage.NoLabel
+		}
+		open = open || list[k] == storage.NoLabel
+	}
+	if !open {
+		return list
+	}
+	sums := make([]float64, len(shown)*n)
+	for _, m := range a.members {
+		copy(m.program.Input(imageInput), images)
+		m.program.Run()
+		logits := m.program.Output(logitsOutput)
+		for k := range shown {
+			scores, _ := judge(logits[k*n:(k+1)*n], 0)
+			for class, p := range scores {
+				sums[k*n+class] += p
+			}
+		}
+	}
+	for k := range list {
+		if list[k] == storage.NoLabel {
+			row := sums[k*n : (k+1)*n]
+			list[k] = int64(slices.Index(row, slices.Max(row)))
+		}
+	}
+	return list
+}
+
+// average writes the mean of all classifiers' maps, each scaled to [0, 1].
+func (a *artist) average(ctx context.Context, images []float32, classes []int64, sum []float32) error {
+	clear(sum)
+	for range a.directions() {
+		for _, m := range a.mappers {
+			maps := a.one[:len(sum)]
+			if err := m.draw(ctx, images, classes, maps); err != nil {
+				return err
+			}
+			plane := a.cfg.Size * a.cfg.Size
+			for k := range classes {
+				raster.MinMax(maps[k*plane : (k+1)*plane])
+			}
+			for i, v := range maps {
+				sum[i] += v / float32(a.directions()*len(a.mappers))
+			}
+		}
+		if a.mirror { // twice is as it was
+			raster.Mirror(images, a.cfg.Size)
+			raster.Mirror(sum, a.cfg.Size)
+		}
+	}
+	return nil
+}
+
+// directions is the number of ways in which an image is looked at.
+func (a *artist) directions() int {
+	if a.mirror {
+		return 2
+	}
+	return 1
+}
+
+// encode writes the part of a map that lies over the image as a file.
+func (a *artist) encode(square []float32, of decoded, id string) (storage.Encoded, error) {
+	shown := a.cfg.resizing().Restore(&raster.Plane{W: a.cfg.Size, H: a.cfg.Size, Pix: square}, of.width, of.height)
+	raster.MinMax(shown.Pix)
+	data, err := raster.EncodeMap(shown)
+	if err != nil {
+		return storage.Encoded{}, err
+	}
+	return storage.MapFile(id, data), nil
+}
+
+// camMapper draws class activation maps.
+type camMapper struct{ *member }
+
+func (m *camMapper) draw(_ context.Context, images []float32, classes []int64, maps []float32) error {
+	copy(m.program.Input(imageInput), images)
+	labels := m.program.Input(labelInput)
+	for i, class := range classes {
+		labels[i] = float32(class)
+	}
+	m.program.Run()
+	cams, cells, plane := m.program.Output(trueOutput), m.grid*m.grid, m.cfg.Size*m.cfg.Size
+	for i := range classes {
+		cam := &raster.Plane{W: m.grid, H: m.grid, Pix: cams[i*cells : (i+1)*cells]}
+		raster.ResizeMap(maps[i*plane:(i+1)*plane], m.cfg.Size, m.cfg.Size, cam)
+	}
+	return nil
+}
