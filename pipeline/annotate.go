@@ -7,6 +7,7 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/surrogaze/surrogaze/cyborg"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -68,7 +69,10 @@ func (p *Pipeline) makeDataset(ctx context.Context, d draft, in *annotated, f *f
 	if err != nil {
 		return err
 	}
-	a := &annotation{model: f.model, key: f.artefact.Manifest.Key, options: p.predictOptions(), bad: bad, total: rows, events: events}
+	a := &annotation{
+		annotator: f.annotator, name: p.cfg.Annotate.Annotator, key: f.artefact.Manifest.Key,
+		options: p.predictOptions(), bad: bad, total: rows, events: events,
+	}
 	a.split = func(s storage.Sample) string { return splitOf(p.cfg.Data.Split, p.cfg.Seed, s.ID, s.Group) }
 	known, err := p.humanSamples(ctx, in, f)
 	if err == nil {
@@ -142,13 +146,14 @@ func streams(ctx context.Context, sources []storage.Source, schema storage.Schem
 
 // annotation draws maps for streams of samples and writes the data set.
 type annotation struct {
-	model   *predictor.Model
-	key     string // of the model
-	options predictor.Options
-	split   func(storage.Sample) string // for samples that come without
-	bad     *quarantine
-	total   int64 // rows of all streams and of the known samples
-	events  *stageEvents
+	annotator annotator
+	name      string // of the annotator, the source of the maps
+	key       string // of its model
+	options   predictor.Options
+	split     func(storage.Sample) string // for samples that come without
+	bad       *quarantine
+	total     int64 // rows of all streams and of the known samples
+	events    *stageEvents
 
 	skip  map[string]int // samples of each split that an interrupted try has written
 	count int64          // samples looked at
@@ -183,7 +188,7 @@ func (a *annotation) append(ctx context.Context, w *storage.Writer, known iter.S
 			return err
 		}
 	}
-	for x, err := range a.model.Annotate(ctx, a.samples(ctx, in), a.options) {
+	for x, err := range a.annotator.Annotate(ctx, a.samples(ctx, in), a.options) {
 		if err := a.take(ctx, w, x, err); err != nil {
 			return err
 		}
@@ -194,20 +199,29 @@ func (a *annotation) append(ctx context.Context, w *storage.Writer, known iter.S
 // take appends a predicted map's sample. One that was not drawn or cannot be
 // appended goes to quarantine.
 func (a *annotation) take(ctx context.Context, w *storage.Writer, x predictor.Prediction, err error) error {
-	if sample := (*predictor.SampleError)(nil); err != nil && !errors.As(err, &sample) {
+	if err != nil && !ofSample(err) {
 		return err
 	}
 	origin := a.next()
 	if err == nil {
 		s := x.Sample
 		s.Saliency, s.SaliencyQuality = x.Map, x.Quality
-		s.SaliencySource, s.SaliencyModel = storage.SourcePredictor, a.key
+		s.SaliencySource, s.SaliencyModel = a.name, a.key
 		if err = w.Append(s); !errors.Is(err, storage.ErrDuplicateID) {
 			return err
 		}
 	}
 	origin.Err = err
 	return a.bad.add(ctx, &origin)
+}
+
+// ofSample reports whether an error is one of a single sample, which is left out.
+func ofSample(err error) bool {
+	var (
+		predicted *predictor.SampleError
+		taught    *cyborg.SampleError
+	)
+	return errors.As(err, &predicted) || errors.As(err, &taught)
 }
 
 // written reports whether a sample of a split was written by an earlier try, and

@@ -57,8 +57,31 @@ func (p *Pipeline) predictorConfig() any {
 	}{p.fitConfig(), p.cfg.Data.Annotated.HumanMaps, p.requested()}
 }
 
-// fitConfig is the predictor's configuration.
+// fitConfig is the predictor's configuration, or of a teacher that of its judge.
 func (p *Pipeline) fitConfig() predictor.Config {
+	switch a := p.cfg.Annotate; {
+	case a.Teaches():
+		return p.baselineConfig("mean", p.cfg.Classifier.Size, p.cfg.Classifier.Resize)
+	case a.Annotator != "predictor":
+		return p.baselineConfig(a.Annotator, p.cfg.Predictor.Size, p.cfg.Predictor.Resize)
+	}
+	cfg := p.networkConfig()
+	if n := p.cfg.Annotate.Ensemble; n > 1 {
+		cfg.Ensemble = n
+	}
+	return cfg
+}
+
+// baselineConfig is the configuration of a predictor without a network.
+func (p *Pipeline) baselineConfig(method string, size int, resize string) predictor.Config {
+	return predictor.Config{
+		Method: method, Size: size, Resize: resize, Folds: p.cfg.Predictor.Folds, Seed: uint64(p.cfg.Seed),
+		Workers: p.workers, Device: p.cfg.Device, Precision: p.cfg.Precision,
+	}
+}
+
+// networkConfig is the configuration of a predictor of one network.
+func (p *Pipeline) networkConfig() predictor.Config {
 	c, d := p.cfg.Predictor, predictor.DefaultConfig()
 	return predictor.Config{
 		Network: c.Network, Widths: c.Widths, StemKernel: c.Stem.Kernel, StemStride: c.Stem.Stride,
@@ -78,17 +101,51 @@ func (p *Pipeline) fitConfig() predictor.Config {
 	}
 }
 
+// teacherConfig is what of the configuration reaches a teacher.
+func (p *Pipeline) teacherConfig() any {
+	return struct {
+		Classifier cyborg.Config
+		Ensemble   int
+		Mirror     bool
+		RISE       *cyborg.RISE
+		Folds      int
+		HumanMaps  int
+		Requested  requested
+	}{
+		p.classifierConfig(1), p.cfg.Annotate.Ensemble, p.cfg.Annotate.Mirror, p.riseConfig(),
+		p.cfg.Predictor.Folds, p.cfg.Data.Annotated.HumanMaps, p.requested(),
+	}
+}
+
+// riseConfig is how a teacher draws its maps; nil if by class activation.
+func (p *Pipeline) riseConfig() *cyborg.RISE {
+	if p.cfg.Annotate.Annotator != "teacher-rise" {
+		return nil
+	}
+	r := p.cfg.Annotate.RISE
+	return &cyborg.RISE{Masks: r.Masks, Cells: r.Cells, Keep: r.Keep, Seed: uint64(p.cfg.Seed)}
+}
+
+// drawing is what of the section annotate reaches the annotate stage by itself; the
+// rest comes with the key of the annotator.
+type drawing struct {
+	Annotator string `json:"annotator"`
+	Batch     int    `json:"batch"`
+	Mirror    bool   `json:"mirror"`
+}
+
 // annotateConfig is what of the configuration reaches the annotate stage.
 func (p *Pipeline) annotateConfig() any {
+	a := p.cfg.Annotate
 	return struct {
-		Annotate  config.Annotate
+		Annotate  drawing
 		Classes   []string
 		Split     config.Split
 		MaxBad    float64
 		Seed      int64
 		Sources   []config.Source
 		Requested requested
-	}{p.cfg.Annotate, p.cfg.Data.Classes, p.cfg.Data.Split, p.cfg.Data.MaxBad, p.cfg.Seed, p.cfg.Data.Unannotated, p.requested()}
+	}{drawing{a.Annotator, a.Batch, a.Mirror}, p.cfg.Data.Classes, p.cfg.Data.Split, p.cfg.Data.MaxBad, p.cfg.Seed, p.cfg.Data.Unannotated, p.requested()}
 }
 
 // trainConfig is what of the configuration reaches one training.

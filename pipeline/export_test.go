@@ -1,6 +1,11 @@
 package pipeline
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"github.com/surrogaze/surrogaze/storage"
+)
 
 // StageArtefact is an artefact of a run with the version of the code that made it.
 type StageArtefact struct {
@@ -19,6 +24,9 @@ func (p *Pipeline) Artefacts(ctx context.Context) ([]StageArtefact, error) {
 	var list []StageArtefact
 	for _, x := range r.all() {
 		a, err := p.store.Lookup(x.recipe.Kind, x.recipe.key)
+		if errors.Is(err, storage.ErrNotPublished) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

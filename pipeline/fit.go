@@ -5,17 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 
+	"github.com/surrogaze/surrogaze/internal/report"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
-// PredictorScores say how good the predictor is on human maps that it had not
-// seen.
+// PredictorScores say how good the predictor, or what draws maps in its place, is on
+// human maps that it had not seen.
 type PredictorScores struct {
-	// OutOfFold is about the annotated images, each predicted by a model that was
-	// fitted without its group.
+	// Annotator draws the maps: the predictor, or who stands in for it.
+	Annotator string `json:"-"`
+	// OutOfFold is about the annotated images, each drawn by a model that was fitted
+	// without its group.
 	OutOfFold *predictor.Report `json:"out_of_fold"`
 	// Torn reports that the annotated images lie in so few groups that folds had to
 	// divide them: the scores out of fold are then too good.
@@ -49,12 +53,19 @@ func (s *PredictorScores) cc(id string) float64 {
 	return nan()
 }
 
+// annotator draws maps: a predictor.Model, or what is used like one.
+type annotator interface {
+	Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error], options predictor.Options) iter.Seq2[predictor.Prediction, error]
+}
+
 // fitted is what the fit stage leaves.
 type fitted struct {
-	artefact *storage.Artefact
-	model    *predictor.Model
-	heldOut  *storage.Dataset // the annotated samples with their out-of-fold maps
-	scores   *PredictorScores
+	artefact   *storage.Artefact
+	annotator  annotator
+	course     report.Predictor      // of the fit
+	pretrained *predictor.Pretrained // nil if all began at random
+	heldOut    *storage.Dataset      // the annotated samples with their out-of-fold maps
+	scores     *PredictorScores
 }
 
 // Files of a predictor's artefact, and the folders of its draft.
@@ -65,36 +76,53 @@ const (
 	checkpointsName = "checkpoints"
 )
 
-// fit fits the predictor on the human maps, and again without each fold of them.
+// fit fits the annotator on the human maps, and again without each fold of them.
 func (p *Pipeline) fit(ctx context.Context, r recipe, in *annotated) (*fitted, error) {
 	events := p.events.of(StageFit)
-	a, err := p.artefact(ctx, r, func(d draft) error {
-		return p.makePredictor(ctx, d, in, events)
-	})
+	fill, open := p.makePredictor, p.openPredictor
+	if p.cfg.Annotate.Teaches() {
+		fill, open = p.makeTeacher, p.openTeacher
+	}
+	a, err := p.artefact(ctx, r, func(d draft) error { return fill(ctx, d, in, events) })
 	if err != nil {
 		return nil, err
 	}
-	f := &fitted{artefact: a, scores: &PredictorScores{}}
-	if f.model, err = predictor.Load(a.Path(modelName)); err != nil {
+	f, err := open(a)
+	if err != nil {
 		return nil, err
 	}
+	f.artefact, f.scores = a, &PredictorScores{Annotator: p.cfg.Annotate.Annotator}
 	if f.heldOut, err = storage.Open(a.Path(heldOutFolder)); err != nil {
 		return nil, err
 	}
 	if err := readJSON(a.Path(scoresName), f.scores); err != nil {
 		return nil, err
 	}
-	if err := p.place(a.Path(modelName), "models", "predictor.safetensors"); err != nil {
-		return nil, err
-	}
 	for _, w := range f.scores.warnings() {
 		events.warn(w)
 	}
 	text := describeScores(f.scores)
-	if pretrained := f.model.Summary().Pretrained; pretrained != nil {
-		text += ", from " + pretrained.String()
+	if f.pretrained != nil {
+		text += ", from " + f.pretrained.String()
 	}
 	events.end(text)
+	return f, nil
+}
+
+// openPredictor reads what makePredictor left, and lays the model out.
+func (p *Pipeline) openPredictor(a *storage.Artefact) (*fitted, error) {
+	model, err := predictor.Load(a.Path(modelName))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.place(a.Path(modelName), "models", "predictor.safetensors"); err != nil {
+		return nil, err
+	}
+	s := model.Summary()
+	f := &fitted{annotator: model, pretrained: s.Pretrained, course: report.Predictor{Train: s.Train, Validation: s.Validation, Best: s.Best.Step}}
+	for _, x := range s.History {
+		f.course.History = append(f.course.History, report.Point{Step: x.Step, TrainLoss: x.TrainLoss, Loss: x.Loss, CC: x.CC})
+	}
 	return f, nil
 }
 
@@ -114,9 +142,17 @@ func (s *PredictorScores) warnings() []string {
 		list = append(list, tornWarning)
 	}
 	if !s.HeldOut().BeatsMean {
-		list = append(list, "the predictor does not beat the mean map by more than chance: guidance by its maps is not to be trusted")
+		list = append(list, fmt.Sprintf("%s does not beat the mean map by more than chance: guidance by its maps is not to be trusted", s.subject()))
 	}
 	return list
+}
+
+// subject is the annotator in a sentence.
+func (s *PredictorScores) subject() string {
+	if s.Annotator == "predictor" {
+		return "the predictor"
+	}
+	return "the annotator " + s.Annotator
 }
 
 func (p *Pipeline) makePredictor(ctx context.Context, d draft, in *annotated, events *stageEvents) error {
@@ -128,7 +164,7 @@ func (p *Pipeline) makePredictor(ctx context.Context, d draft, in *annotated, ev
 		return dataError(ctx, errNoMaps)
 	}
 	cfg := p.fitConfig()
-	events.start(fmt.Sprintf("%d human maps, %d steps, once for all and once for each of %d folds", len(examples), cfg.Steps, cfg.Folds))
+	events.start(fmt.Sprintf("%d human maps%s, once for all and once for each of %d folds", len(examples), steps(cfg), cfg.Folds))
 	progress := newFitProgress(events, cfg, d.record)
 	checkpoints := d.Path(checkpointsName)
 	folds, err := predictor.FitFolds(ctx, cfg, examples, checkpoints, progress.fold)
@@ -144,16 +180,32 @@ func (p *Pipeline) makePredictor(ctx context.Context, d draft, in *annotated, ev
 	if scores.Reference, err = p.scoreReferences(ctx, model, in); err != nil {
 		return err
 	}
-	if err := p.writeHeldOut(d.Path(heldOutFolder), in, examples, folds); err != nil {
-		return err
-	}
-	if err := writeJSON(d.Path(scoresName), scores); err != nil {
+	if err := p.writeFitted(d, in, examples, folds, scores); err != nil {
 		return err
 	}
 	if err := model.Save(d.Path(modelName)); err != nil {
 		return err
 	}
 	return os.RemoveAll(checkpoints)
+}
+
+// steps tells how long a fit takes; nothing of a baseline, which takes none.
+func steps(cfg predictor.Config) string {
+	switch {
+	case cfg.Method != "":
+		return ""
+	case cfg.Ensemble > 1:
+		return fmt.Sprintf(", %d networks of %d steps", cfg.Ensemble, cfg.Steps)
+	}
+	return fmt.Sprintf(", %d steps", cfg.Steps)
+}
+
+// writeFitted writes what artefacts of all annotators hold.
+func (p *Pipeline) writeFitted(d draft, in *annotated, examples []predictor.Example, folds *predictor.Folds, scores PredictorScores) error {
+	if err := p.writeHeldOut(d.Path(heldOutFolder), in, examples, folds); err != nil {
+		return err
+	}
+	return writeJSON(d.Path(scoresName), scores)
 }
 
 func (p *Pipeline) predictOptions() predictor.Options {
@@ -181,7 +233,7 @@ func (p *Pipeline) writeHeldOut(dir string, in *annotated, examples []predictor.
 	for i, h := range folds.Predictions {
 		err := w.Append(storage.Sample{
 			ID: h.ID, Image: examples[i].Image, Label: storage.NoLabel, Split: "train",
-			Saliency: h.Map, SaliencySource: storage.SourcePredictor, SaliencyQuality: h.Quality,
+			Saliency: h.Map, SaliencySource: p.cfg.Annotate.Annotator, SaliencyQuality: h.Quality,
 		})
 		if err != nil {
 			return errors.Join(err, w.Abort())
@@ -194,12 +246,12 @@ func (p *Pipeline) writeHeldOut(dir string, in *annotated, examples []predictor.
 type fitProgress struct {
 	events *stageEvents
 	record *record
-	done   map[int]int64 // steps by fold, -1 is the fit of all
+	done   map[[2]int]int64 // steps by fold and member of an ensemble, fold -1 is the fit of all
 	total  int64
 }
 
 func newFitProgress(events *stageEvents, cfg predictor.Config, r *record) *fitProgress {
-	return &fitProgress{events: events, record: r, done: map[int]int64{}, total: int64((cfg.Folds + 1) * cfg.Steps)}
+	return &fitProgress{events: events, record: r, done: map[[2]int]int64{}, total: int64((cfg.Folds + 1) * cfg.Steps * max(cfg.Ensemble, 1))}
 }
 
 func (f *fitProgress) fold(x predictor.Progress) {
@@ -209,7 +261,7 @@ func (f *fitProgress) fold(x predictor.Progress) {
 func (f *fitProgress) all(x predictor.Progress) { f.tell(-1, x, "all maps") }
 
 func (f *fitProgress) tell(fold int, x predictor.Progress, what string) {
-	f.done[fold] = int64(x.Step)
+	f.done[[2]int{fold, x.Member}] = int64(x.Step)
 	var sum int64
 	for _, n := range f.done {
 		sum += n

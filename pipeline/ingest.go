@@ -208,16 +208,30 @@ func (a *annotated) rows(keep func(storage.Row) bool) []int {
 	return rows
 }
 
-// examples reads the samples with a human map that may be used, or those with one
-// that may not.
-func (a *annotated) examples(ctx context.Context, usable bool) ([]predictor.Example, error) {
+// samples reads the samples with a human map that may be used, or those with one that
+// may not.
+func (a *annotated) samples(ctx context.Context, usable bool) ([]storage.Sample, error) {
 	rows := a.rows(func(r storage.Row) bool { return r.HasMap && a.chosen[r.ID] == usable })
-	var examples []predictor.Example
+	var samples []storage.Sample
 	for s, err := range a.set.Read(ctx, rows) {
 		if err != nil {
 			return nil, err
 		}
-		examples = append(examples, predictor.Example{ID: s.ID, Group: s.Group, Image: s.Image, Map: s.Saliency})
+		samples = append(samples, s)
 	}
-	return examples, nil
+	return samples, nil
+}
+
+// examples are the same for a predictor.
+func (a *annotated) examples(ctx context.Context, usable bool) ([]predictor.Example, error) {
+	samples, err := a.samples(ctx, usable)
+	return examplesOf(samples), err
+}
+
+func examplesOf(samples []storage.Sample) []predictor.Example {
+	examples := make([]predictor.Example, len(samples))
+	for i, s := range samples {
+		examples[i] = predictor.Example{ID: s.ID, Group: s.Group, Image: s.Image, Map: s.Saliency}
+	}
+	return examples
 }

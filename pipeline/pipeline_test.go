@@ -320,9 +320,9 @@ func TestAnInterruptedRunEndsAsAnUnbrokenOne(t *testing.T) {
 	}
 }
 
-func (p project) interruptible(out string, observe func(pipeline.Event)) *pipeline.Pipeline {
+func (p project) interruptible(out string, observe func(pipeline.Event), sets ...string) *pipeline.Pipeline {
 	p.t.Helper()
-	cfg, err := pipeline.LoadConfig(p.path("small.yaml"), []string{"data.root=" + p.path("set"), "out=" + p.path(out)})
+	cfg, err := pipeline.LoadConfig(p.path("small.yaml"), append([]string{"data.root=" + p.path("set"), "out=" + p.path(out)}, sets...))
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 const (
 	kindAnnotated  = "annotated"  // the samples with human maps, and their maps
 	kindPredictor  = "predictor"  // the fitted predictor, its scores and out-of-fold maps
+	kindTeacher    = "teacher"    // the classifiers that draw maps, likewise
 	kindDataset    = "dataset"    // all samples, each with a map
 	kindClassifier = "classifier" // the classifier of one arm and seed
 	kindEvaluation = "evaluation" // what that classifier says of the samples
@@ -23,6 +24,7 @@ const (
 const (
 	codeIngest   = 2
 	codeFit      = 4
+	codeTeach    = 1
 	codeAnnotate = 3
 	codeTrain    = 3
 	codeEvaluate = 3
@@ -82,8 +84,12 @@ func (p *Pipeline) recipes(ctx context.Context) (*recipes, error) {
 	b := recipeBuilder{}
 	r := &recipes{}
 	r.ingest = b.build(kindAnnotated, codeIngest, p.ingestConfig(), nil, annotated)
-	r.fit = b.build(kindPredictor, codeFit, p.predictorConfig(), inputs{"annotated": r.ingest.key}, encoder)
-	r.annotate = b.build(kindDataset, codeAnnotate, p.annotateConfig(), inputs{"annotated": r.ingest.key, "predictor": r.fit.key}, unannotated)
+	if p.cfg.Annotate.Teaches() {
+		r.fit = b.build(kindTeacher, codeTeach, p.teacherConfig(), inputs{"annotated": r.ingest.key}, pretrained)
+	} else {
+		r.fit = b.build(kindPredictor, codeFit, p.predictorConfig(), inputs{"annotated": r.ingest.key}, encoder)
+	}
+	r.annotate = b.build(kindDataset, codeAnnotate, p.annotateConfig(), inputs{"annotated": r.ingest.key, r.fit.Kind: r.fit.key}, unannotated)
 	for seed := range p.cfg.Train.Seeds {
 		for _, arm := range p.cfg.Train.Arms {
 			x := run{arm: cyborg.Arm(arm), seed: seed}
@@ -102,7 +108,7 @@ func (p *Pipeline) recipes(ctx context.Context) (*recipes, error) {
 func (r *recipes) all() []stageRecipe {
 	list := []stageRecipe{
 		{StageIngest, "annotated samples", r.ingest},
-		{StageFit, "saliency predictor", r.fit},
+		{StageFit, "saliency " + r.fit.Kind, r.fit},
 		{StageAnnotate, "annotated data set", r.annotate},
 	}
 	for _, x := range r.runs {

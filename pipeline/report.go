@@ -124,16 +124,13 @@ func newLook(c cams) report.Look {
 }
 
 func newPredictorReport(folds int, f *fitted) *report.Predictor {
-	s := f.model.Summary()
-	r := &report.Predictor{Train: s.Train, Validation: s.Validation, Best: s.Best.Step}
-	for _, x := range s.History {
-		r.History = append(r.History, report.Point{Step: x.Step, TrainLoss: x.TrainLoss, Loss: x.Loss, CC: x.CC})
-	}
+	r := f.course
+	r.Annotator = f.scores.Annotator
 	if f.scores.Reference != nil {
 		r.Checks = append(r.Checks, newCheck("human maps kept from training", f.scores.Reference))
 	}
 	r.Checks = append(r.Checks, newCheck(fmt.Sprintf("out of fold, at most %d folds by group", folds), f.scores.OutOfFold))
-	return r
+	return &r
 }
 
 func newCheck(how string, r *predictor.Report) report.Check {

@@ -73,7 +73,7 @@ func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	bad := &quarantine{list: list, rows: source.Rows(), share: o.MaxBad}
 	events.start(fmt.Sprintf("%d samples of %q", source.Rows(), source.Name()))
 	a := &annotation{
-		model: model, key: key, bad: bad, total: source.Rows(), events: events,
+		annotator: model, name: sourceOf(model), key: key, bad: bad, total: source.Rows(), events: events,
 		options: predictor.Options{Workers: o.Workers, Batch: o.Batch, Device: o.Device, Precision: o.Precision},
 		split:   func(storage.Sample) string { return o.Split },
 	}
@@ -89,6 +89,14 @@ func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	summary.Excluded = bad.excluded()
 	events.end(summary.String())
 	return &summary, nil
+}
+
+// sourceOf is the source of a model's maps.
+func sourceOf(m *predictor.Model) string {
+	if method := m.Config().Method; method != "" {
+		return method
+	}
+	return storage.SourcePredictor
 }
 
 // setIdentity says of what a folder holds the annotated set, so that a later call

@@ -34,8 +34,8 @@ func printPredictor(w io.Writer, s *pipeline.PredictorScores) {
 	if s.Reference != nil {
 		how = "kept from training"
 	}
-	fmt.Fprintf(w, "predictor on %d human maps %s: CC %.3f, SIM %.3f, KL %.3f, AUC %.3f (CC of the mean map %.3f, of the centre %.3f)\n",
-		held.Predictor.CC.N, how, held.Predictor.CC.Mean, held.Predictor.SIM.Mean, held.Predictor.KL.Mean, held.Predictor.AUC.Mean,
+	fmt.Fprintf(w, "%s on %d human maps %s: CC %.3f, SIM %.3f, KL %.3f, AUC %.3f (CC of the mean map %.3f, of the centre %.3f)\n",
+		s.Annotator, held.Predictor.CC.N, how, held.Predictor.CC.Mean, held.Predictor.SIM.Mean, held.Predictor.KL.Mean, held.Predictor.AUC.Mean,
 		held.MeanMap.CC.Mean, held.Centre.CC.Mean)
 	fmt.Fprintf(w, "estimated quality of a map: rank correlation %.2f with the true CC\n", held.QualityRank)
 }

@@ -101,9 +101,23 @@ type Stem struct {
 
 // Annotate says how samples without a map get one.
 type Annotate struct {
-	Annotator string `json:"annotator" enum:"predictor" doc:"who draws the maps"`
+	Annotator string `json:"annotator" enum:"predictor,teacher-cam,teacher-rise,mean,centre,pca" doc:"who draws the maps: the predictor, a classifier that learnt from the human maps, by its class activation map or by RISE, or a baseline"`
+	Ensemble  int    `json:"ensemble" min:"1" doc:"predictors or teachers that differ in their seeds and whose maps are averaged"`
 	Batch     int    `json:"batch" min:"1" doc:"images a forward pass"`
-	Mirror    bool   `json:"mirror" doc:"average the maps of the image and of its mirror image"`
+	Mirror    bool   `json:"mirror" doc:"average the maps of the image and of its mirror image; not of baselines"`
+	RISE      RISE   `json:"rise" doc:"random masks of annotator: teacher-rise"`
+}
+
+// Teaches reports whether classifiers draw the maps.
+func (a Annotate) Teaches() bool {
+	return a.Annotator == "teacher-cam" || a.Annotator == "teacher-rise"
+}
+
+// RISE describes the masks through which a teacher sees an image.
+type RISE struct {
+	Masks int     `json:"masks" min:"1" doc:"masks an image, each a forward pass"`
+	Cells int     `json:"cells" min:"1" doc:"cells of a mask along a side"`
+	Keep  float64 `json:"keep" above:"0" below:"1" doc:"share of the image that a mask lets through"`
 }
 
 // Classifier is the network that every arm trains. Conv, Widths, Blocks and
@@ -213,7 +227,7 @@ func DefaultConfig() *Config {
 			Loss: "bce", Steps: 400, Batch: 16, Select: "cc", Folds: 5, Optimizer: adamw,
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},
-		Annotate:   Annotate{Annotator: "predictor", Batch: 32, Mirror: true},
+		Annotate:   Annotate{Annotator: "predictor", Ensemble: 1, Batch: 32, Mirror: true, RISE: RISE{Masks: 500, Cells: 7, Keep: 0.5}},
 		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", AllowMissing: []string{}, CAM: CAM{Class: "true", Features: "pool_input"}},
 		Train: Train{
 			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Guidance: "mse",

@@ -21,6 +21,7 @@ func check(c *Config) []Problem {
 		// Rules between values make sense only where each value does.
 		k.data(c.Data)
 		k.predictor(c.Predictor)
+		k.annotate(c)
 		k.classifier(c.Classifier)
 		k.train(c.Train)
 		k.exports(c.Export)
@@ -127,6 +128,16 @@ func (k *checker) unet(p Predictor) {
 	} else if unit := p.Stem.Stride << (levels - 1); p.Size%unit != 0 {
 		k.problem("predictor.size", "want a multiple of %d (stem stride %d, halved %d times), found %d",
 			unit, p.Stem.Stride, levels-1, p.Size)
+	}
+}
+
+func (k *checker) annotate(c *Config) {
+	a := c.Annotate
+	if a.Ensemble > 1 && a.Annotator != "predictor" && !a.Teaches() {
+		k.problem("annotate.ensemble", "want 1 for annotator: %s, which is the same for every seed, found %d", a.Annotator, a.Ensemble)
+	}
+	if a.Annotator == "teacher-rise" && a.RISE.Cells > c.Classifier.Size {
+		k.problem("annotate.rise.cells", "want at most classifier.size, %d, found %d", c.Classifier.Size, a.RISE.Cells)
 	}
 }
 

@@ -91,7 +91,7 @@ func inventRun(rng *rand.Rand, arm string, index int, separation, cam float64) R
 }
 
 func inventPredictor(rng *rand.Rand) *Predictor {
-	p := &Predictor{Train: 32, Validation: 8, Best: 260}
+	p := &Predictor{Annotator: "predictor", Train: 32, Validation: 8, Best: 260}
 	for step := 20; step <= 300; step += 20 {
 		left := math.Exp(-float64(step) / 80)
 		p.History = append(p.History, Point{step, 0.08 + 0.5*left, 0.11 + 0.5*left + 0.01*rng.Float64(), 0.88 - 0.7*left + 0.01*rng.Float64()})

@@ -78,8 +78,10 @@ type Epoch struct {
 	ValAUC    float64
 }
 
-// Predictor is the saliency predictor and how good it is.
+// Predictor is the saliency predictor, or what draws maps in its place, and how good
+// it is.
 type Predictor struct {
+	Annotator         string  // predictor, or what it is instead
 	Train, Validation int     // human maps fitted on, and those that chose the checkpoint
 	History           []Point // validations in order
 	Best              int     // the Point.Step that was kept

@@ -327,7 +327,7 @@ func TestMissingPartsBecomeASentence(t *testing.T) {
 }
 
 func TestUnknownNumbersAreDashes(t *testing.T) {
-	r := &Report{Runs: runsOf("none", nan, nan), Predictor: &Predictor{Checks: []Check{{HeldOut: "out of fold", N: 3,
+	r := &Report{Runs: runsOf("none", nan, nan), Predictor: &Predictor{Annotator: "predictor", Checks: []Check{{HeldOut: "out of fold", N: 3,
 		Predictor: Scores{nan, nan, nan, nan, nan}, MeanMap: Scores{nan, nan, nan, nan, nan}, Centre: Scores{math.Inf(1), math.Inf(-1), nan, nan, nan}}}}}
 	page := written(t, r)
 	for id, want := range map[string]string{"results": "none 2 – – – – –", "predictor": "centre – – – – –"} {

@@ -73,12 +73,20 @@ func warnings(r *Report, arms []summary) []string {
 	if p := r.Predictor; p != nil {
 		for _, c := range p.Checks {
 			if c.N > 0 && !c.BeatsMean {
-				warn("The predictor does not clearly beat the mean map (%s: CC %s against %s): do not expect predicted maps to help.", c.HeldOut, three(c.Predictor.CC), three(c.MeanMap.CC))
+				warn("%s does not clearly beat the mean map (%s: CC %s against %s): do not expect predicted maps to help.", p.subject(), c.HeldOut, three(c.Predictor.CC), three(c.MeanMap.CC))
 			}
 		}
 	}
 	found = append(found, dataWarnings(r.Data)...)
 	return append(found, r.Warnings...)
+}
+
+// subject is the annotator at the beginning of a sentence.
+func (p *Predictor) subject() string {
+	if p.Annotator == "predictor" {
+		return "The predictor"
+	}
+	return "The annotator " + p.Annotator
 }
 
 // controlWarnings compare an arm with the controls whose maps carry no
