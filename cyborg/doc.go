@@ -19,6 +19,9 @@
 // augmentation: arms can be compared in pairs. Arms on fewer samples
 // (human_small, none_small) take the same number of epochs, and so fewer steps.
 //
+// A [Teacher] draws maps for other images with trained classifiers, by their class
+// activation or by [RISE].
+//
 // # Determinism
 //
 // What is computed depends on the configuration, the data set, the arm and the

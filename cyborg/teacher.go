@@ -66,7 +66,7 @@ type Annotation struct {
 // all other errors, such as those of the input or the context's, end the stream.
 func (t *Teacher) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error], options Options) iter.Seq2[Annotation, error] {
 	return func(yield func(Annotation, error) bool) {
-		s, err := t.newStudio(options)
+		s, err := t.newTeam(options)
 		if err != nil {
 			yield(Annotation{}, fmt.Errorf("annotate: %w", err))
 			return
@@ -79,7 +79,7 @@ func (t *Teacher) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, err
 				return
 			}
 			chunk, bytes = append(chunk, sample), bytes+len(sample.Image.Bytes)
-			if len(chunk) < len(s.artists)*s.batch && bytes < chunkBytes {
+			if len(chunk) < len(s.drawers)*s.batch && bytes < chunkBytes {
 				continue
 			}
 			if !s.deliver(ctx, chunk, yield) {
@@ -95,22 +95,22 @@ func (t *Teacher) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, err
 // number.
 const chunkBytes = 16 << 20
 
-// studio draws samples side by side: each artist has programs of its own on one core.
-type studio struct {
-	artists []*artist
+// team draws samples side by side: each member has programs of its own on one core.
+type team struct {
+	drawers []*drawer
 	batch   int
 }
 
-func (t *Teacher) newStudio(options Options) (*studio, error) {
-	s := &studio{batch: options.batch()}
+func (t *Teacher) newTeam(options Options) (*team, error) {
+	s := &team{batch: options.batch()}
 	one := options.finished()
 	one.Workers = 1
 	for range max(options.Workers, 1) {
-		a, err := t.newArtist(s.batch, one)
+		a, err := t.newDrawer(s.batch, one)
 		if err != nil {
 			return nil, err
 		}
-		s.artists = append(s.artists, a)
+		s.drawers = append(s.drawers, a)
 	}
 	return s, nil
 }
@@ -123,7 +123,7 @@ type drawing struct {
 
 // deliver draws samples and yields them in their order. It reports whether the stream
 // goes on.
-func (s *studio) deliver(ctx context.Context, samples []storage.Sample, yield func(Annotation, error) bool) bool {
+func (s *team) deliver(ctx context.Context, samples []storage.Sample, yield func(Annotation, error) bool) bool {
 	results := make([]drawing, len(samples))
 	if err := s.draw(ctx, samples, results); err != nil {
 		yield(Annotation{}, fmt.Errorf("annotate: %w", err))
@@ -137,10 +137,10 @@ func (s *studio) deliver(ctx context.Context, samples []storage.Sample, yield fu
 	return true
 }
 
-func (s *studio) draw(ctx context.Context, samples []storage.Sample, results []drawing) error {
+func (s *team) draw(ctx context.Context, samples []storage.Sample, results []drawing) error {
 	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
-	for _, a := range s.artists {
+	for _, a := range s.drawers {
 		group.Go(func() error {
 			for {
 				from := (int(next.Add(1)) - 1) * s.batch
@@ -157,8 +157,8 @@ func (s *studio) draw(ctx context.Context, samples []storage.Sample, results []d
 	return group.Wait()
 }
 
-// artist draws batches of samples on one core.
-type artist struct {
+// drawer draws batches of samples on one core.
+type drawer struct {
 	cfg     Config
 	members []*member // of each classifier
 	mappers []mapper  // of each classifier
@@ -175,10 +175,10 @@ type mapper interface {
 	draw(ctx context.Context, images []float32, classes []int64, maps []float32) error
 }
 
-func (t *Teacher) newArtist(batch int, options nn.Options) (*artist, error) {
+func (t *Teacher) newDrawer(batch int, options nn.Options) (*drawer, error) {
 	cfg := t.models[0].cfg
 	plane := cfg.Size * cfg.Size
-	a := &artist{
+	a := &drawer{
 		cfg: cfg, mirror: t.mirror,
 		images: make([]float32, 3*batch*plane), one: make([]float32, batch*plane), sum: make([]float32, batch*plane),
 	}
@@ -199,7 +199,7 @@ func (t *Teacher) newArtist(batch int, options nn.Options) (*artist, error) {
 }
 
 // draw draws samples, a batch at most.
-func (a *artist) draw(ctx context.Context, samples []storage.Sample, results []drawing) error {
+func (a *drawer) draw(ctx context.Context, samples []storage.Sample, results []drawing) error {
 	var shown []int // the samples whose images can be decoded
 	var pixels []decoded
 	plane := a.cfg.Size * a.cfg.Size
@@ -230,7 +230,7 @@ func (a *artist) draw(ctx context.Context, samples []storage.Sample, results []d
 }
 
 // classes are those whose maps are drawn.
-func (a *artist) classes(images []float32, samples []storage.Sample, shown []int) []int64 {
+func (a *drawer) classes(images []float32, samples []storage.Sample, shown []int) []int64 {
 	n := a.members[0].classes
 	list, open := make([]int64, len(shown)), false
 	for k, i := range shown {
@@ -265,7 +265,7 @@ func (a *artist) classes(images []float32, samples []storage.Sample, shown []int
 }
 
 // average writes the mean of all classifiers' maps, each scaled to [0, 1].
-func (a *artist) average(ctx context.Context, images []float32, classes []int64, sum []float32) error {
+func (a *drawer) average(ctx context.Context, images []float32, classes []int64, sum []float32) error {
 	clear(sum)
 	for range a.directions() {
 		for _, m := range a.mappers {
@@ -290,7 +290,7 @@ func (a *artist) average(ctx context.Context, images []float32, classes []int64,
 }
 
 // directions is the number of ways in which an image is looked at.
-func (a *artist) directions() int {
+func (a *drawer) directions() int {
 	if a.mirror {
 		return 2
 	}
@@ -298,7 +298,7 @@ func (a *artist) directions() int {
 }
 
 // encode writes the part of a map that lies over the image as a file.
-func (a *artist) encode(square []float32, of decoded, id string) (storage.Encoded, error) {
+func (a *drawer) encode(square []float32, of decoded, id string) (storage.Encoded, error) {
 	shown := a.cfg.resizing().Restore(&raster.Plane{W: a.cfg.Size, H: a.cfg.Size, Pix: square}, of.width, of.height)
 	raster.MinMax(shown.Pix)
 	data, err := raster.EncodeMap(shown)

@@ -17,7 +17,7 @@ import (
 // human maps that it had not seen.
 type PredictorScores struct {
 	// Annotator draws the maps: the predictor, or who stands in for it.
-	Annotator string `json:"-"`
+	Annotator string `json:"annotator,omitempty"`
 	// OutOfFold is about the annotated images, each drawn by a model that was fitted
 	// without its group.
 	OutOfFold *predictor.Report `json:"out_of_fold"`

@@ -91,12 +91,14 @@ func (p *Pipeline) makeTeacher(ctx context.Context, d draft, in *annotated, even
 	if err != nil {
 		return err
 	}
-	c := &class{p: p, d: d, in: in, events: events, samples: samples, of: judge.Folds()}
-	teachers, err := c.train(ctx)
+	t := &teaching{p: p, d: d, in: in, samples: samples, of: judge.Folds()}
+	events.start(fmt.Sprintf("%d human maps, %d epochs, once for all and once for each of %d folds", len(samples), p.cfg.Train.Epochs, t.folds()))
+	t.progress = newTeacherProgress(events, d.record, p.cfg.Annotate.Ensemble, t.folds())
+	teachers, err := t.train(ctx)
 	if err != nil {
 		return err
 	}
-	maps, err := c.drawHeldOut(ctx, teachers)
+	maps, err := t.drawHeldOut(ctx, teachers)
 	if err != nil {
 		return err
 	}
@@ -105,8 +107,7 @@ func (p *Pipeline) makeTeacher(ctx context.Context, d draft, in *annotated, even
 		return err
 	}
 	scores := PredictorScores{OutOfFold: &folds.Report, Torn: folds.Torn}
-	all := teachers[len(teachers)-1]
-	if scores.Reference, err = p.judgeReferences(ctx, judge, all, folds.Calibration(), in); err != nil {
+	if scores.Reference, err = t.judgeReferences(ctx, judge, teachers[t.folds()], folds.Calibration()); err != nil {
 		return err
 	}
 	if err := writeJSON(d.Path(calibrationName), folds.Calibration()); err != nil {
@@ -118,27 +119,172 @@ func (p *Pipeline) makeTeacher(ctx context.Context, d draft, in *annotated, even
 	return os.RemoveAll(d.Path(checkpointsName))
 }
 
+// teaching is the training of teachers: one for each fold, which does not see the maps of
+// the fold, and one of all maps, each of as many classifiers as the ensemble has.
+type teaching struct {
+	p        *Pipeline
+	d        draft
+	in       *annotated
+	samples  []storage.Sample // with the human maps that may be used
+	of       []int            // fold of each sample
+	progress *teacherProgress
+}
+
+// folds is the number of folds.
+func (t *teaching) folds() int { return slices.Max(t.of) + 1 }
+
+// train returns the teachers in the order of the folds, the one of all maps last.
+func (t *teaching) train(ctx context.Context) ([]*cyborg.Teacher, error) {
+	members, n := t.p.cfg.Annotate.Ensemble, t.folds()+1
+	images := make([]*cyborg.Data, n)
+	for fold := range images {
+		var err error
+		if images[fold], err = t.open(ctx, fold, imageBudget()/int64(n)); err != nil {
+			return nil, err
+		}
+	}
+	abreast, workers := t.p.abreast(n * members)
+	models := make([][]*cyborg.Model, n)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(abreast)
+	for fold := range models {
+		models[fold] = make([]*cyborg.Model, members)
+		for member := range members {
+			group.Go(func() (err error) {
+				models[fold][member], err = t.classifier(groupCtx, images[fold], fold, member, workers)
+				return err
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	teachers := make([]*cyborg.Teacher, n)
+	for fold := range teachers {
+		var err error
+		if teachers[fold], err = t.p.newTeacher(models[fold]); err != nil {
+			return nil, err
+		}
+	}
+	return teachers, nil
+}
+
+// dir is where the training of a fold's teacher keeps what it needs.
+func (t *teaching) dir(fold int) string {
+	if fold == t.folds() {
+		return t.d.Path(checkpointsName, "all")
+	}
+	return t.d.Path(checkpointsName, "fold-"+strconv.Itoa(fold))
+}
+
+// open writes the data set that the teacher of a fold learns from and makes it ready:
+// the annotated training images of the other folds with their human maps, and the
+// validation images without.
+func (t *teaching) open(ctx context.Context, fold int, budget int64) (*cyborg.Data, error) {
+	dir := filepath.Join(t.dir(fold), datasetFolder)
+	if err := os.RemoveAll(dir); err != nil { // of an earlier, interrupted try
+		return nil, err
+	}
+	w, err := storage.CreateWith(dir, storage.Schema{Classes: t.in.set.Classes()}, layout)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.write(ctx, w, fold); err != nil {
+		return nil, errors.Join(err, w.Abort())
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	set, err := storage.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return cyborg.OpenData(set, t.p.classifierConfig(1), budget)
+}
+
+func (t *teaching) write(ctx context.Context, w *storage.Writer, fold int) error {
+	for i, s := range t.samples {
+		if t.of[i] == fold || s.Split != splitTrain {
+			continue
+		}
+		if err := w.Append(s); err != nil {
+			return err
+		}
+	}
+	for s, err := range t.in.set.Read(ctx, t.in.rows(func(r storage.Row) bool { return r.Split == splitVal })) {
+		if err != nil {
+			return err
+		}
+		s.Saliency, s.SaliencySource = storage.Encoded{}, ""
+		if err := w.Append(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// classifier trains one classifier of a fold's teacher, unless an earlier try has
+// finished it. That of all maps stays in the artefact.
+func (t *teaching) classifier(ctx context.Context, images *cyborg.Data, fold, member, workers int) (*cyborg.Model, error) {
+	path := filepath.Join(t.dir(fold), teacherName(member))
+	if fold == t.folds() {
+		path = t.d.Path(teacherName(member))
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return cyborg.LoadModel(path)
+	}
+	m, err := cyborg.Train(ctx, t.p.classifierConfig(workers), images, cyborg.HumanSmall, member,
+		filepath.Join(t.dir(fold), "member-"+strconv.Itoa(member)), func(done cyborg.Progress) { t.progress.tell(fold, done) })
+	if err != nil {
+		return nil, fmt.Errorf("teacher: %w", err)
+	}
+	return m, m.Save(path)
+}
+
+// drawHeldOut draws the map of every sample by the teacher that has not seen it.
+func (t *teaching) drawHeldOut(ctx context.Context, teachers []*cyborg.Teacher) ([]storage.Encoded, error) {
+	maps := make([]storage.Encoded, len(t.samples))
+	for fold := range t.folds() {
+		var held []storage.Sample
+		var at []int
+		for i, s := range t.samples {
+			if t.of[i] == fold {
+				held, at = append(held, s), append(at, i)
+			}
+		}
+		found, err := t.draw(ctx, teachers[fold], held)
+		if err != nil {
+			return nil, err
+		}
+		for k, i := range at {
+			maps[i] = found[k]
+		}
+	}
+	return maps, nil
+}
+
 // judgeReferences compares a teacher with the human maps kept from training.
-func (p *Pipeline) judgeReferences(ctx context.Context, judge *predictor.Judge, t *cyborg.Teacher, c *predictor.Calibration, in *annotated) (*predictor.Report, error) {
-	samples, err := in.samples(ctx, false)
+func (t *teaching) judgeReferences(ctx context.Context, judge *predictor.Judge, all *cyborg.Teacher, c *predictor.Calibration) (*predictor.Report, error) {
+	samples, err := t.in.samples(ctx, false)
 	if err != nil || len(samples) == 0 {
 		return nil, err
 	}
-	maps, err := p.drawMaps(ctx, t, samples)
+	maps, err := t.draw(ctx, all, samples)
 	if err != nil {
 		return nil, err
 	}
 	return judge.Score(ctx, examplesOf(samples), maps, c)
 }
 
-// drawMaps draws the map of every sample.
-func (p *Pipeline) drawMaps(ctx context.Context, t *cyborg.Teacher, samples []storage.Sample) ([]storage.Encoded, error) {
+// draw draws the maps of samples that a teacher has not seen.
+func (t *teaching) draw(ctx context.Context, by *cyborg.Teacher, samples []storage.Sample) ([]storage.Encoded, error) {
 	var maps []storage.Encoded
-	for a, err := range t.Annotate(ctx, each(samples), cyborg.Options(p.predictOptions())) {
+	for a, err := range by.Annotate(ctx, each(samples), cyborg.Options(t.p.predictOptions())) {
 		if err != nil {
 			return nil, err
 		}
 		maps = append(maps, a.Map)
+		t.progress.draw()
 	}
 	return maps, nil
 }
@@ -154,176 +300,44 @@ func each(samples []storage.Sample) iter.Seq2[storage.Sample, error] {
 	}
 }
 
-// class is the training of teachers: one for each fold, which does not see the maps of
-// the fold, and one of all maps, each of as many classifiers as the ensemble has.
-type class struct {
-	p       *Pipeline
-	d       draft
-	in      *annotated
-	events  *stageEvents
-	samples []storage.Sample // with the human maps that may be used
-	of      []int            // fold of each sample
-}
-
-// folds is the number of folds.
-func (c *class) folds() int { return slices.Max(c.of) + 1 }
-
-// train returns the teachers in the order of the folds, the one of all maps last.
-func (c *class) train(ctx context.Context) ([]*cyborg.Teacher, error) {
-	members, n := c.p.cfg.Annotate.Ensemble, c.folds()+1
-	c.events.start(fmt.Sprintf("%d human maps, %d epochs, once for all and once for each of %d folds", len(c.samples), c.p.cfg.Train.Epochs, c.folds()))
-	abreast, workers := c.p.abreast(n * members)
-	progress := newTeacherProgress(c, n*members)
-	models := make([][]*cyborg.Model, n)
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(abreast)
-	for fold := range n {
-		images, err := c.open(ctx, fold, imageBudget()/int64(n))
-		if err != nil {
-			return nil, errors.Join(err, group.Wait())
-		}
-		models[fold] = make([]*cyborg.Model, members)
-		for member := range members {
-			group.Go(func() (err error) {
-				models[fold][member], err = c.classifier(groupCtx, images, fold, member, workers, progress)
-				return err
-			})
-		}
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	teachers := make([]*cyborg.Teacher, n)
-	for fold := range teachers {
-		var err error
-		if teachers[fold], err = c.p.newTeacher(models[fold]); err != nil {
-			return nil, err
-		}
-	}
-	return teachers, nil
-}
-
-// dir is where the training of a fold's teacher keeps what it needs.
-func (c *class) dir(fold int) string {
-	if fold == c.folds() {
-		return c.d.Path(checkpointsName, "all")
-	}
-	return c.d.Path(checkpointsName, "fold-"+strconv.Itoa(fold))
-}
-
-// open writes the data set that the teacher of a fold learns from and makes it ready:
-// the annotated training images of the other folds with their human maps, and the
-// validation images without.
-func (c *class) open(ctx context.Context, fold int, budget int64) (*cyborg.Data, error) {
-	dir := filepath.Join(c.dir(fold), datasetFolder)
-	if err := os.RemoveAll(dir); err != nil { // of an earlier, interrupted try
-		return nil, err
-	}
-	w, err := storage.CreateWith(dir, storage.Schema{Classes: c.in.set.Classes()}, layout)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.write(ctx, w, fold); err != nil {
-		return nil, errors.Join(err, w.Abort())
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	set, err := storage.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	return cyborg.OpenData(set, c.p.classifierConfig(1), budget)
-}
-
-func (c *class) write(ctx context.Context, w *storage.Writer, fold int) error {
-	for i, s := range c.samples {
-		if c.of[i] == fold || s.Split != splitTrain {
-			continue
-		}
-		if err := w.Append(s); err != nil {
-			return err
-		}
-	}
-	for s, err := range c.in.set.Read(ctx, c.in.rows(func(r storage.Row) bool { return r.Split == splitVal })) {
-		if err != nil {
-			return err
-		}
-		s.Saliency, s.SaliencySource = storage.Encoded{}, ""
-		if err := w.Append(s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// classifier trains one classifier of a fold's teacher, unless an earlier try has
-// finished it. That of all maps stays in the artefact.
-func (c *class) classifier(ctx context.Context, images *cyborg.Data, fold, member, workers int, progress *teacherProgress) (*cyborg.Model, error) {
-	path := filepath.Join(c.dir(fold), teacherName(member))
-	if fold == c.folds() {
-		path = c.d.Path(teacherName(member))
-	}
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return cyborg.LoadModel(path)
-	}
-	m, err := cyborg.Train(ctx, c.p.classifierConfig(workers), images, cyborg.HumanSmall, member,
-		filepath.Join(c.dir(fold), "member-"+strconv.Itoa(member)), func(x cyborg.Progress) { progress.tell(fold, x) })
-	if err != nil {
-		return nil, fmt.Errorf("teacher: %w", err)
-	}
-	return m, m.Save(path)
-}
-
-// drawHeldOut draws the map of every sample by the teacher that has not seen it.
-func (c *class) drawHeldOut(ctx context.Context, teachers []*cyborg.Teacher) ([]storage.Encoded, error) {
-	maps := make([]storage.Encoded, len(c.samples))
-	for fold := range c.folds() {
-		var held []storage.Sample
-		var at []int
-		for i, s := range c.samples {
-			if c.of[i] == fold {
-				held, at = append(held, s), append(at, i)
-			}
-		}
-		found, err := c.p.drawMaps(ctx, teachers[fold], held)
-		if err != nil {
-			return nil, err
-		}
-		for k, i := range at {
-			maps[i] = found[k]
-		}
-	}
-	return maps, nil
-}
-
-// teacherProgress adds up the steps of all trainings.
+// teacherProgress adds up the steps of all trainings, and then the maps drawn.
 type teacherProgress struct {
 	events *stageEvents
 	record *record
-	n      int // trainings
+	folds  int
+	runs   int // of all folds and the one of all maps
 	mutex  sync.Mutex
 	done   map[[2]int]int64 // steps by fold and member
-	total  int64            // if all trainings were as long as the last one told of
+	total  int64            // if all trainings are as long as the longest yet
+	drawn  int
 }
 
-func newTeacherProgress(c *class, n int) *teacherProgress {
-	return &teacherProgress{events: c.events, record: c.d.record, n: n, done: map[[2]int]int64{}}
+func newTeacherProgress(events *stageEvents, r *record, members, folds int) *teacherProgress {
+	return &teacherProgress{events: events, record: r, folds: folds, runs: members * (folds + 1), done: map[[2]int]int64{}}
 }
 
 func (t *teacherProgress) tell(fold int, x cyborg.Progress) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	t.done[[2]int{fold, x.Run}] = int64(x.Step)
-	t.total = max(t.total, int64(t.n)*int64(x.Steps))
+	t.total = max(t.total, int64(t.runs)*int64(x.Steps))
 	var sum int64
 	for _, n := range t.done {
 		sum += n
 	}
 	t.record.step(sum)
-	text := fmt.Sprintf("teacher %d of fold %d: loss %.4f", x.Run+1, fold+1, x.Loss)
+	of := fmt.Sprintf("fold %d", fold+1)
+	if fold == t.folds {
+		of = "all maps"
+	}
+	text := fmt.Sprintf("teacher %d of %s: loss %.4f", x.Run+1, of, x.Loss)
 	if x.Validation != nil {
 		text += fmt.Sprintf(", validation AUC %.3f", x.Validation.AUC)
 	}
 	t.events.progress(sum, t.total, "steps", text)
+}
+
+func (t *teacherProgress) draw() {
+	t.drawn++
+	t.events.progress(t.total, t.total, "steps", fmt.Sprintf("%d held-out maps drawn", t.drawn))
 }

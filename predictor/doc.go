@@ -4,7 +4,9 @@
 // [Fit] trains it on a few images with human maps, [FitFolds] gives each of those
 // images a map by a model that never saw it, [Model.Score] compares its maps with
 // held-out human ones beside cheap baselines, and [Model.Annotate] draws maps for
-// a stream of any length. A [Model] is one safetensors file.
+// a stream of any length. A [Model] is one safetensors file: of a network, of an
+// ensemble of them, or of a baseline that learns in no time ([Config.Method]). A
+// [Judge] compares the maps of other annotators with human ones in the same way.
 //
 // # Maps
 //

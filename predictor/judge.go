@@ -21,6 +21,9 @@ type Judge struct {
 // looks at Size, which is the longer side of the maps, Resize, Folds, Seed and
 // Workers. At least three examples are needed.
 func NewJudge(ctx context.Context, cfg Config, examples []Example) (*Judge, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
 	samples, err := load(ctx, cfg, examples)
 	if err != nil {
 		return nil, err
