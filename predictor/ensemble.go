@@ -103,6 +103,9 @@ func memberTensors(members []*nn.Params) []weights.Tensor {
 
 // takeMembers makes the networks and sets their values from a file's tensors.
 func (m *Model) takeMembers(tensors []weights.Tensor) error {
+	if n := m.cfg.members(); n > len(tensors) {
+		return fmt.Errorf("found %d tensors, want those of %d networks", len(tensors), n)
+	}
 	of := make([][]weights.Tensor, m.cfg.members())
 	for _, t := range tensors {
 		i := 0

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/raster"
@@ -110,6 +111,19 @@ func TestAnInterruptedEnsembleKeepsItsFinishedNetworks(t *testing.T) {
 	}
 }
 
+func TestAnEnsembleFileOfMoreNetworksThanTensorsIsRefused(t *testing.T) {
+	m := fit(t, tiny(), examples(t, "train", 20), nil)
+	m.cfg.Network, m.cfg.Size, m.cfg.Ensemble = "unet-resnet18", 32, 1<<40
+	m.mean = make([]float32, 32*32)
+	path := t.TempDir() + "/model.safetensors"
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "want those of 1099511627776 networks") {
+		t.Errorf("found error %v, want one before anything is made", err)
+	}
+}
+
 func TestAnEnsembleFileWithoutOneOfItsNetworksIsRefused(t *testing.T) {
 	m := fit(t, trio(), examples(t, "train", 20), nil)
 	m.members = m.members[:2]
@@ -117,7 +131,7 @@ func TestAnEnsembleFileWithoutOneOfItsNetworksIsRefused(t *testing.T) {
 	if err := m.Save(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); err == nil {
-		t.Error("found no error, want the missing network to be named")
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "network 3 of 3: tensor") {
+		t.Errorf("found error %v, want the missing network to be named", err)
 	}
 }
