@@ -59,6 +59,28 @@ func TestTheFirstNetworkOfAnEnsembleIsTheOneThatIsFittedAlone(t *testing.T) {
 	}
 }
 
+func TestTheEvidenceOfAnEnsembleIsOfItsMeanMap(t *testing.T) {
+	m := fit(t, trio(), examples(t, "train", 20), nil)
+	e, err := newEnsemble(m.cfg, m.members, 1, Options{}.internal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.show(0, s)
+	e.run()
+	agreement := 0.0
+	for _, f := range e {
+		agreement += f.prediction(0).evidence[1] / 3
+	}
+	p := e.prediction(0)
+	if want := gather(p.shown.Pix, agreement); p.evidence != want || want == e[0].prediction(0).evidence {
+		t.Errorf("found evidence %v, want %v", p.evidence, want)
+	}
+}
+
 func decoded(t *testing.T, p Prediction) *raster.Plane {
 	t.Helper()
 	shown, err := raster.DecodeMap(p.Map.Bytes)
