@@ -88,10 +88,11 @@ func wide(x []float32) []float64 {
 	return y
 }
 
-// isas are the instruction sets that run on this machine.
+// isas are the instruction sets that run on this machine, AMX among them, for which
+// Go's loops may stand in.
 func isas() []ISA {
-	var list []ISA
-	for isa := Generic; isa <= Detect(); isa++ {
+	list := []ISA{AMX}
+	for isa := Generic; isa <= Detect() && isa < AMX; isa++ {
 		list = append(list, isa)
 	}
 	return list
