@@ -353,7 +353,7 @@ func TestEveryNetworkTrainsWithItsMap(t *testing.T) {
 	for name, size := range map[string]int{"resnet50": 40, "densenet121": 64, "inception-v3": 107, "xception": 40} {
 		t.Run(name, func(t *testing.T) {
 			cfg := tiny()
-			cfg.Network, cfg.Size, cfg.Batch = name, size, 2
+			cfg.Network, cfg.Size, cfg.Batch, cfg.CAMFeatures = name, size, 2, "reference"
 			net, err := cfg.network()
 			if err != nil {
 				t.Fatal(err)

@@ -34,8 +34,9 @@ type Classifier struct {
 	// decomposes a logit exactly into a class activation map.
 	Features nn.Node
 	// Reference is the tensor from which CYBORG's published code (train_cam.py) makes
-	// the class activation map, in the shape of Features; with Weight it decomposes no
-	// logit. Networks that the code lacks have it in the same place as their family.
+	// the class activation map, in the shape of Features. Unless it is these, it
+	// decomposes no logit with Weight. Networks that the code lacks have it in the
+	// same place as their family.
 	Reference nn.Node
 	// Logits is (N, classes, 1, 1).
 	Logits nn.Node

@@ -153,6 +153,11 @@ func conformanceCases() []conformanceCase {
 		{"frozen batch norm after a convolution", Eval, func(g *Graph) {
 			g.Output("y", g.BatchNorm("bn", image(g, 18, 4, 4)))
 		}},
+		{"frozen batch norm of a convolution with another reader", Eval, func(g *Graph) {
+			x := image(g, 18, 4, 4)
+			y := g.Conv("conv", x, Conv{Out: 18, Kernel: 3, Pad: 1})
+			g.Output("y", g.Add(y, g.ReLU(g.BatchNorm("bn", y))))
+		}},
 		{"folded batch norm with another eps", Eval, func(g *Graph) {
 			g.Output("y", g.BatchNormEps("bn", image(g, 18, 4, 4), 0.5))
 		}},
