@@ -37,7 +37,7 @@ type Config struct {
 	// CAMFeatures is what that map is made of: what feeds the average pooling,
 	// "pool_input" or "", or "reference", the tensor that CYBORG's published code takes.
 	CAMFeatures string  `json:"cam_features,omitempty"`
-	Alpha       float64 `json:"alpha"` // weight of the cross-entropy; 1 is training without maps
+	Alpha       float64 `json:"alpha"` // weight of the cross-entropy; 1 leaves the distance from maps out
 	// AlphaSchedule is the course of Alpha over the training: "fixed" or "", "linear" or
 	// "cosine" to AlphaEnd, or "adaptive": in every step the cross-entropy's share of the
 	// cross-entropy and the distance of the mapped images, whatever Alpha.
