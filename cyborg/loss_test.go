@@ -2,7 +2,9 @@ package cyborg
 
 import (
 	"context"
+	"encoding/json"
 	"math"
+	"os"
 	"slices"
 	"testing"
 
@@ -208,6 +210,76 @@ func TestTheLossEqualsAComputationByHand(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestEveryVariantsLossAndGradientsEqualPyTorchs is about what testdata/gen.py wrote.
+func TestEveryVariantsLossAndGradientsEqualPyTorchs(t *testing.T) {
+	text, err := os.ReadFile("testdata/losses.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var variants []struct {
+		Config    json.RawMessage
+		Loss      float64
+		Gradients map[string][2]float64
+	}
+	if err := json.Unmarshal(text, &variants); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range variants {
+		cfg := tiny()
+		cfg.Pretrained, cfg.Alpha, cfg.Batch = "testdata/resnet.pth", 0.3, 4
+		if err := json.Unmarshal(v.Config, &cfg); err != nil {
+			t.Fatal(err)
+		}
+		p := stepOf(t, cfg)
+		if d := math.Abs(float64(p.Loss())-v.Loss) / v.Loss; d > 1e-5 {
+			t.Errorf("%s: loss %v, want %v", v.Config, p.Loss(), v.Loss)
+		}
+		for name, want := range v.Gradients {
+			var squares, product float64
+			for i, g := range p.Gradient(name) {
+				squares += float64(g) * float64(g)
+				product += float64(g) * math.Cos(float64(i))
+			}
+			if d := max(math.Abs(math.Sqrt(squares)-want[0]), math.Abs(product-want[1])); d > 1e-4*want[0] {
+				t.Errorf("%s: gradient by %s has norm %v and product %v, want %v", v.Config, name, math.Sqrt(squares), product, want)
+			}
+		}
+	}
+}
+
+// stepOf runs a training program once on gen.py's batch.
+func stepOf(t *testing.T, cfg Config) *nn.Program {
+	t.Helper()
+	params := nn.NewParams(1)
+	g, err := trainingGraph(cfg, params, 2, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := nn.Compile(g, nn.Options{Precision: "f32", Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadPretrained(cfg, params); err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.Input(imageInput) {
+		p.Input(imageInput)[i] = float32(float64(i*7919%1009)/1009 - 0.5)
+	}
+	for i := range p.Input(mapInput) {
+		p.Input(mapInput)[i] = float32(float64(i*31%13) / 12)
+	}
+	alpha := float32(cfg.alpha(0, 1))
+	for i, label := range []float32{0, 1, 1, 0} {
+		p.Input(labelInput)[i], p.Input(ceWeightInput)[i], p.Input(mapWeightInput)[i] = label, alpha, 1-alpha
+		if cfg.Entropy > 0 {
+			p.Input(entropyWeightInput)[i] = float32(cfg.Entropy)
+		}
+	}
+	p.Input(ceWeightInput)[2], p.Input(mapWeightInput)[2] = 1, 0
+	p.Run()
+	return p
 }
 
 // terms are one image's parts of the loss.
