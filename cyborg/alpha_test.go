@@ -13,6 +13,7 @@ func TestAlphaFollowsItsSchedule(t *testing.T) {
 		{"", [5]float64{0.2, 0.2, 0.2, 0.2, 0.2}},
 		{"fixed", [5]float64{0.2, 0.2, 0.2, 0.2, 0.2}},
 		{"linear", [5]float64{0.2, 0.4, 0.6, 0.8, 1}},
+		{"adaptive", [5]float64{}}, // found by the step
 		{"cosine", [5]float64{0.2, 0.2 + 0.4*(1-math.Sqrt2/2), 0.6, 0.2 + 0.4*(1+math.Sqrt2/2), 1}},
 	} {
 		cfg := Config{Alpha: 0.2, AlphaEnd: 1, AlphaSchedule: c.schedule}
@@ -28,6 +29,22 @@ func TestAScheduleToOrFromOneStillGuides(t *testing.T) {
 	for c, want := range map[[2]float64]bool{{1, 0.5}: true, {0.5, 1}: true, {1, 1}: false} {
 		if got := (Config{Alpha: c[0], AlphaEnd: c[1], AlphaSchedule: "linear"}).guides(); got != want {
 			t.Errorf("from %v to %v: guides %v, want %v", c[0], c[1], got, want)
+		}
+	}
+}
+
+func TestMapsAreNeededWhereTheyGuideOrBlur(t *testing.T) {
+	for _, c := range []struct {
+		cfg           Config
+		guides, needs bool
+	}{
+		{Config{Alpha: 1}, false, false},
+		{Config{Alpha: 1, Blur: 1}, false, true},
+		{Config{Alpha: 1, AlphaSchedule: "adaptive"}, true, true},
+		{Config{Alpha: 1, AlphaEnd: 0.5}, false, false},
+	} {
+		if c.cfg.guides() != c.guides || c.cfg.needsMaps() != c.needs {
+			t.Errorf("%+v: guides %t, needs maps %t", c.cfg, c.cfg.guides(), c.cfg.needsMaps())
 		}
 	}
 }

@@ -71,7 +71,7 @@ type plan struct {
 	n      int                // training samples
 	mapped int                // those with a map
 	donors []int              // of shuffled: for every row the one whose map it gets, or -1
-	guided bool               // whether maps are used at all
+	guided bool               // whether maps are used at all, in the loss or on the images
 }
 
 // newPlan makes the plan of an arm. seed moves the maps of shuffled.

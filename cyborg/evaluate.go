@@ -85,8 +85,8 @@ type Agreement struct {
 
 // Map is a class activation map in [0, 1]: H rows of W values over the whole
 // displayed image, as coarse as the network's last features; bars beside a padded
-// image are left out. It is of the true class where the configuration says so and
-// the sample has a label, else of the predicted one.
+// image are left out. It is of the class and features that the configuration names; of
+// the predicted class where the sample has no label.
 type Map struct {
 	W, H int
 	Pix  []float32

@@ -154,7 +154,7 @@ func (t *training) choose(ctx context.Context) error {
 	if p.n == 0 {
 		return storage.Unusable("found no samples to train on (split %q has %d without a label), want at least one", trainSplit, t.unlabelled)
 	}
-	p.guided = p.guided && t.cfg.guides()
+	p.guided = p.guided && t.cfg.needsMaps()
 	if p.guided && t.arm == Mean {
 		if err := t.data.loadMean(ctx, t.cfg.Workers); err != nil {
 			return err
@@ -180,7 +180,7 @@ func (t *training) choose(ctx context.Context) error {
 // build makes the programs and the first weights.
 func (t *training) build() error {
 	params, classes := nn.NewParams(t.feed.seed), len(t.data.classes)
-	g, err := trainingGraph(t.cfg, params, classes, t.feed.plan.guided)
+	g, err := trainingGraph(t.cfg, params, classes, t.feed.plan.guided && t.cfg.guides())
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (p *Pipeline) classifierConfig(workers int) cyborg.Config {
 		Stem:    cyborg.Stem{Width: c.Stem.Width, Kernel: c.Stem.Kernel, Stride: c.Stem.Stride, Pool: c.Stem.Pool},
 		Widths:  c.Widths, Blocks: c.Blocks, Strides: c.Strides,
 		Size: c.Size, Resize: c.Resize, Pretrained: c.Pretrained, AllowMissing: c.AllowMissing, CAMClass: c.CAM.Class,
-		Alpha: t.Alpha, Guidance: t.Guidance, Epochs: t.Epochs, Batch: t.Batch, Select: t.Select,
+		Alpha: t.Alpha, Guidance: t.Guidance, Entropy: t.Entropy, Blur: t.Blur, Epochs: t.Epochs, Batch: t.Batch, Select: t.Select,
 		Optimizer: cyborg.Optimizer{
 			Name: t.Optimizer.Name, LR: t.Optimizer.LR, WeightDecay: t.Optimizer.WeightDecay,
 			Momentum: t.Optimizer.Momentum, Nesterov: t.Optimizer.Nesterov,
@@ -120,8 +120,16 @@ func (p *Pipeline) classifierConfig(workers int) cyborg.Config {
 		Seed:    uint64(p.cfg.Seed),
 		Workers: max(1, workers), Device: p.cfg.Device, Precision: p.cfg.Precision,
 	}
-	if t.AlphaSchedule != "fixed" {
+	// What is as it always was, or has no effect, stays out of the keys.
+	switch t.AlphaSchedule {
+	case "fixed":
+	case "adaptive":
+		cfg.Alpha, cfg.AlphaSchedule = 0, t.AlphaSchedule
+	default:
 		cfg.AlphaSchedule, cfg.AlphaEnd = t.AlphaSchedule, t.AlphaEnd
+	}
+	if c.CAM.Features != "pool_input" {
+		cfg.CAMFeatures = c.CAM.Features
 	}
 	return cfg
 }

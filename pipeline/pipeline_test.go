@@ -208,6 +208,11 @@ func TestAChangeRemakesWhatItReachesAndNothingElse(t *testing.T) {
 		kept string // stages that stay
 	}{
 		{"train.alpha=0.3", annotations + " export"},
+		{"train.alpha_schedule=adaptive", annotations + " export"},
+		{"train.entropy=0.1", annotations + " export"},
+		{"train.blur=2", annotations + " export"},
+		{"classifier.cam.class=difference", annotations + " export"},
+		{"classifier.cam.features=reference", annotations + " export"},
 		{"predictor.steps=7", "ingest"},
 		{"data.annotated.human_maps=6", "ingest"},
 		{"annotate.batch=5", "ingest fit"},
@@ -227,6 +232,24 @@ func TestAChangeRemakesWhatItReachesAndNothingElse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnAdaptiveAlphaDoesNotDependOnAlpha(t *testing.T) {
+	p := newProject(t)
+	keys := func(alpha string) string {
+		steps, err := p.open("out", nil, "train.alpha_schedule=adaptive", "train.alpha="+alpha, "train.alpha_end="+alpha).Plan(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := ""
+		for _, s := range steps {
+			all += s.Key + " "
+		}
+		return all
+	}
+	if d := cmp.Diff(keys("0.1"), keys("0.9")); d != "" {
+		t.Errorf("keys differ: %s", d)
 	}
 }
 

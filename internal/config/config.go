@@ -134,8 +134,8 @@ type ClassifierStem struct {
 
 // CAM chooses the class activation map that guidance compares.
 type CAM struct {
-	Class    string `json:"class" enum:"true,predicted" doc:"whose row of the last layer weighs the features"`
-	Features string `json:"features" enum:"pool_input" doc:"pool_input = the tensor that the average pooling sees"`
+	Class    string `json:"class" enum:"true,predicted,difference" doc:"whose row of the last layer weighs the features; difference = the true class's less the mean of the others'"`
+	Features string `json:"features" enum:"pool_input,reference" doc:"pool_input = the tensor that the average pooling sees, reference = the one that CYBORG's published code takes"`
 }
 
 // Train is the training of the classifiers.
@@ -143,9 +143,11 @@ type Train struct {
 	Arms          []string  `json:"arms" enum:"none,human,predicted,combined,full,human_small,none_small,shuffled,mean,inverted" doc:"ways of training to compare"`
 	Seeds         int       `json:"seeds" min:"1" doc:"paired runs an arm"`
 	Alpha         float64   `json:"alpha" min:"0" max:"1" doc:"weight of the cross-entropy against guidance, 1 = no guidance"`
-	AlphaSchedule string    `json:"alpha_schedule" enum:"fixed,linear,cosine" doc:"course of alpha over the training: fixed, or to alpha_end in a straight line or half a cosine wave"`
+	AlphaSchedule string    `json:"alpha_schedule" enum:"fixed,linear,cosine,adaptive" doc:"course of alpha over the training: fixed, or to alpha_end in a straight line or half a cosine wave; adaptive = each step's cross-entropy over the sum of cross-entropy and distance, whatever alpha"`
 	AlphaEnd      float64   `json:"alpha_end" min:"0" max:"1" doc:"alpha of the last step, if it is scheduled"`
 	Guidance      string    `json:"guidance" enum:"mse,bce,kl,cc" doc:"distance between class activation map and saliency map"`
+	Entropy       float64   `json:"entropy" min:"0" doc:"weight of the entropy of every image's class activation map, in nats, in all arms: more makes maps focus, 0 = none"`
+	Blur          float64   `json:"blur" min:"0" max:"100" doc:"standard deviation, in pixels of the square input, of a blur of training images where the map that guides them is low, 0 = none"`
 	Epochs        int       `json:"epochs" min:"1" doc:"passes through the training samples"`
 	Batch         int       `json:"batch" min:"1" doc:"samples a step"`
 	Select        string    `json:"select" enum:"auc,accuracy,loss,last" doc:"which epoch is kept, by the validation split; ties go to the later"`

@@ -148,6 +148,12 @@ func TestProblemsSayWhereWhatAndWhatWasWanted(t *testing.T) {
 			[]string{"test.yaml:2:13: classifier: stem, widths, blocks and strides belong to network: custom, found network: resnet-small"}},
 		{"small map", minimal + "classifier: {network: custom, size: 8, stem: {width: 8, kernel: 3, stride: 2, pool: 2}, widths: [8], blocks: [1], strides: [2]}\n", nil,
 			[]string{"test.yaml:2:37: classifier.size: want a class activation map of at least 2x2 cells, found 1x1 for size 8"}},
+		{"map of another class", minimal + "classifier: {cam: {class: diference, features: last}}\n", nil, []string{
+			`test.yaml:2:27: classifier.cam.class: want one of true, predicted, difference, found "diference"; did you mean "difference"?`,
+			`test.yaml:2:48: classifier.cam.features: want one of pool_input, reference, found "last"`}},
+		{"loss", minimal + "train: {alpha_schedule: adaptiv, entropy: -1, blur: 101}\n", nil, []string{
+			`test.yaml:2:25: train.alpha_schedule: want one of fixed, linear, cosine, adaptive, found "adaptiv"; did you mean "adaptive"?`,
+			"test.yaml:2:43: train.entropy: want at least 0, found -1", "test.yaml:2:53: train.blur: want at most 100, found 101"}},
 		{"momentum of adamw", minimal + "train: {optimizer: {momentum: 0.9}}\n", nil,
 			[]string{"test.yaml:2:20: train.optimizer: momentum and nesterov belong to sgd, found name: adamw"}},
 		{"step without epochs", minimal + "train: {optimizer: {schedule: step}}\n", nil,
