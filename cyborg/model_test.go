@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/png"
 	"math"
@@ -71,6 +72,11 @@ func TestForeignModelFilesAreRefused(t *testing.T) {
 		"an unknown tensor": {func(map[string]string) []weights.Tensor {
 			return append(slices.Clone(tensors), weights.Uint64("extra", 1))
 		}, "extra"},
+		"a tensor with infinity": {func(map[string]string) []weights.Tensor {
+			bad := slices.Clone(tensors)
+			bad[2].Data = slices.Repeat([]float32{float32(math.Inf(-1))}, len(bad[2].Data))
+			return bad
+		}, fmt.Sprintf("tensor %q: found -Inf at index 0, want finite numbers", tensors[2].Name)},
 	} {
 		changed := map[string]string{}
 		for k, v := range meta {
