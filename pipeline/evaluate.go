@@ -26,8 +26,8 @@ type evaluated struct {
 var judgedSplits = []string{"val", "test"}
 
 // evaluate lets every classifier judge the val and test samples.
-func (p *Pipeline) evaluate(ctx context.Context, runs []run, t *trained, data *annotatedData) (*evaluated, error) {
-	events := p.events.of(StageEvaluate)
+func (p *Pipeline) evaluate(ctx context.Context, t *trained, data *annotatedData) (*evaluated, error) {
+	events, runs := p.events.of(StageEvaluate), t.runs
 	e := &evaluated{evaluations: make([]evaluation, len(runs))}
 	dirs := make([]string, len(runs))
 	abreast, workers := p.abreast(len(runs))

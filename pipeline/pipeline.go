@@ -75,6 +75,24 @@ type DataError = storage.DataError
 // start from them.
 type MismatchError = cyborg.MismatchError
 
+// DivergedError says that trainings came to numbers that are not finite. The others
+// are done, and so are the stages behind them, on what there is.
+type DivergedError struct {
+	Of   int     // trainings in all
+	Runs []error // of each that diverged: arm, seed, step and what is kept
+}
+
+func (e *DivergedError) Error() string {
+	text := fmt.Sprintf("%d of %d trainings diverged", len(e.Runs), e.Of)
+	for _, err := range e.Runs {
+		text += "\n  " + err.Error()
+	}
+	return text
+}
+
+// Unwrap are the errors of the trainings.
+func (e *DivergedError) Unwrap() []error { return e.Runs }
+
 // dataError marks an error as one of the data, unless the context ended.
 func dataError(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
@@ -145,17 +163,20 @@ func (p *Pipeline) Out() string { return p.cfg.OutDir() }
 // Run brings the run up to a stage: it makes what is missing of that stage and
 // those before it, and lays the results out. Run(ctx, StageReport) is the whole
 // run. When the context ends, what is under way is kept for the next call and
-// the error is the context's.
+// the error is the context's. With a *DivergedError the result is of the trainings
+// that did not diverge, nil if all did.
 func (p *Pipeline) Run(ctx context.Context, last Stage) (*Result, error) {
 	r, err := p.recipes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	result := &Result{Out: p.Out()}
-	if err := p.stages(ctx, r, last, result); err != nil {
+	err = p.stages(ctx, r, last, result)
+	var diverged *DivergedError
+	if err != nil && !(errors.As(err, &diverged) && len(diverged.Runs) < diverged.Of) {
 		return nil, classify(ctx, err)
 	}
-	return result, nil
+	return result, err
 }
 
 // stages runs the stages in a row, each on what those before it left.
@@ -184,14 +205,30 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if last == StageAnnotate {
 		return nil
 	}
-	trained, err := p.train(ctx, r.runs, data)
+	images, err := p.openImages(data, r.runs, last)
+	if err != nil {
+		return err
+	}
+	trained, err := p.train(ctx, r.runs, images)
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageTrain, err)
 	}
+	if err := p.stagesOfTrained(ctx, r, last, fitted, data, trained, result); err != nil {
+		return err
+	}
+	if trained.diverged != nil {
+		return fmt.Errorf("%s: %w", StageTrain, trained.diverged)
+	}
+	return nil
+}
+
+// stagesOfTrained runs the stages behind the training, on the classifiers that
+// there are.
+func (p *Pipeline) stagesOfTrained(ctx context.Context, r *recipes, last Stage, fitted *fitted, data *annotatedData, trained *trained, result *Result) error {
 	if last == StageTrain {
 		return nil
 	}
-	evaluated, err := p.evaluate(ctx, r.runs, trained, data)
+	evaluated, err := p.evaluate(ctx, trained, data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageEvaluate, err)
 	}
@@ -205,7 +242,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if last == StageExport {
 		return nil
 	}
-	if err := p.report(ctx, findings{runs: r.runs, fitted: fitted, data: data, trained: trained, evaluated: evaluated}); err != nil {
+	if err := p.report(ctx, findings{fitted: fitted, data: data, trained: trained, evaluated: evaluated}); err != nil {
 		return fmt.Errorf("%s: %w", StageReport, err)
 	}
 	return nil

@@ -18,7 +18,6 @@ import (
 
 // findings is all that a report and a summary are made from.
 type findings struct {
-	runs      []run
 	fitted    *fitted
 	data      *annotatedData
 	trained   *trained
@@ -57,6 +56,7 @@ func (p *Pipeline) summaryFile(f findings, on storage.Ran) summaryFile {
 		Name: p.cfg.Name, Version: p.options.Version, Go: runtime.Version(), Hardware: p.options.Hardware,
 		Device: on.Device, Precision: on.Precision, Created: time.Now().UTC().Truncate(time.Second),
 		Seconds: map[Stage]float64{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Data: f.data.Summary,
+		Diverged: f.trained.failures(),
 	}
 	took := map[Stage]time.Duration{}
 	for _, x := range f.steps {
@@ -77,7 +77,10 @@ func (p *Pipeline) newReport(ctx context.Context, f findings, on storage.Ran) (*
 	if f.fitted.scores.Torn { // the page itself says where the mean map is not beaten
 		r.Warnings = []string{tornWarning}
 	}
-	for i, x := range f.runs {
+	for _, failure := range f.trained.failures() {
+		r.Warnings = append(r.Warnings, "A training is not in these results: "+failure+".")
+	}
+	for i, x := range f.trained.runs {
 		r.Runs = append(r.Runs, newRunReport(x, f.trained.models[i].Summary(), f.evaluated.evaluations[i][r.Split]))
 		if j := f.evaluated.evaluations[i][r.Split]; j != nil {
 			r.Images, r.Mapped = j.N, j.Mapped
@@ -274,7 +277,7 @@ func newExample(s storage.Sample, classes []string) (report.Example, error) {
 
 // addCAMs adds to the examples what the first classifier of every arm looks at.
 func (p *Pipeline) addCAMs(ctx context.Context, f findings, samples []storage.Sample, examples []report.Example) error {
-	for i, x := range f.runs {
+	for i, x := range f.trained.runs {
 		if x.seed != 0 {
 			continue
 		}

@@ -152,6 +152,7 @@ type summaryFile struct {
 	Table     *Table            `json:"table"`
 	Predictor *PredictorScores  `json:"predictor"`
 	Data      Summary           `json:"data"`
+	Diverged  []string          `json:"diverged,omitempty"` // trainings that are not in the table, and why
 }
 
 // nan is the value of a measure that is not defined.

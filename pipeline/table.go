@@ -3,7 +3,9 @@ package pipeline
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -27,8 +29,9 @@ type Row struct {
 	SD       Number `json:"sd"`  // of the AUC over the runs
 	Accuracy Number `json:"accuracy"`
 	CAM      Number `json:"cam_cc"` // agreement of the CAMs with human maps
-	// Difference is the mean paired difference of the AUC to arm none, Low to High
-	// its 95 % confidence interval, P that of the paired t-test.
+	// Difference is the mean difference of the AUC to arm none over the seeds of which
+	// both have a run, Low to High its 95 % confidence interval, P that of the paired
+	// t-test.
 	Difference Number `json:"difference"`
 	Low        Number `json:"low"`
 	High       Number `json:"high"`
@@ -38,35 +41,50 @@ type Row struct {
 // newTable summarises the evaluations of a split.
 func newTable(split string, runs []run, evaluations []evaluation) *Table {
 	t := &Table{Split: split}
-	byArm := map[cyborg.Arm][]*judgement{}
+	byArm, bySeed := map[cyborg.Arm][]*judgement{}, map[cyborg.Arm]map[int]Number{}
 	var arms []cyborg.Arm
 	for i, r := range runs {
-		if byArm[r.arm] == nil {
+		if bySeed[r.arm] == nil {
+			bySeed[r.arm] = map[int]Number{}
 			arms = append(arms, r.arm)
 		}
 		if e := evaluations[i][split]; e != nil {
 			byArm[r.arm] = append(byArm[r.arm], e)
+			bySeed[r.arm][r.seed] = e.AUC
 			t.N = e.N
 		}
 	}
-	none := aucs(byArm[cyborg.None])
 	for _, arm := range arms {
-		t.Arms = append(t.Arms, newRow(arm, byArm[arm], none))
+		row := newRow(arm, byArm[arm])
+		if arm != cyborg.None {
+			row.compare(bySeed[arm], bySeed[cyborg.None])
+		}
+		t.Arms = append(t.Arms, row)
 	}
 	return t
 }
 
-func newRow(arm cyborg.Arm, found []*judgement, none []float64) Row {
+func newRow(arm cyborg.Arm, found []*judgement) Row {
 	auc := aucs(found)
 	row := Row{Arm: string(arm), Runs: len(found), AUC: Number(metric.Mean(auc)), SD: Number(metric.SD(auc))}
 	row.Accuracy = Number(metric.Mean(values(found, func(e *judgement) Number { return e.Accuracy })))
 	row.CAM = Number(metric.Mean(values(found, func(e *judgement) Number { return e.CAM.CC })))
 	row.Difference, row.Low, row.High, row.P = Number(nan()), Number(nan()), Number(nan()), Number(nan())
-	if arm != cyborg.None && len(none) == len(auc) && len(auc) > 0 {
-		d := metric.PairedDifference(auc, none)
-		row.Difference, row.Low, row.High, row.P = Number(d.Mean), Number(d.Low), Number(d.High), Number(d.P)
-	}
 	return row
+}
+
+// compare takes the AUCs of the arm and of arm none, by the seeds of their runs.
+func (r *Row) compare(arm, none map[int]Number) {
+	var ours, theirs []float64
+	for _, seed := range slices.Sorted(maps.Keys(arm)) {
+		if auc, ok := none[seed]; ok {
+			ours, theirs = append(ours, float64(arm[seed])), append(theirs, float64(auc))
+		}
+	}
+	if len(ours) > 0 {
+		d := metric.PairedDifference(ours, theirs)
+		r.Difference, r.Low, r.High, r.P = Number(d.Mean), Number(d.Low), Number(d.High), Number(d.P)
+	}
 }
 
 func aucs(found []*judgement) []float64 {

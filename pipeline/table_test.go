@@ -40,6 +40,20 @@ func TestDifferencesToNoneArePairedBySeed(t *testing.T) {
 	}
 }
 
+func TestARunWithoutAPartnerIsLeftOutOfTheDifference(t *testing.T) {
+	runs, found := twoArms()
+	// Without none's second run .8 - .5 and .9 - .7 are left, without combined's first
+	// only the latter.
+	runs, found = append(runs[:2:2], runs[3:]...), append(found[:2:2], found[3:]...)
+	if row := newTable("test", runs, found).Arms[1]; row.Runs != 3 || math.Abs(float64(row.Difference)-.25) > 1e-12 {
+		t.Errorf("found a difference of %v over %d runs, want .25 and 3", row.Difference, row.Runs)
+	}
+	runs, found = append(runs[:1:1], runs[2:]...), append(found[:1:1], found[2:]...)
+	if row := newTable("test", runs, found).Arms[1]; row.Runs != 2 || math.Abs(float64(row.Difference)-.2) > 1e-12 {
+		t.Errorf("found a difference of %v over %d runs, want .2 and 2", row.Difference, row.Runs)
+	}
+}
+
 func TestTheTableShowsADashForWhatIsNotDefined(t *testing.T) {
 	runs, found := twoArms()
 	var b strings.Builder

@@ -32,6 +32,7 @@ func TestCommands(t *testing.T) {
 					return err
 				}
 			}
+			e.Setenv("DECAY", "{name: adamw, lr: 1, weight_decay: 11, schedule: constant, warmup: 0}")
 			return os.WriteFile(e.WorkDir+"/small.yaml", []byte(smallConfig), 0o644)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
