@@ -283,6 +283,21 @@ func TestSeveralClassesAreTrainedAndJudged(t *testing.T) {
 	}
 }
 
+func TestANetworkThatOverflowsIsNotJudged(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	m := trained(t, cfg, d, None, 0)
+	for _, name := range []string{"fc.weight", "fc.bias"} {
+		for i := range m.params.Get(name).Data {
+			m.params.Get(name).Data[i] = math.MaxFloat32
+		}
+	}
+	_, err := m.Evaluate(context.Background(), d, "test", Options{})
+	if err == nil || !strings.Contains(err.Error(), `split "test": sample "test-0000`) || !strings.Contains(err.Error(), "NaN") {
+		t.Errorf("found error %v, want one that names a sample", err)
+	}
+}
+
 func TestAModelRefusesDataThatItWasNotMadeFor(t *testing.T) {
 	cfg := tiny()
 	set := dataset(t, oneGroup, mixed(t, 12))

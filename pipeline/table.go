@@ -17,7 +17,11 @@ import (
 type Table struct {
 	Split string `json:"split"`
 	N     int    `json:"n"` // labelled samples of the split
-	Arms  []Row  `json:"arms"`
+	// Classes are the names of all classes, Absent of those that the split has no sample
+	// of. With more than two the AUC is the mean over those that it has.
+	Classes []string `json:"classes"`
+	Absent  []string `json:"absent,omitempty"`
+	Arms    []Row    `json:"arms"`
 }
 
 // Row is one arm of a table. Numbers that are not defined are NaN here and null
@@ -112,7 +116,23 @@ func (t *Table) Write(w io.Writer) error {
 			number("%.3f", r.AUC), number("%.3f", r.SD), number("%+.3f", r.Difference), interval,
 			number("%.3f", r.Accuracy), number("%.2f", r.CAM))
 	}
-	return tab.Flush()
+	if err := tab.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, t.note())
+	return err
+}
+
+// note says what the AUC is of, where there are more than two classes.
+func (t *Table) note() string {
+	n := len(t.Classes)
+	switch {
+	case n <= 2:
+		return ""
+	case len(t.Absent) == 0:
+		return fmt.Sprintf("AUC: mean over the %d classes, each against the rest\n", n)
+	}
+	return fmt.Sprintf("AUC: mean over %d of the %d classes, each against the rest; the %s split has no sample of %q\n", n-len(t.Absent), n, t.Split, t.Absent)
 }
 
 func number(format string, v Number) string {

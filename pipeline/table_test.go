@@ -70,3 +70,20 @@ func TestTheTableShowsADashForWhatIsNotDefined(t *testing.T) {
 		t.Errorf("found NaN in\n%s", b.String())
 	}
 }
+
+func TestTheTableSaysOverWhichOfSeveralClassesTheAUCIs(t *testing.T) {
+	for want, table := range map[string]Table{
+		"\nAUC: mean over the 3 classes, each against the rest\n":                                               {Classes: []string{"a", "b", "c"}},
+		"\nAUC: mean over 2 of the 3 classes, each against the rest; the test split has no sample of [\"b\"]\n": {Classes: []string{"a", "b", "c"}, Absent: []string{"b"}},
+		"CAM CC\n": {Classes: []string{"a", "b"}},
+	} {
+		table.Split = "test"
+		var b strings.Builder
+		if err := table.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(b.String(), want) {
+			t.Errorf("found\n%s\nwant %q at its end", b.String(), want)
+		}
+	}
+}

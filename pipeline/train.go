@@ -52,6 +52,9 @@ func (p *Pipeline) openImages(data *annotatedData, runs []run, last Stage) (*cyb
 			return nil, fmt.Errorf("%s: %w", StageEvaluate, err)
 		}
 	}
+	for _, gap := range data.gaps() {
+		p.events.of(StageTrain).warn(gap)
+	}
 	return images, nil
 }
 
