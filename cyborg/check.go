@@ -58,8 +58,12 @@ func (d *Data) classesOf(items []item) []int64 {
 
 // describe is what labelled samples of few classes are, in words.
 func (d *Data) describe(items []item, unlabelled int) string {
-	if len(items) == 0 {
+	switch {
+	case len(items) > 0:
+	case unlabelled > 0:
 		return fmt.Sprintf("no labelled samples and %d without a label", unlabelled)
+	default:
+		return "no labelled samples"
 	}
 	var names []string
 	for _, label := range d.classesOf(items) {

@@ -157,8 +157,8 @@ func (p *Pipeline) writeResults(runs []run, evaluations []evaluation, classes []
 	for _, column := range columns {
 		header = append(header, column.name)
 	}
-	err := p.writeTable("results.csv", header, runs, evaluations, func(key []string, j *judgement) [][]string {
-		row := append(key, strconv.Itoa(j.N))
+	err := p.writeTable("results.csv", header, runs, evaluations, func(row []string, j *judgement) [][]string {
+		row = append(row, strconv.Itoa(j.N))
 		for _, column := range columns {
 			row = append(row, field(column.value(j)))
 		}
@@ -168,20 +168,20 @@ func (p *Pipeline) writeResults(runs []run, evaluations []evaluation, classes []
 		return err
 	}
 	header = []string{"arm", "seed", "split", "label", "predicted", "n"}
-	return p.writeTable("confusion.csv", header, runs, evaluations, func(key []string, j *judgement) [][]string {
+	return p.writeTable("confusion.csv", header, runs, evaluations, func(begin []string, j *judgement) [][]string {
 		var rows [][]string
 		for label, counts := range j.Confusion {
 			for predicted, n := range counts {
-				rows = append(rows, append(slices.Clone(key), classes[label], classes[predicted], strconv.Itoa(n)))
+				rows = append(rows, append(slices.Clone(begin), classes[label], classes[predicted], strconv.Itoa(n)))
 			}
 		}
 		return rows
 	})
 }
 
-// writeTable writes a CSV file with the rows of every run and split that is judged;
-// they begin with arm, seed and split.
-func (p *Pipeline) writeTable(name string, header []string, runs []run, evaluations []evaluation, rows func(key []string, j *judgement) [][]string) error {
+// writeTable writes a CSV file with the rows of every run and split that is judged,
+// each of which begins with arm, seed and split.
+func (p *Pipeline) writeTable(name string, header []string, runs []run, evaluations []evaluation, rows func(begin []string, j *judgement) [][]string) error {
 	return storage.AtomicWrite(p.outPath(name), func(w io.Writer) error {
 		c := csv.NewWriter(w)
 		if err := c.Write(header); err != nil {

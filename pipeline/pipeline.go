@@ -189,6 +189,9 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if last == StageIngest {
 		return nil
 	}
+	if err := p.foresee(annotated, last); err != nil {
+		return err
+	}
 	fitted, err := p.fit(ctx, r.fit, annotated)
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageFit, err)
@@ -205,9 +208,12 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if last == StageAnnotate {
 		return nil
 	}
-	images, err := p.openImages(data, r.runs, last)
+	images, err := p.openImages(data.set, p.cfg.Train.Arms, last)
 	if err != nil {
 		return err
+	}
+	for _, gap := range data.gaps() {
+		p.events.of(StageTrain).warn(gap)
 	}
 	trained, err := p.train(ctx, r.runs, images)
 	if err != nil {

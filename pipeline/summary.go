@@ -115,35 +115,6 @@ func (s Summary) String() string {
 	return text
 }
 
-// labelled reports whether a split has labelled samples.
-func (a *annotatedData) labelled(split string) bool {
-	return slices.ContainsFunc(a.set.Rows(), func(r storage.Row) bool {
-		return r.Split == split && r.Label != storage.NoLabel
-	})
-}
-
-// absent are the classes of which a split has no sample.
-func (a *annotatedData) absent(split string) []string {
-	var names []string
-	for label, name := range a.set.Classes() {
-		if !slices.ContainsFunc(a.set.Rows(), func(r storage.Row) bool { return r.Split == split && r.Label == int64(label) }) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// gaps says of every split that has labelled samples which classes it has none of.
-func (a *annotatedData) gaps() []string {
-	var list []string
-	for _, split := range []string{splitTrain, splitVal, splitTest} {
-		if names := a.absent(split); len(names) > 0 && a.labelled(split) {
-			list = append(list, fmt.Sprintf("the %s split has no sample of %q", split, names))
-		}
-	}
-	return list
-}
-
 // writeConfig leaves the configuration as resolved.
 func (p *Pipeline) writeConfig() error {
 	text, err := p.cfg.YAML()

@@ -35,29 +35,6 @@ func (t *trained) failures() []string {
 	return list
 }
 
-// openImages opens the data set for the classifiers, if it lets all runs be trained
-// and, where they will be, compared.
-func (p *Pipeline) openImages(data *annotatedData, runs []run, last Stage) (*cyborg.Data, error) {
-	images, err := cyborg.OpenData(data.set, p.classifierConfig(1), imageBudget())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", StageTrain, err)
-	}
-	for _, arm := range p.cfg.Train.Arms {
-		if err := images.Check(p.classifierConfig(1), cyborg.Arm(arm)); err != nil {
-			return nil, fmt.Errorf("%s: %w", StageTrain, err)
-		}
-	}
-	if last != StageTrain {
-		if err := images.CheckJudged(p.cfg.Evaluate.Split); err != nil {
-			return nil, fmt.Errorf("%s: %w", StageEvaluate, err)
-		}
-	}
-	for _, gap := range data.gaps() {
-		p.events.of(StageTrain).warn(gap)
-	}
-	return images, nil
-}
-
 // train trains the classifier of every run, side by side within the cores. A run
 // that diverges does not keep the others from being trained.
 func (p *Pipeline) train(ctx context.Context, runs []run, images *cyborg.Data) (*trained, error) {
