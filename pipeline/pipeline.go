@@ -10,9 +10,9 @@
 //
 // # Determinism
 //
-// On one class of hardware the CPU gives the same bytes in results.csv, data/
-// and models/ whatever the number of workers and however often the run was
-// interrupted.
+// On one class of hardware the CPU gives the same bytes in results.csv,
+// confusion.csv, data/ and models/ whatever the number of workers and however often
+// the run was interrupted.
 package pipeline
 
 import (
