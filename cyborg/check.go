@@ -25,8 +25,12 @@ func (d *Data) check(cfg Config, p *plan) error {
 		}
 	}
 	_, unlabelled := d.labelled(trainSplit)
+	of := ""
+	if p.arm.small() {
+		of = ", samples with a human map"
+	}
 	if len(d.classesOf(train)) < 2 {
-		return storage.Unusable("split %q: found %s, want some of at least two classes to train on", trainSplit, d.describe(train, unlabelled))
+		return storage.Unusable("split %q%s: found %s, want some of at least two classes to train on", trainSplit, of, d.describe(train, unlabelled))
 	}
 	val, unlabelled := d.labelled(validationSplit)
 	if len(d.classesOf(val)) < 2 && cfg.Select != "last" {

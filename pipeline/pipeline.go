@@ -219,7 +219,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageTrain, err)
 	}
-	if err := p.stagesOfTrained(ctx, r, last, fitted, data, trained, result); err != nil {
+	if err := p.stagesOfTrained(ctx, last, r.exports, findings{fitted: fitted, data: data, trained: trained}, result); err != nil {
 		return err
 	}
 	if trained.diverged != nil {
@@ -230,25 +230,25 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 
 // stagesOfTrained runs the stages behind the training, on the classifiers that
 // there are.
-func (p *Pipeline) stagesOfTrained(ctx context.Context, r *recipes, last Stage, fitted *fitted, data *annotatedData, trained *trained, result *Result) error {
+func (p *Pipeline) stagesOfTrained(ctx context.Context, last Stage, exports []export, f findings, result *Result) error {
 	if last == StageTrain {
 		return nil
 	}
-	evaluated, err := p.evaluate(ctx, trained, data)
+	evaluated, err := p.evaluate(ctx, f.trained, f.data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageEvaluate, err)
 	}
-	result.Table = evaluated.table
+	f.evaluated, result.Table = evaluated, evaluated.table
 	if last == StageEvaluate {
 		return nil
 	}
-	if err := p.export(ctx, r.exports, data); err != nil {
+	if err := p.export(ctx, exports, f.data); err != nil {
 		return fmt.Errorf("%s: %w", StageExport, err)
 	}
 	if last == StageExport {
 		return nil
 	}
-	if err := p.report(ctx, findings{fitted: fitted, data: data, trained: trained, evaluated: evaluated}); err != nil {
+	if err := p.report(ctx, f); err != nil {
 		return fmt.Errorf("%s: %w", StageReport, err)
 	}
 	return nil

@@ -167,7 +167,7 @@ func TestResultsHaveOneRowForEachArmSeedAndSplit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "arm,seed,split,n,auc,auc_low,auc_high,auc_p_to_none,accuracy,balanced_accuracy,loss,brier,ece,d_prime,eer," +
+	want := "arm,seed,split,n,auc,auc_low,auc_high,auc_p_to_none,accuracy,balanced_accuracy,f1,loss,brier,ece,d_prime,eer," +
 		"tpr_at_fpr_0.001,tpr_at_fpr_0.002,tpr_at_fpr_0.01,tpr_at_fpr_0.05,tpr_at_fpr_0.1,threshold,apcer,bpcer,acer," +
 		"cam_cc,cam_sim,cam_kl,cam_mse,cam_nss,cam_auc,cam_iou,cam_entropy,cam_consistency"
 	if got := strings.Join(rows[0], ","); got != want {
