@@ -39,6 +39,9 @@ func ParseArm(name string) (Arm, error) {
 	return "", fmt.Errorf("arm %q: want one of %q", name, Arms())
 }
 
+// small reports whether the arm trains on the samples with a human map alone.
+func (a Arm) small() bool { return a == HumanSmall || a == NoneSmall }
+
 // Splits that training uses.
 const (
 	trainSplit      = "train"
@@ -103,7 +106,7 @@ func (p *plan) keep(row int) bool {
 	if r.Split != trainSplit || r.Label == storage.NoLabel {
 		return false
 	}
-	return p.arm != HumanSmall && p.arm != NoneSmall || r.SaliencySource == storage.SourceHuman
+	return !p.arm.small() || r.SaliencySource == storage.SourceHuman
 }
 
 // guide is the map of a training row.

@@ -95,7 +95,7 @@ type Map struct {
 // Evaluate judges the model on a split of a data set that was opened for networks
 // of its input size and has its classes. CAMs are held against human maps: those
 // that training may use and those kept as reference. A split without labelled
-// samples is an error.
+// samples is an error, and so are scores that are no numbers.
 func (m *Model) Evaluate(ctx context.Context, data *Data, split string, options Options) (*Evaluation, error) {
 	e, err := m.evaluate(ctx, data, split, options)
 	if err != nil {
@@ -131,9 +131,23 @@ func (m *Model) evaluate(ctx context.Context, data *Data, split string, options 
 	if err != nil {
 		return nil, err
 	}
+	if err := checkScores(e.Samples); err != nil {
+		return nil, err
+	}
 	mean.write(e.MeanCAM.Pix)
 	e.summarise(losses)
 	return e, nil
+}
+
+// checkScores is an error if a sample's scores are no numbers, as those of weights
+// that are finite but huge.
+func checkScores(samples []Scored) error {
+	for _, s := range samples {
+		if slices.ContainsFunc(s.Scores, math.IsNaN) {
+			return fmt.Errorf("sample %q: found scores %v, want numbers: the network overflows", s.ID, s.Scores)
+		}
+	}
+	return nil
 }
 
 // summarise fills in the means and measures.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/png"
 	"math"
@@ -71,6 +72,11 @@ func TestForeignModelFilesAreRefused(t *testing.T) {
 		"an unknown tensor": {func(map[string]string) []weights.Tensor {
 			return append(slices.Clone(tensors), weights.Uint64("extra", 1))
 		}, "extra"},
+		"a tensor with infinity": {func(map[string]string) []weights.Tensor {
+			bad := slices.Clone(tensors)
+			bad[2].Data = slices.Repeat([]float32{float32(math.Inf(-1))}, len(bad[2].Data))
+			return bad
+		}, fmt.Sprintf("tensor %q: found -Inf at index 0, want finite numbers", tensors[2].Name)},
 	} {
 		changed := map[string]string{}
 		for k, v := range meta {
@@ -274,6 +280,21 @@ func TestSeveralClassesAreTrainedAndJudged(t *testing.T) {
 	}
 	if len(e.Samples[0].Scores) != 3 || math.IsNaN(e.AUC) || math.IsNaN(e.EER) {
 		t.Errorf("%d scores, AUC %v, EER %v, want 3 and numbers", len(e.Samples[0].Scores), e.AUC, e.EER)
+	}
+}
+
+func TestANetworkThatOverflowsIsNotJudged(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	m := trained(t, cfg, d, None, 0)
+	for _, name := range []string{"fc.weight", "fc.bias"} {
+		for i := range m.params.Get(name).Data {
+			m.params.Get(name).Data[i] = math.MaxFloat32
+		}
+	}
+	_, err := m.Evaluate(context.Background(), d, "test", Options{})
+	if err == nil || !strings.Contains(err.Error(), `split "test": sample "test-0000`) || !strings.Contains(err.Error(), "NaN") {
+		t.Errorf("found error %v, want one that names a sample", err)
 	}
 }
 

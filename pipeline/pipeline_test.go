@@ -89,7 +89,7 @@ func (p project) run(out string, events *[]pipeline.Event, sets ...string) *pipe
 func (p project) results(out string) map[string]string {
 	p.t.Helper()
 	found := map[string]string{}
-	for _, name := range []string{"results.csv", "data", "models"} {
+	for _, name := range []string{"results.csv", "confusion.csv", "data", "models"} {
 		err := filepath.WalkDir(p.path(out, name), func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err
@@ -110,7 +110,7 @@ func TestARunLeavesAFolderThatAPersonCanBrowse(t *testing.T) {
 	p := newProject(t)
 	p.run("out", nil)
 	for _, name := range []string{
-		"report.html", "results.csv", "summary.json", "config.yaml", "quarantine.jsonl", "data/train-00000-of-00001.parquet",
+		"report.html", "results.csv", "confusion.csv", "summary.json", "config.yaml", "quarantine.jsonl", "data/train-00000-of-00001.parquet",
 		"models/predictor.safetensors", "models/combined-1.safetensors", "export/hf-parquet/data/test-00000-of-00001.parquet",
 	} {
 		if info, err := os.Stat(p.path("out", filepath.FromSlash(name))); err != nil || info.IsDir() {
@@ -167,7 +167,7 @@ func TestResultsHaveOneRowForEachArmSeedAndSplit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "arm,seed,split,n,auc,auc_low,auc_high,auc_p_to_none,accuracy,balanced_accuracy,loss,brier,ece,d_prime,eer," +
+	want := "arm,seed,split,n,auc,auc_low,auc_high,auc_p_to_none,accuracy,balanced_accuracy,f1,loss,brier,ece,d_prime,eer," +
 		"tpr_at_fpr_0.001,tpr_at_fpr_0.002,tpr_at_fpr_0.01,tpr_at_fpr_0.05,tpr_at_fpr_0.1,threshold,apcer,bpcer,acer," +
 		"cam_cc,cam_sim,cam_kl,cam_mse,cam_nss,cam_auc,cam_iou,cam_entropy,cam_consistency"
 	if got := strings.Join(rows[0], ","); got != want {

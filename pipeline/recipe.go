@@ -25,7 +25,7 @@ const (
 	codeFit      = 4
 	codeAnnotate = 3
 	codeTrain    = 3
-	codeEvaluate = 3
+	codeEvaluate = 4
 	codeExport   = 1
 )
 

@@ -49,7 +49,7 @@ func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	events := newEvents(o.Observe).of(StageAnnotate)
 	model, key, err := loadPredictor(o.Model)
 	if err != nil {
-		return nil, err
+		return nil, dataError(ctx, err)
 	}
 	format := o.Format
 	if format == "" {

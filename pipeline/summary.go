@@ -115,13 +115,6 @@ func (s Summary) String() string {
 	return text
 }
 
-// labelled reports whether a split has labelled samples.
-func (a *annotatedData) labelled(split string) bool {
-	return slices.ContainsFunc(a.set.Rows(), func(r storage.Row) bool {
-		return r.Split == split && r.Label != storage.NoLabel
-	})
-}
-
 // writeConfig leaves the configuration as resolved.
 func (p *Pipeline) writeConfig() error {
 	text, err := p.cfg.YAML()
@@ -152,6 +145,7 @@ type summaryFile struct {
 	Table     *Table            `json:"table"`
 	Predictor *PredictorScores  `json:"predictor"`
 	Data      Summary           `json:"data"`
+	Diverged  []string          `json:"diverged,omitempty"` // trainings that are not in the table, and why
 }
 
 // nan is the value of a measure that is not defined.

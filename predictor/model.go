@@ -149,6 +149,9 @@ func (m *Model) take(tensors []weights.Tensor) error {
 	if want := m.cfg.Size * m.cfg.Size; len(m.mean) != want {
 		return fmt.Errorf("tensor %q: found %d values, want %d", meanTensor, len(m.mean), want)
 	}
+	if err := weights.CheckFinite(meanTensor, m.mean); err != nil {
+		return err
+	}
 	m.params = nn.NewParams(0)
 	if _, err := evaluationGraph(m.cfg, m.params, 1, false); err != nil {
 		return err

@@ -3,8 +3,8 @@
 // trains classifiers to look where they say (CYBORG, arXiv 2410.16190).
 //
 // Results go to standard output, progress and messages to standard error. Exit
-// codes: 0 done, 1 failure, 2 misuse or bad configuration, 3 unusable data, 130
-// interrupted with progress kept.
+// codes: 0 done, 1 failure or a training that diverged, 2 misuse or bad
+// configuration, 3 unusable data, 130 interrupted with progress kept.
 package main
 
 import (

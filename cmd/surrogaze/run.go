@@ -122,8 +122,8 @@ func runStages(ctx context.Context, o runOptions, path string, last pipeline.Sta
 	if profile != nil {
 		err = errors.Join(err, writeProfile(ctx, o.profile, profile))
 	}
-	if err != nil {
+	if err != nil && result == nil {
 		return err
 	}
-	return printResult(os.Stdout, result, last)
+	return errors.Join(printResult(os.Stdout, result, last), err)
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path"
 	"slices"
@@ -102,7 +101,7 @@ func (w *Weights) load(f *weights.File, params *nn.Params, published backbone.Pu
 		if err := f.ReadFloat32(tensor, param.Data); err != nil {
 			return err
 		}
-		if err := checkFinite(tensor, param.Data); err != nil {
+		if err := weights.CheckFinite(tensor, param.Data); err != nil {
 			return err
 		}
 	}
@@ -203,15 +202,6 @@ func matches(patterns []string, name string) bool {
 		ok, err := path.Match(pattern, name)
 		return ok && err == nil
 	})
-}
-
-func checkFinite(name string, values []float32) error {
-	for i, v := range values {
-		if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
-			return fmt.Errorf("tensor %q: found %v at index %d, want finite numbers", name, v, i)
-		}
-	}
-	return nil
 }
 
 // recentre makes a network that was trained on images less 0.5, divided by 0.5,

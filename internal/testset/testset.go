@@ -13,6 +13,9 @@ import (
 // Small has a few images of each kind, enough to run every stage in seconds.
 var Small = synthetic.Spec{Seed: 3, Annotated: 36, Train: 56, Val: 12, Test: 16, References: 6}
 
+// Three is such a set of three classes.
+var Three = synthetic.Spec{Seed: 3, Annotated: 36, Train: 56, Val: 18, Test: 24, References: 6, Three: true}
+
 // Write writes the two parts of a data set into dir: the annotated folder (images,
 // maps and labels.csv) and the Parquet set in unannotated/data.
 func Write(dir string, spec synthetic.Spec) error {
@@ -33,7 +36,7 @@ func Write(dir string, spec synthetic.Spec) error {
 }
 
 func writeUnannotated(dir string, spec synthetic.Spec) error {
-	w, err := storage.Create(dir, storage.Schema{Classes: synthetic.Classes, Unmapped: true})
+	w, err := storage.Create(dir, storage.Schema{Classes: spec.Classes(), Unmapped: true})
 	if err != nil {
 		return err
 	}
