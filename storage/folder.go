@@ -72,5 +72,5 @@ func (f Folder) list(labels string) (*listing, error) {
 			id: r.file, split: r.split, group: r.group, label: r.label, image: below(f.Root, f.Images, r.file),
 		})
 	}
-	return s, nil
+	return s, s.check()
 }

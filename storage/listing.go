@@ -47,6 +47,34 @@ func (s *listing) all() []*listedRow {
 	return rows
 }
 
+// check tells whether an image is listed twice, or a class has none.
+func (s *listing) check() error {
+	first := make(map[string]*listedRow, len(s.rows))
+	seen := make([]bool, len(s.classes))
+	for _, row := range s.all() {
+		name := path.Clean(row.id)
+		if other, twice := first[name]; twice {
+			return fmt.Errorf("%s: file %q is listed in %s already", s.place(row), row.id, s.place(other))
+		}
+		first[name] = row
+		if len(seen) > 0 && row.label != NoLabel {
+			seen[row.label] = true
+		}
+	}
+	if i := slices.Index(seen, false); i >= 0 {
+		return fmt.Errorf("class %q has no image, want at least one of each of %q", s.classes[i], s.classes)
+	}
+	return nil
+}
+
+// place is where a row stands, in the words of a message that names the first list.
+func (s *listing) place(row *listedRow) string {
+	if row.list == s.name {
+		return fmt.Sprintf("line %d", row.line)
+	}
+	return fmt.Sprintf("line %d of %q", row.line, row.list)
+}
+
 // humanMap is where the map of an image comes from.
 type humanMap interface {
 	// encoded is the map of an image that is displayed with w x h pixels.
