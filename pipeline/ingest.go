@@ -44,6 +44,14 @@ func (p *Pipeline) openAnnotated() (storage.Source, error) {
 			Root: p.root, Images: a.Images, Labels: a.Labels, Tests: a.Tests, Maps: a.Maps, MapSuffix: a.MapSuffix,
 			Classes: classes, Workers: p.workers,
 		})
+	case "egd-cxr":
+		return storage.OpenEGDCXR(storage.EGDCXR{
+			Root: p.root, Images: a.Images, Cases: a.Labels, Fixations: a.Maps, Classes: classes, Workers: p.workers,
+		})
+	case "nih-chest-xray":
+		return storage.OpenNIHChestXray(storage.NIHChestXray{
+			Root: p.root, Images: a.Images, Entries: a.Labels, Boxes: a.Maps, Classes: classes, Workers: p.workers,
+		})
 	}
 	return storage.OpenFolder(storage.Folder{
 		Root: p.root, Images: a.Images, Labels: a.Labels, Maps: a.Maps, Classes: classes, Workers: p.workers,

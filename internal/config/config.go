@@ -50,11 +50,11 @@ type Data struct {
 
 // Annotated is the set with human maps, in one of several layouts.
 type Annotated struct {
-	Format    string   `json:"format" enum:"folder,cyborg-csv" doc:"layout: folder = images, a CSV file and maps; cyborg-csv = the CYBORG reference's"`
+	Format    string   `json:"format" enum:"folder,cyborg-csv,egd-cxr,nih-chest-xray" doc:"layout: folder = images, a CSV file and maps; cyborg-csv = that of the CYBORG reference; egd-cxr = PhysioNet's eye gaze data for chest X-rays; nih-chest-xray = ChestX-ray14"`
 	Images    string   `json:"images" doc:"folder of the images"`
-	Labels    string   `json:"labels" doc:"folder: CSV file with the columns file,label[,split,group]; cyborg-csv: CSV file without header, split,class,path, in which test means val"`
+	Labels    string   `json:"labels" doc:"CSV file; folder: with the columns file,label[,split,group]; cyborg-csv: without header, split,class,path, where test means val; egd-cxr: master_sheet.csv; nih-chest-xray: Data_Entry_2017.csv"`
 	Tests     []string `json:"tests,omitempty" doc:"cyborg-csv: CSV files of the test split, each a group of its name"`
-	Maps      string   `json:"maps" doc:"folder of the maps, named like the images"`
+	Maps      string   `json:"maps" doc:"folder of the maps, named like the images; egd-cxr: fixations.csv; nih-chest-xray: BBox_List_2017.csv"`
 	MapSuffix string   `json:"map_suffix,omitempty" doc:"cyborg-csv: what a map's name has before the ending beyond its image's"`
 	HumanMaps int      `json:"human_maps" min:"0" doc:"maps of the train and val splits that may be used, 0 = all; the others are kept as reference"`
 }
