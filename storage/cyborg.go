@@ -45,12 +45,9 @@ type CYBORG struct {
 // the path without its first slash, and the source of their maps is SourceHuman.
 func OpenCYBORG(c CYBORG) (Source, error) {
 	c.FS = filesOr(c.FS)
-	s := &listing{files: c.FS, name: below(c.Root, c.Labels), classes: c.Classes, workers: c.Workers}
-	if err := (Schema{Classes: c.Classes}).validate(); err != nil {
-		return nil, fmt.Errorf("read %q: %w", s.name, err)
-	}
-	if err := wantFolder(c.FS, below(c.Root, c.Images)); err != nil {
-		return nil, fmt.Errorf("read %q: images: %w", s.name, err)
+	s, err := newListing(c.FS, below(c.Root, c.Labels), below(c.Root, c.Images), c.Classes, c.Workers)
+	if err != nil {
+		return nil, err
 	}
 	lists := []cyborgList{{path: s.name, splits: map[string]string{"train": "train", "test": "val"}}}
 	for _, t := range c.Tests {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -47,14 +48,11 @@ const (
 func OpenEGDCXR(c EGDCXR) (Source, error) {
 	c.FS = filesOr(c.FS)
 	cases := below(c.Root, c.Cases)
-	s := &listing{files: c.FS, name: cases, classes: c.Classes, workers: c.Workers}
+	s, err := newListing(c.FS, cases, below(c.Root, c.Images), c.Classes, c.Workers)
+	if err != nil {
+		return nil, err
+	}
 	s.lists = []namedFile{{"egd-cxr " + path.Base(cases), cases}, {"fixations", below(c.Root, c.Fixations)}}
-	if err := (Schema{Classes: c.Classes}).validate(); err != nil {
-		return nil, fmt.Errorf("read %q: %w", cases, err)
-	}
-	if err := wantFolder(c.FS, below(c.Root, c.Images)); err != nil {
-		return nil, fmt.Errorf("read %q: images: %w", cases, err)
-	}
 	screens, err := c.readCases(s)
 	if err != nil {
 		return nil, err
@@ -68,53 +66,69 @@ func OpenEGDCXR(c EGDCXR) (Source, error) {
 	return s, nil
 }
 
-// egdScreen is where on the screen an image was shown.
+// egdScreen is where on the screen an image was shown, in pixels.
 type egdScreen struct{ left, top, width, height float64 }
 
-// readCases adds the rows, and returns the place of each on the screen.
+// egdCase is what a line of the master sheet says beside its names.
+type egdCase struct {
+	screen   egdScreen
+	findings []string
+}
+
+// egdColumns are the columns of the master sheet that are read for any classes:
+// three names, then numbers.
+var egdColumns = []string{"dicom_id", "path", "patient_id", "image_top_pad", "image_bottom_pad", "image_left_pad", "image_right_pad", "Normal"}
+
+// readCases adds the rows, and returns the place of each image on the screen.
 func (c EGDCXR) readCases(s *listing) (map[string]egdScreen, error) {
-	columns := []string{"dicom_id", "path", "patient_id", "image_top_pad", "image_bottom_pad", "image_left_pad", "image_right_pad", "Normal"}
-	pads, normal := 3, len(columns)-1
-	var findings []string
-	for _, class := range c.Classes {
-		if l := strings.ToLower(class); l != classNormal && l != classAbnormal {
-			findings = append(findings, class)
-		}
-	}
-	t, err := readTable(c.FS, s.name, append(columns, findings...)...)
+	named := slices.DeleteFunc(slices.Clone(c.Classes), func(class string) bool {
+		return strings.EqualFold(class, classNormal) || strings.EqualFold(class, classAbnormal)
+	})
+	t, err := readTable(c.FS, s.name, slices.Concat(egdColumns, named)...)
 	if err != nil {
 		return nil, err
 	}
 	screens := map[string]egdScreen{}
 	for i, r := range t.rows {
-		n, err := r.numbers(pads)
-		if err == nil {
-			err = checkFile(r.fields[1])
-		}
+		x, err := r.egdCase(named)
 		if err != nil {
 			return nil, fmt.Errorf("read %q: line %d: %w", s.name, r.line, err)
 		}
-		id, flags := r.fields[0], n[normal-pads:]
-		screens[id] = egdScreen{left: n[2], top: n[0], width: egdWidth - n[2] - n[3], height: egdHeight - n[0] - n[1]}
-		if screens[id].width <= 0 || screens[id].height <= 0 {
-			return nil, fmt.Errorf("read %q: line %d: paddings of %g, want less than the screen's %d x %d pixels", s.name, r.line, n[:4], egdWidth, egdHeight)
-		}
+		id, file, patient := r.fields[0], r.fields[1], r.fields[2]
+		screens[id] = x.screen
 		s.rows = append(s.rows, listedRow{
-			list: s.name, index: i, line: r.line, id: id, group: r.fields[2],
-			label: labelOf(egdFindings(flags[0] != 0, findings, flags[1:]), c.Classes), image: c.image(r.fields[1]),
+			list: s.name, index: i, line: r.line,
+			id: id, group: patient, label: labelOf(x.findings, c.Classes), image: c.image(file),
 		})
 	}
 	return screens, nil
 }
 
-// egdFindings are those of a case whose flags are set. One that is not normal has a
-// finding, whether it has a name here or not.
-func egdFindings(normal bool, names []string, flags []float64) []string {
-	if normal {
-		return nil
+// egdCase reads the numbers of a line: the fixed columns and one for each named finding.
+func (r csvRow) egdCase(named []string) (egdCase, error) {
+	if err := checkFile(r.fields[1]); err != nil {
+		return egdCase{}, err
 	}
+	n, err := r.numbers(3)
+	if err != nil {
+		return egdCase{}, err
+	}
+	top, bottom, left, right, normal := n[0], n[1], n[2], n[3], n[4] != 0
+	x := egdCase{screen: egdScreen{left, top, egdWidth - left - right, egdHeight - top - bottom}}
+	if x.screen.width <= 0 || x.screen.height <= 0 {
+		return x, fmt.Errorf("paddings of %g, want less than the screen's %d x %d pixels", n[:4], egdWidth, egdHeight)
+	}
+	if !normal {
+		x.findings = egdFindings(named, n[5:])
+	}
+	return x, nil
+}
+
+// egdFindings are those of a case that is not normal: the named ones whose flags are
+// set, and one without a name, as the sheet does not have to say which it is.
+func egdFindings(named []string, flags []float64) []string {
 	found := []string{""}
-	for i, name := range names {
+	for i, name := range named {
 		if flags[i] != 0 {
 			found = append(found, name)
 		}

@@ -38,6 +38,18 @@ type listedRow struct {
 	saliency         humanMap // nil if there is none
 }
 
+// newListing begins a listing by the path of its first list and that of the folder
+// of its images.
+func newListing(files fs.FS, name, images string, classes []string, workers int) (*listing, error) {
+	if err := (Schema{Classes: classes}).validate(); err != nil {
+		return nil, fmt.Errorf("read %q: %w", name, err)
+	}
+	if err := wantFolder(files, images); err != nil {
+		return nil, fmt.Errorf("read %q: images: %w", name, err)
+	}
+	return &listing{files: files, name: name, classes: classes, workers: workers}, nil
+}
+
 // all are the rows, to be changed.
 func (s *listing) all() []*listedRow {
 	rows := make([]*listedRow, len(s.rows))

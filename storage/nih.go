@@ -44,14 +44,11 @@ const nihSide = 1024
 func OpenNIHChestXray(c NIHChestXray) (Source, error) {
 	c.FS = filesOr(c.FS)
 	entries, dir := below(c.Root, c.Entries), below(c.Root, c.Images)
-	s := &listing{files: c.FS, name: entries, classes: c.Classes, workers: c.Workers}
+	s, err := newListing(c.FS, entries, dir, c.Classes, c.Workers)
+	if err != nil {
+		return nil, err
+	}
 	s.lists = []namedFile{{"nih-chest-xray " + path.Base(entries), entries}, {"boxes", below(c.Root, c.Boxes)}}
-	if err := (Schema{Classes: c.Classes}).validate(); err != nil {
-		return nil, fmt.Errorf("read %q: %w", entries, err)
-	}
-	if err := wantFolder(c.FS, dir); err != nil {
-		return nil, fmt.Errorf("read %q: images: %w", entries, err)
-	}
 	images, err := imagesByBase(c.FS, dir)
 	if err != nil {
 		return nil, fmt.Errorf("read images of %q: %w", entries, err)
