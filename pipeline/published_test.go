@@ -38,13 +38,20 @@ var layouts = []struct {
 	}, 40, 10},
 }
 
-func published(t *testing.T, config string, write testset.Layout, sets []string) *pipeline.Pipeline {
+// written is a folder with the files of a layout.
+func written(t *testing.T, layout testset.Layout) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := write(filepath.Join(dir, "set")); err != nil {
+	if err := layout(dir); err != nil {
 		t.Fatal(err)
 	}
-	sets = append([]string{"data.root=" + filepath.Join(dir, "set"), "out=" + filepath.Join(dir, "out")}, sets...)
+	return dir
+}
+
+// published prepares a run of a published configuration.
+func published(t *testing.T, config, root string, sets []string) *pipeline.Pipeline {
+	t.Helper()
+	sets = append([]string{"data.root=" + root, "out=" + filepath.Join(t.TempDir(), "out")}, sets...)
 	cfg, err := pipeline.LoadConfig("configs/"+config+".yaml", sets)
 	if err != nil {
 		t.Fatal(err)
@@ -58,8 +65,9 @@ func published(t *testing.T, config string, write testset.Layout, sets []string)
 
 func TestThePublishedConfigurationsArePlannedForEachOfTheFourNetworks(t *testing.T) {
 	for _, c := range layouts {
+		root := written(t, c.write)
 		for network, size := range map[string]string{"densenet121": "224", "resnet50": "224", "inception-v3": "299", "xception": "299"} {
-			p := published(t, c.config, c.write, append([]string{
+			p := published(t, c.config, root, append([]string{
 				"predictor.pretrained=", "classifier.pretrained=", "classifier.network=" + network, "classifier.size=" + size,
 			}, c.sets...))
 			steps, err := p.Plan(context.Background())
@@ -85,7 +93,7 @@ func TestThePublishedConfigurationsRunOnThePublicLayouts(t *testing.T) {
 	}
 	for _, c := range layouts {
 		t.Run(c.name, func(t *testing.T) {
-			p := published(t, c.config, c.write, append(cheap, c.sets...))
+			p := published(t, c.config, written(t, c.write), append(cheap, c.sets...))
 			if _, err := p.Run(context.Background(), pipeline.StageReport); err != nil {
 				t.Fatal(err)
 			}
