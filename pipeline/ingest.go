@@ -37,9 +37,24 @@ var layout = storage.Layout{RowGroupBytes: 16 << 20, ShardBytes: 256 << 20}
 
 // openAnnotated opens the annotated set as it is given.
 func (p *Pipeline) openAnnotated() (storage.Source, error) {
-	a := p.cfg.Data.Annotated
+	a, classes := p.cfg.Data.Annotated, p.cfg.Data.Classes
+	switch a.Format {
+	case "cyborg-csv":
+		return storage.OpenCYBORG(storage.CYBORG{
+			Root: p.root, Images: a.Images, Labels: a.Labels, Tests: a.Tests, Maps: a.Maps, MapSuffix: a.MapSuffix,
+			Classes: classes, Workers: p.workers,
+		})
+	case "egd-cxr":
+		return storage.OpenEGDCXR(storage.EGDCXR{
+			Root: p.root, Images: a.Images, Cases: a.Labels, Fixations: a.Maps, Classes: classes, Workers: p.workers,
+		})
+	case "nih-chest-xray":
+		return storage.OpenNIHChestXray(storage.NIHChestXray{
+			Root: p.root, Images: a.Images, Entries: a.Labels, Boxes: a.Maps, Classes: classes, Workers: p.workers,
+		})
+	}
 	return storage.OpenFolder(storage.Folder{
-		Root: p.root, Images: a.Images, Labels: a.Labels, Maps: a.Maps, Classes: p.cfg.Data.Classes, Workers: p.workers,
+		Root: p.root, Images: a.Images, Labels: a.Labels, Maps: a.Maps, Classes: classes, Workers: p.workers,
 	})
 }
 

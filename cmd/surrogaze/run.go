@@ -52,8 +52,8 @@ func newRunCommand() *cobra.Command {
 		Use:   "run CONFIG",
 		Short: "Run all stages: ingest, fit, annotate, train, evaluate, export, report",
 		Long: `Run runs all stages of a configuration: a YAML file, or the name of a built-in
-one (quickstart, coffee). What is done already is skipped; what was interrupted
-continues.`,
+one (quickstart, coffee, faces, iris-pad, chest-xray). What is done already is
+skipped; what was interrupted continues.`,
 		Args: exactly("CONFIG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runStages(cmd.Context(), o, args[0], pipeline.StageReport)

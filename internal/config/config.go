@@ -48,15 +48,15 @@ type Data struct {
 	MaxBad      float64   `json:"max_bad" min:"0" max:"1" doc:"largest share of unusable rows before the run stops"`
 }
 
-// Annotated is the set with human maps: a folder of images, a CSV file with
-// the columns file,label[,split,group] and a folder of maps that have the
-// images' base names.
+// Annotated is the set with human maps, in one of several layouts.
 type Annotated struct {
-	Format    string `json:"format" enum:"folder" doc:"folder = images, a CSV file and maps"`
-	Images    string `json:"images" doc:"folder of the images"`
-	Labels    string `json:"labels" doc:"CSV file with the columns file,label[,split,group]"`
-	Maps      string `json:"maps" doc:"folder of the maps, named like the images"`
-	HumanMaps int    `json:"human_maps" min:"0" doc:"maps of the train and val splits that may be used, 0 = all; the others are kept as reference"`
+	Format    string   `json:"format" enum:"folder,cyborg-csv,egd-cxr,nih-chest-xray" doc:"layout: folder = images, a CSV file and maps; cyborg-csv = that of the CYBORG reference; egd-cxr = PhysioNet's eye gaze data for chest X-rays; nih-chest-xray = ChestX-ray14"`
+	Images    string   `json:"images" doc:"folder of the images"`
+	Labels    string   `json:"labels" doc:"CSV file; folder: with the columns file,label[,split,group]; cyborg-csv: without header, split,class,path, where test means val; egd-cxr: master_sheet.csv; nih-chest-xray: Data_Entry_2017.csv"`
+	Tests     []string `json:"tests,omitempty" doc:"cyborg-csv: CSV files of the test split, each a group of its name"`
+	Maps      string   `json:"maps" doc:"folder of the maps, named like the images; egd-cxr: fixations.csv; nih-chest-xray: BBox_List_2017.csv"`
+	MapSuffix string   `json:"map_suffix,omitempty" doc:"cyborg-csv: what a map's name has before the ending beyond its image's"`
+	HumanMaps int      `json:"human_maps" min:"0" doc:"maps of the train and val splits that may be used, 0 = all; the others are kept as reference"`
 }
 
 // Source is one set without maps.

@@ -154,6 +154,14 @@ func TestProblemsSayWhereWhatAndWhatWasWanted(t *testing.T) {
 		{"loss", minimal + "train: {alpha_schedule: adaptiv, entropy: -1, blur: 101}\n", nil, []string{
 			`test.yaml:2:25: train.alpha_schedule: want one of fixed, linear, cosine, adaptive, found "adaptiv"; did you mean "adaptive"?`,
 			"test.yaml:2:43: train.entropy: want at least 0, found -1", "test.yaml:2:53: train.blur: want at most 100, found 101"}},
+		{"layout", "data: {classes: [a, b], annotated: {format: cyborg}}\n", nil,
+			[]string{`test.yaml:1:45: data.annotated.format: want one of folder, cyborg-csv, egd-cxr, nih-chest-xray, found "cyborg"`}},
+		{"test lists of another layout", "data: {classes: [a, b], annotated: {tests: [x.csv]}}\n", nil,
+			[]string{"test.yaml:1:36: data.annotated: tests and map_suffix belong to format: cyborg-csv, found format: folder"}},
+		{"suffix of another layout", "data: {classes: [a, b], annotated: {format: egd-cxr, map_suffix: _x}}\n", nil,
+			[]string{"test.yaml:1:36: data.annotated: tests and map_suffix belong to format: cyborg-csv, found format: egd-cxr"}},
+		{"test list twice", "data: {classes: [a, b], annotated: {format: cyborg-csv, tests: [x.csv, x.csv, '']}}\n", nil, []string{
+			"test.yaml:1:79: data.annotated.tests.2: want a name, found nothing", `test.yaml:1:64: data.annotated.tests: "x.csv" comes twice`}},
 		{"momentum of adamw", minimal + "train: {optimizer: {momentum: 0.9}}\n", nil,
 			[]string{"test.yaml:2:20: train.optimizer: momentum and nesterov belong to sgd, found name: adamw"}},
 		{"step without epochs", minimal + "train: {optimizer: {schedule: step}}\n", nil,

@@ -3,7 +3,6 @@ package testset
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/surrogaze/surrogaze/internal/synthetic"
@@ -23,14 +22,8 @@ func Write(dir string, spec synthetic.Spec) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		path := filepath.Join(dir, filepath.FromSlash(f.Path))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, f.Data, 0o644); err != nil {
-			return err
-		}
+	if err := writeFiles(dir, files); err != nil {
+		return err
 	}
 	return writeUnannotated(filepath.Join(dir, "unannotated"), spec)
 }
