@@ -39,6 +39,15 @@ func ParseArm(name string) (Arm, error) {
 	return "", fmt.Errorf("arm %q: want one of %q", name, Arms())
 }
 
+// UsesPredicted reports whether the arm's maps may be a predictor's.
+func (a Arm) UsesPredicted() bool {
+	switch a {
+	case Predicted, Combined, Shuffled, Mean, Inverted:
+		return true
+	}
+	return false
+}
+
 // Splits that training uses.
 const (
 	trainSplit      = "train"
@@ -139,6 +148,21 @@ func (p *plan) guide(row int) guide {
 		return guide{column: meanMap}
 	}
 	return guide{}
+}
+
+// drawn reports whether the map that guides a training row is a predictor's. The mean
+// map counts as the row's own would in the arm combined, so that all of a control's
+// maps together weigh what those of combined do.
+func (p *plan) drawn(row int) bool {
+	switch g := p.guide(row); g.column {
+	case predicted:
+		return true
+	case saliency:
+		return !hasHuman(&p.rows[g.row])
+	case meanMap:
+		return !hasHuman(&p.rows[row])
+	}
+	return false
 }
 
 // hasHuman reports whether a row has a human map that training may use.

@@ -37,9 +37,12 @@ type Config struct {
 	// "linear" or "cosine" to AlphaEnd.
 	AlphaSchedule string  `json:"alpha_schedule,omitempty"`
 	AlphaEnd      float64 `json:"alpha_end,omitempty"`
-	Guidance      string  `json:"guidance"` // distance of CAM and map: "mse", "bce", "kl" or "cc"
-	Epochs        int     `json:"epochs"`   // passes through the training samples
-	Batch         int     `json:"batch"`
+	// Discount is the share of the guidance that predicted maps lose beside human ones:
+	// 0 is none, 1 all of it.
+	Discount float64 `json:"discount,omitempty"`
+	Guidance string  `json:"guidance"` // distance of CAM and map: "mse", "bce", "kl" or "cc"
+	Epochs   int     `json:"epochs"`   // passes through the training samples
+	Batch    int     `json:"batch"`
 	// Select is the epoch that is kept, by the samples of the split val: of the
 	// highest "auc" or "accuracy", of the lowest "loss" (the cross-entropy alone),
 	// or the "last". Ties go to the later.
@@ -124,6 +127,7 @@ func (c Config) Validate() error {
 	report(c.validateNetwork())
 	want(c.CAMClass == "true" || c.CAMClass == "predicted", "class of the CAM %q: want true or predicted", c.CAMClass)
 	report(c.validateAlpha())
+	want(c.Discount >= 0 && c.Discount <= 1, "discount %v: want 0 to 1", c.Discount)
 	_, err := op.ParseMapLoss(c.Guidance)
 	report(err)
 	want(c.Epochs >= 1, "epochs %d: want at least 1", c.Epochs)

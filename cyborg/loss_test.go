@@ -143,10 +143,14 @@ func areaMean(p *raster.Plane, grid int) []float64 {
 }
 
 func TestTheLossEqualsAComputationByHand(t *testing.T) {
-	for _, class := range []string{"true", "predicted"} {
+	for _, c := range []struct {
+		class    string
+		discount float64
+	}{{"true", 0}, {"predicted", 0}, {"true", 0.75}, {"true", 1}} {
 		for _, arm := range []Arm{Combined, Inverted, None} {
 			cfg := tiny()
-			cfg.CAMClass, cfg.Alpha, cfg.Batch, cfg.Augment, cfg.Precision = class, 0.3, 10, Augment{}, "f32"
+			cfg.CAMClass, cfg.Alpha, cfg.Batch, cfg.Augment, cfg.Precision = c.class, 0.3, 10, Augment{}, "f32"
+			cfg.Discount = c.discount
 			samples := mixed(t, 12)
 			d := opened(t, dataset(t, oneGroup, samples), cfg, cacheAll)
 			tr, err := newTraining(context.Background(), cfg, d, arm, 0, t.TempDir())
@@ -159,7 +163,7 @@ func TestTheLossEqualsAComputationByHand(t *testing.T) {
 					t.Fatal(err)
 				}
 				if got := float64(step.Loss); math.Abs(got-want) > 2e-5*want { // float32 against float64
-					t.Errorf("arm %s, CAM of the %s class: loss %v, want %v (%d of %d mapped)", arm, class, got, want, mapped, cfg.Batch)
+					t.Errorf("arm %s, %+v: loss %v, want %v (%d of %d mapped)", arm, c, got, want, mapped, cfg.Batch)
 				}
 				break
 			}
@@ -220,7 +224,11 @@ func lossByHand(t *testing.T, tr *training, samples []storage.Sample) (loss floa
 			}
 			squares += (v - want) * (v - want) / float64(len(target))
 		}
-		loss += (cfg.Alpha*ce + (1-cfg.Alpha)*squares) / float64(cfg.Batch)
+		guidance := 1 - cfg.Alpha
+		if sample.SaliencySource == storage.SourcePredictor {
+			guidance *= 1 - cfg.Discount
+		}
+		loss += ((1-guidance)*ce + guidance*squares) / float64(cfg.Batch)
 	}
 	return loss, mapped
 }

@@ -93,12 +93,17 @@ func (p *Pipeline) annotateConfig() any {
 
 // trainConfig is what of the configuration reaches one training.
 func (p *Pipeline) trainConfig(r run) any {
+	trust := ""
+	if r.arm.UsesPredicted() && p.cfg.Train.Trust == fullTrust {
+		trust = fullTrust
+	}
 	return struct {
 		Classifier cyborg.Config
 		Arm        cyborg.Arm
 		Run        int
+		Trust      string `json:",omitempty"`
 		Requested  requested
-	}{p.classifierConfig(1), r.arm, r.seed, p.requested()}
+	}{p.classifierConfig(1), r.arm, r.seed, trust, p.requested()}
 }
 
 // classifierConfig is the classifiers' configuration for a number of cores.

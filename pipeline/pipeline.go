@@ -172,7 +172,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageFit, err)
 	}
-	result.Predictor = fitted.scores
+	result.Predictor, result.Trust = fitted.scores, &fitted.trust
 	if last == StageFit {
 		return nil
 	}
@@ -184,7 +184,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if last == StageAnnotate {
 		return nil
 	}
-	trained, err := p.train(ctx, r.runs, data)
+	trained, err := p.train(ctx, r.runs, fitted, data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageTrain, err)
 	}

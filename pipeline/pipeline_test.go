@@ -208,6 +208,7 @@ func TestAChangeRemakesWhatItReachesAndNothingElse(t *testing.T) {
 		kept string // stages that stay
 	}{
 		{"train.alpha=0.3", annotations + " export"},
+		{"train.trust=auto", training + " export"},
 		{"predictor.steps=7", "ingest"},
 		{"data.annotated.human_maps=6", "ingest"},
 		{"annotate.batch=5", "ingest fit"},

@@ -24,7 +24,7 @@ const (
 	codeIngest   = 2
 	codeFit      = 4
 	codeAnnotate = 3
-	codeTrain    = 3
+	codeTrain    = 4
 	codeEvaluate = 3
 	codeExport   = 1
 )

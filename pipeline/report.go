@@ -56,7 +56,7 @@ func (p *Pipeline) summaryFile(f findings, on storage.Ran) summaryFile {
 	s := summaryFile{
 		Name: p.cfg.Name, Version: p.options.Version, Go: runtime.Version(), Hardware: p.options.Hardware,
 		Device: on.Device, Precision: on.Precision, Created: time.Now().UTC().Truncate(time.Second),
-		Seconds: map[Stage]float64{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Data: f.data.Summary,
+		Seconds: map[Stage]float64{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Trust: f.fitted.trust, Data: f.data.Summary,
 	}
 	took := map[Stage]time.Duration{}
 	for _, x := range f.steps {
@@ -125,14 +125,16 @@ func newLook(c cams) report.Look {
 
 func newPredictorReport(folds int, f *fitted) *report.Predictor {
 	s := f.model.Summary()
-	r := &report.Predictor{Train: s.Train, Validation: s.Validation, Best: s.Best.Step}
+	r := &report.Predictor{Train: s.Train, Validation: s.Validation, Best: s.Best.Step, Trust: f.trust.String()}
 	for _, x := range s.History {
 		r.History = append(r.History, report.Point{Step: x.Step, TrainLoss: x.TrainLoss, Loss: x.Loss, CC: x.CC})
 	}
 	if f.scores.Reference != nil {
 		r.Checks = append(r.Checks, newCheck("human maps kept from training", f.scores.Reference))
 	}
-	r.Checks = append(r.Checks, newCheck(fmt.Sprintf("out of fold, at most %d folds by group", folds), f.scores.OutOfFold))
+	outOfFold := newCheck(fmt.Sprintf("out of fold, at most %d folds by group", folds), f.scores.OutOfFold)
+	outOfFold.Doubt = f.trust.String()
+	r.Checks = append(r.Checks, outOfFold)
 	return r
 }
 

@@ -21,7 +21,7 @@ type trained struct {
 }
 
 // train trains the classifier of every run, side by side within the cores.
-func (p *Pipeline) train(ctx context.Context, runs []run, data *annotatedData) (*trained, error) {
+func (p *Pipeline) train(ctx context.Context, runs []run, f *fitted, data *annotatedData) (*trained, error) {
 	events := p.events.of(StageTrain)
 	images, err := cyborg.OpenData(data.set, p.classifierConfig(1), imageBudget())
 	if err != nil {
@@ -41,7 +41,7 @@ func (p *Pipeline) train(ctx context.Context, runs []run, data *annotatedData) (
 			if err := groupCtx.Err(); err != nil {
 				return err
 			}
-			t.models[i], err = p.classifier(groupCtx, r, images, workers, progress)
+			t.models[i], err = p.classifier(groupCtx, r, p.trainingConfig(r, f, workers), images, progress)
 			if err != nil {
 				return fmt.Errorf("arm %s, seed %d: %w", r.arm, r.seed, err)
 			}
@@ -79,11 +79,20 @@ func imageBudget() int64 {
 	return most
 }
 
+// trainingConfig is the configuration of a run's training, with what follows from the
+// predictor.
+func (p *Pipeline) trainingConfig(r run, f *fitted, workers int) cyborg.Config {
+	cfg := p.classifierConfig(workers)
+	if r.arm.UsesPredicted() {
+		cfg.Discount = 1 - f.trust.Weight
+	}
+	return cfg
+}
+
 // classifier brings the classifier of a run about.
-func (p *Pipeline) classifier(ctx context.Context, r run, images *cyborg.Data, workers int, progress *trainProgress) (*cyborg.Model, error) {
+func (p *Pipeline) classifier(ctx context.Context, r run, cfg cyborg.Config, images *cyborg.Data, progress *trainProgress) (*cyborg.Model, error) {
 	a, err := p.artefact(ctx, r.classifier, func(d draft) error {
 		progress.start()
-		cfg := p.classifierConfig(workers)
 		if profile := p.options.Profile; profile != nil && profile.Steps() == 0 {
 			cfg.Profile = profile
 		}

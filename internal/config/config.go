@@ -145,6 +145,7 @@ type Train struct {
 	Alpha         float64   `json:"alpha" min:"0" max:"1" doc:"weight of the cross-entropy against guidance, 1 = no guidance"`
 	AlphaSchedule string    `json:"alpha_schedule" enum:"fixed,linear,cosine" doc:"course of alpha over the training: fixed, or to alpha_end in a straight line or half a cosine wave"`
 	AlphaEnd      float64   `json:"alpha_end" min:"0" max:"1" doc:"alpha of the last step, if it is scheduled"`
+	Trust         string    `json:"trust" enum:"auto,full" doc:"weight of predicted maps in the guidance: auto = less where they do not clearly beat the mean map, full = that of human maps"`
 	Guidance      string    `json:"guidance" enum:"mse,bce,kl,cc" doc:"distance between class activation map and saliency map"`
 	Epochs        int       `json:"epochs" min:"1" doc:"passes through the training samples"`
 	Batch         int       `json:"batch" min:"1" doc:"samples a step"`
@@ -216,7 +217,7 @@ func DefaultConfig() *Config {
 		Annotate:   Annotate{Annotator: "predictor", Batch: 32, Mirror: true},
 		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", AllowMissing: []string{}, CAM: CAM{Class: "true", Features: "pool_input"}},
 		Train: Train{
-			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Guidance: "mse",
+			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Trust: "auto", Guidance: "mse",
 			Epochs: 20, Batch: 16, Select: "auc", Optimizer: adamw,
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},
