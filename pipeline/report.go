@@ -176,13 +176,7 @@ func (p *Pipeline) making(f findings, on storage.Ran) (report.Making, error) {
 	if err != nil {
 		return report.Making{}, err
 	}
-	m := report.Making{Command: p.options.Command, Config: string(config), Facts: []report.Fact{
-		{Name: "surrogaze", Value: p.options.Version},
-		{Name: "Go", Value: runtime.Version()},
-		{Name: "hardware", Value: p.options.Hardware},
-		{Name: "device and precision", Value: fmt.Sprintf("%s, %s (asked for: %s, %s)", on.Device, on.Precision, p.cfg.Device, p.cfg.Precision)},
-		{Name: "seed", Value: fmt.Sprintf("%d, %d paired runs an arm", p.cfg.Seed, p.cfg.Train.Seeds)},
-	}}
+	m := report.Making{Command: p.options.Command, Config: string(config), Facts: p.facts(on)}
 	for _, stage := range Stages() {
 		s, artefacts := report.Stage{Name: string(stage)}, 0
 		for _, x := range f.steps {
@@ -200,6 +194,17 @@ func (p *Pipeline) making(f findings, on storage.Ran) (report.Making, error) {
 		}
 	}
 	return m, nil
+}
+
+// facts are the versions and the hardware that results depend on.
+func (p *Pipeline) facts(on storage.Ran) []report.Fact {
+	return []report.Fact{
+		{Name: "surrogaze", Value: p.options.Version},
+		{Name: "Go", Value: runtime.Version()},
+		{Name: "hardware", Value: p.options.Hardware},
+		{Name: "device and precision", Value: fmt.Sprintf("%s, %s (asked for: %s, %s)", on.Device, on.Precision, p.cfg.Device, p.cfg.Precision)},
+		{Name: "seed", Value: fmt.Sprintf("%d, %d paired runs an arm", p.cfg.Seed, p.cfg.Train.Seeds)},
+	}
 }
 
 // examples are images of the judged split with their maps: those with a human map

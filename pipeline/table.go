@@ -33,6 +33,8 @@ type Row struct {
 	Low        Number `json:"low"`
 	High       Number `json:"high"`
 	P          Number `json:"p"`
+
+	aucs []float64 // by seed
 }
 
 // newTable summarises the evaluations of a split.
@@ -58,7 +60,7 @@ func newTable(split string, runs []run, evaluations []evaluation) *Table {
 
 func newRow(arm cyborg.Arm, found []*judgement, none []float64) Row {
 	auc := aucs(found)
-	row := Row{Arm: string(arm), Runs: len(found), AUC: Number(metric.Mean(auc)), SD: Number(metric.SD(auc))}
+	row := Row{Arm: string(arm), Runs: len(found), aucs: auc, AUC: Number(metric.Mean(auc)), SD: Number(metric.SD(auc))}
 	row.Accuracy = Number(metric.Mean(values(found, func(e *judgement) Number { return e.Accuracy })))
 	row.CAM = Number(metric.Mean(values(found, func(e *judgement) Number { return e.CAM.CC })))
 	row.Difference, row.Low, row.High, row.P = Number(nan()), Number(nan()), Number(nan()), Number(nan())
@@ -86,15 +88,19 @@ func (t *Table) Write(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tab, "arm\truns\t%s AUC\tsd\tto none\t95%% interval\taccuracy\tCAM CC\t\n", t.Split)
 	for _, r := range t.Arms {
-		interval := "-"
-		if !math.IsNaN(float64(r.Low)) {
-			interval = fmt.Sprintf("[%+.3f, %+.3f]", r.Low, r.High)
-		}
 		fmt.Fprintf(tab, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Arm, r.Runs,
-			number("%.3f", r.AUC), number("%.3f", r.SD), number("%+.3f", r.Difference), interval,
+			number("%.3f", r.AUC), number("%.3f", r.SD), number("%+.3f", r.Difference), bounds("%+.3f", r.Low, r.High),
 			number("%.3f", r.Accuracy), number("%.2f", r.CAM))
 	}
 	return tab.Flush()
+}
+
+// bounds are the ends of an interval.
+func bounds(format string, low, high Number) string {
+	if math.IsNaN(float64(low)) {
+		return "-"
+	}
+	return fmt.Sprintf("["+format+", "+format+"]", low, high)
 }
 
 func number(format string, v Number) string {

@@ -46,6 +46,21 @@ func (o *runOptions) load(path string) (*pipeline.Config, error) {
 	return cfg, nil
 }
 
+// begin says on standard error what is run, opens the view of it, and returns the
+// options of a pipeline that is watched by it.
+func (o *runOptions) begin(cfg *pipeline.Config) (pipeline.Options, view, error) {
+	machine := doctor.Inspect()
+	fmt.Fprintf(os.Stderr, "surrogaze %s: %s to %s on %s\n", version(), cfg.Name, cfg.OutDir(), machine)
+	view, err := newView(o.progress)
+	if err != nil {
+		return pipeline.Options{}, nil, err
+	}
+	return pipeline.Options{
+		Version: version(), Hardware: machine.String(),
+		Command: "surrogaze " + commandLine(os.Args[1:]), Observe: view.observe,
+	}, view, nil
+}
+
 func newRunCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
@@ -99,20 +114,16 @@ func runStages(ctx context.Context, o runOptions, path string, last pipeline.Sta
 	if err != nil {
 		return err
 	}
-	machine := doctor.Inspect()
-	fmt.Fprintf(os.Stderr, "surrogaze %s: %s to %s on %s\n", version(), cfg.Name, cfg.OutDir(), machine)
-	view, err := newView(o.progress)
+	options, view, err := o.begin(cfg)
 	if err != nil {
 		return err
 	}
 	var profile *pipeline.Profile
 	if o.profile != "" {
 		profile = new(pipeline.Profile)
+		options.Profile = profile
 	}
-	p, err := pipeline.New(cfg, pipeline.Options{
-		Version: version(), Hardware: machine.String(),
-		Command: "surrogaze " + commandLine(os.Args[1:]), Observe: view.observe, Profile: profile,
-	})
+	p, err := pipeline.New(cfg, options)
 	if err != nil {
 		view.close()
 		return err
