@@ -34,7 +34,8 @@ type Curve struct {
 	All    int    // human maps that the configuration allows
 	Margin float64
 	// Points are none, without maps, then human and combined for every number of maps
-	// in rising order.
+	// in rising order. Where classifiers start from the predictor's encoder, none has
+	// a point for every number too.
 	Points []CurvePoint
 	// Enough is the smallest number of human maps down from all of them with which
 	// combined is not inferior to human with all; 0 if it is not even with all.
@@ -44,7 +45,7 @@ type Curve struct {
 // CurvePoint is what an arm reaches with a number of human maps. Numbers that are not
 // defined are NaN.
 type CurvePoint struct {
-	Maps int // 0 of none
+	Maps int // 0 where none have an effect
 	Arm  string
 	Runs int
 	// AUC is the mean over the runs, SD their standard deviation, Low to High the 95 %
@@ -154,12 +155,19 @@ func levels(wanted []int, all int) (levels, beyond []int) {
 	return slices.Compact(levels), slices.Compact(beyond)
 }
 
-// level runs the arms with n of all human maps. Ordinary training, on which maps have
-// no effect, is run once.
+// learnt reports whether even the arm none has something of the human maps: the
+// encoder of the predictor that was fitted on them.
+func (c *curve) learnt() bool { return c.cfg.Classifier.Pretrained == ownEncoder }
+
+// level runs the arms with n of all human maps; ordinary training once, unless maps have
+// an effect on it.
 func (c *curve) level(ctx context.Context, n, all int) ([]CurvePoint, error) {
 	arms, maps := []cyborg.Arm{cyborg.Human, cyborg.Combined}, n
 	if n == all {
-		arms, maps = append([]cyborg.Arm{cyborg.None}, arms...), c.cfg.Data.Annotated.HumanMaps // as a plain run has it
+		maps = c.cfg.Data.Annotated.HumanMaps // as a plain run has it
+	}
+	if n == all || c.learnt() {
+		arms = append(arms, cyborg.None)
 	}
 	options := c.options.Options
 	if observe := options.Observe; observe != nil {
@@ -178,6 +186,10 @@ func (c *curve) level(ctx context.Context, n, all int) ([]CurvePoint, error) {
 	}
 	var points []CurvePoint
 	for _, row := range r.Table.Arms {
+		if row.Arm == string(cyborg.None) && !c.learnt() {
+			points = append(points, newCurvePoint(0, row, r))
+			continue
+		}
 		points = append(points, newCurvePoint(n, row, r))
 	}
 	return points, nil
@@ -190,10 +202,7 @@ func newCurvePoint(maps int, row Row, r *Result) CurvePoint {
 		AUC: row.AUC, SD: row.SD, Low: Number(interval.Low), High: Number(interval.High),
 		CC: undefined, MeanMap: undefined, Weight: undefined,
 	}
-	switch cyborg.Arm(row.Arm) {
-	case cyborg.None:
-		x.Maps = 0
-	case cyborg.Combined:
+	if x.Arm == string(cyborg.Combined) {
 		held := r.Predictor.HeldOut()
 		x.CC, x.MeanMap, x.Weight = Number(held.Predictor.CC.Mean), Number(held.MeanMap.CC.Mean), Number(r.Trust.Weight)
 	}

@@ -260,6 +260,51 @@ func TestWeightsOfTheEncoderReachTheFitByTheirContent(t *testing.T) {
 	}
 }
 
+func TestTheRunsPredictorReachesClassifiersThatStartFromItsEncoder(t *testing.T) {
+	p := newProject(t)
+	text := strings.Replace(small, "widths: [4, 8], stem: {kernel: 3, stride: 2}, size: 16", "network: unet-resnet18, size: 32", 1)
+	text = strings.Replace(text, "network: custom, stem: {width: 4, kernel: 3, stride: 2, pool: 0}, widths: [6], blocks: [1], strides: [2], size: 16", "network: resnet18, pretrained: predictor, size: 33", 1)
+	if err := os.WriteFile(p.path("small.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]bool{}
+	for _, set := range []string{"predictor.steps=6", "predictor.steps=7", "classifier.pretrained="} {
+		steps, err := p.open("out", nil, set).Plan(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[steps[3].Key] = true
+	}
+	if len(keys) != 3 {
+		t.Errorf("found %d keys of the classifier from two predictors and from none, want 3", len(keys))
+	}
+}
+
+func TestAPredictorOfAnotherNetworkStartsNoClassifier(t *testing.T) {
+	p := newProject(t)
+	for network, want := range map[string]string{
+		"unet":          `predictor.network "unet" has no encoder for classifier.network "custom"`,
+		"unet-resnet50": `predictor.network "unet-resnet50" has no encoder for classifier.network "custom"`,
+	} {
+		sets := []string{"data.root=" + p.path("set"), "out=" + p.path("out"), "classifier.pretrained=predictor"}
+		if network != "unet" {
+			text := strings.Replace(small, "widths: [4, 8], stem: {kernel: 3, stride: 2}, size: 16", "network: "+network+", size: 32", 1)
+			if err := os.WriteFile(p.path("small.yaml"), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cfg, err := pipeline.LoadConfig(p.path("small.yaml"), sets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = pipeline.New(cfg, pipeline.Options{})
+		var bad *pipeline.ConfigError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), "classifier.pretrained: "+want) {
+			t.Errorf("%s: found %v, want %s", network, err, want)
+		}
+	}
+}
+
 // writeResNet18 writes a classifier's weights that begin with a seed.
 func (p project) writeResNet18(seed uint64) {
 	p.t.Helper()

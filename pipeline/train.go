@@ -86,6 +86,9 @@ func (p *Pipeline) trainingConfig(r run, f *fitted, workers int) cyborg.Config {
 	if r.arm.UsesPredicted() {
 		cfg.Discount = 1 - f.trust.Weight
 	}
+	if p.fromOwnEncoder() {
+		cfg.Pretrained = f.artefact.Path(modelName)
+	}
 	return cfg
 }
 

@@ -116,7 +116,7 @@ type Classifier struct {
 	Strides    []int          `json:"strides,omitempty" min:"1" max:"4" doc:"custom: stride of every stage's first block"`
 	Size       int            `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
 	Resize     string         `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
-	Pretrained string         `json:"pretrained" doc:"weights to start from, a safetensors or PyTorch file; none if empty"`
+	Pretrained string         `json:"pretrained" doc:"weights to start from, a safetensors or PyTorch file, or predictor = the encoder of the run's own predictor; none if empty"`
 	// AllowMissing has a flag of its own, because YAML takes a * at the beginning of a
 	// value for something else.
 	AllowMissing []string `json:"allow_missing" doc:"patterns, such as layer4.*, of parameters that the weights may lack and of tensors that they may have beyond the network's"`
