@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -57,7 +58,7 @@ func (p *Pipeline) evaluate(ctx context.Context, runs []run, t *trained, data *a
 		return nil, err
 	}
 	e.table = newTable(p.cfg.Evaluate.Split, runs, e.evaluations)
-	if err := p.writeResults(runs, e.evaluations); err != nil {
+	if err := errors.Join(p.writeResults(runs, e.evaluations), p.writeArms(runs, e.evaluations)); err != nil {
 		return nil, err
 	}
 	events.end(fmt.Sprintf("%d classifiers on the %s split", len(runs), p.cfg.Evaluate.Split))

@@ -89,7 +89,7 @@ func (p project) run(out string, events *[]pipeline.Event, sets ...string) *pipe
 func (p project) results(out string) map[string]string {
 	p.t.Helper()
 	found := map[string]string{}
-	for _, name := range []string{"results.csv", "data", "models"} {
+	for _, name := range []string{"results.csv", "arms.csv", "data", "models"} {
 		err := filepath.WalkDir(p.path(out, name), func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err
@@ -110,7 +110,7 @@ func TestARunLeavesAFolderThatAPersonCanBrowse(t *testing.T) {
 	p := newProject(t)
 	p.run("out", nil)
 	for _, name := range []string{
-		"report.html", "results.csv", "summary.json", "config.yaml", "quarantine.jsonl", "data/train-00000-of-00001.parquet",
+		"report.html", "results.csv", "arms.csv", "summary.json", "config.yaml", "quarantine.jsonl", "data/train-00000-of-00001.parquet",
 		"models/predictor.safetensors", "models/combined-1.safetensors", "export/hf-parquet/data/test-00000-of-00001.parquet",
 	} {
 		if info, err := os.Stat(p.path("out", filepath.FromSlash(name))); err != nil || info.IsDir() {

@@ -40,20 +40,13 @@ type Row struct {
 // newTable summarises the evaluations of a split.
 func newTable(split string, runs []run, evaluations []evaluation) *Table {
 	t := &Table{Split: split}
-	byArm := map[cyborg.Arm][]*judgement{}
-	var arms []cyborg.Arm
-	for i, r := range runs {
-		if byArm[r.arm] == nil {
-			arms = append(arms, r.arm)
-		}
-		if e := evaluations[i][split]; e != nil {
-			byArm[r.arm] = append(byArm[r.arm], e)
-			t.N = e.N
-		}
-	}
-	none := aucs(byArm[cyborg.None])
+	arms, found := byArm(split, runs, evaluations)
+	none := aucs(found[cyborg.None])
 	for _, arm := range arms {
-		t.Arms = append(t.Arms, newRow(arm, byArm[arm], none))
+		t.Arms = append(t.Arms, newRow(arm, found[arm], none))
+		for _, j := range found[arm] {
+			t.N = j.N
+		}
 	}
 	return t
 }
@@ -63,11 +56,8 @@ func newRow(arm cyborg.Arm, found []*judgement, none []float64) Row {
 	row := Row{Arm: string(arm), Runs: len(found), aucs: auc, AUC: Number(metric.Mean(auc)), SD: Number(metric.SD(auc))}
 	row.Accuracy = Number(metric.Mean(values(found, func(e *judgement) Number { return e.Accuracy })))
 	row.CAM = Number(metric.Mean(values(found, func(e *judgement) Number { return e.CAM.CC })))
-	row.Difference, row.Low, row.High, row.P = Number(nan()), Number(nan()), Number(nan()), Number(nan())
-	if arm != cyborg.None && len(none) == len(auc) && len(auc) > 0 {
-		d := metric.PairedDifference(auc, none)
-		row.Difference, row.Low, row.High, row.P = Number(d.Mean), Number(d.Low), Number(d.High), Number(d.P)
-	}
+	d := toNone(arm, auc, none)
+	row.Difference, row.Low, row.High, row.P = Number(d.Mean), Number(d.Low), Number(d.High), Number(d.P)
 	return row
 }
 

@@ -17,6 +17,7 @@ type runOptions struct {
 	out          string
 	set          []string
 	allowMissing []string
+	jobs         int
 	progress     string
 	profile      string
 }
@@ -24,6 +25,7 @@ type runOptions struct {
 func (o *runOptions) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.out, "out", "", "folder for the results (default runs/<config name>)")
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "override a value of the configuration, such as train.alpha=0.2 (repeatable)")
+	cmd.Flags().IntVar(&o.jobs, "jobs", 0, "training runs side by side within the cores (default as the configuration says)")
 	cmd.Flags().StringArrayVar(&o.allowMissing, "allow-missing", nil, "`PATTERN` of names, such as 'layer4.*', that pretrained weights may lack or have beyond the network's (repeatable)")
 }
 
@@ -36,6 +38,9 @@ func (o *runOptions) load(path string) (*pipeline.Config, error) {
 	sets := o.set
 	if o.out != "" {
 		sets = append(sets, "out="+o.out)
+	}
+	if o.jobs != 0 {
+		sets = append(sets, fmt.Sprintf("jobs=%d", o.jobs))
 	}
 	cfg, err := pipeline.LoadConfig(path, sets)
 	if err != nil {
