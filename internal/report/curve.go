@@ -146,25 +146,38 @@ func curveChart(c *Curve, lines []curveLine) template.HTML {
 	var bands, curves []drawing
 	var values []float64
 	for _, l := range lines {
-		var mean, low, high []point
+		var mean, low, high, seen []point
 		for _, p := range l.points {
 			values = append(values, p.AUC.Mean, p.AUC.Low, p.AUC.High)
 			for _, at := range p.places(x) {
 				mean = append(mean, point{at, p.AUC.Mean})
 				low, high = append(low, point{at, p.AUC.Low}), append(high, point{at, p.AUC.High})
 			}
-			if p.Maps == c.All && p.Arm == "human" {
-				least := p.AUC.Mean - c.Margin
-				values = append(values, least)
-				curves = append(curves, segment(point{x.min, least}, point{x.max, least}, 1.2, muted, dotted))
+			if p.Maps > 0 {
+				seen = append(seen, point{float64(p.Maps), p.AUC.Mean})
 			}
 		}
 		bands = append(bands, band(low, high, bandColour(l.colour)))
-		curves = append(curves, curve(mean, armColour(l.colour), l.line), dots(mean, 3.6, armColour(l.colour)))
+		curves = append(curves, curve(mean, armColour(l.colour), l.line), dots(seen, 3.6, armColour(l.colour)))
+	}
+	if least := c.least(); finite(least) {
+		values = append(values, least)
+		curves = append(curves, segment(point{x.min, least}, point{x.max, least}, 1.2, muted, dotted))
 	}
 	low, high := span(values...)
 	return chart(wide, "AUC by the number of human maps and arm", x, axis{label: before(c.Split) + "AUC", min: max(low, 0), max: min(high, 1.01)},
 		append(bands, curves...)...)
+}
+
+// least is the lowest AUC that counts as reached: that of human with all maps less the
+// margin; NaN where it is not known.
+func (c *Curve) least() float64 {
+	for _, x := range c.Points {
+		if x.Maps == c.All && x.Arm == "human" {
+			return x.AUC.Mean - c.Margin
+		}
+	}
+	return nan
 }
 
 // places are where on an axis of numbers of maps the point is drawn.
