@@ -169,14 +169,7 @@ func (c *curve) level(ctx context.Context, n, all int) ([]CurvePoint, error) {
 	if n == all || c.learnt() {
 		arms = append(arms, cyborg.None)
 	}
-	options := c.options.Options
-	if observe := options.Observe; observe != nil {
-		options.Observe = func(e Event) {
-			e.Text = fmt.Sprintf("%d maps: %s", n, e.Text)
-			observe(e)
-		}
-	}
-	p, err := New(c.config(maps, filepath.Join(c.out, "maps-"+strconv.Itoa(n)), arms...), options)
+	p, err := New(c.config(maps, filepath.Join(c.out, "maps-"+strconv.Itoa(n)), arms...), c.options.with(n))
 	if err != nil {
 		return nil, err
 	}
@@ -186,13 +179,25 @@ func (c *curve) level(ctx context.Context, n, all int) ([]CurvePoint, error) {
 	}
 	var points []CurvePoint
 	for _, row := range r.Table.Arms {
+		maps := n
 		if row.Arm == string(cyborg.None) && !c.learnt() {
-			points = append(points, newCurvePoint(0, row, r))
-			continue
+			maps = 0
 		}
-		points = append(points, newCurvePoint(n, row, r))
+		points = append(points, newCurvePoint(maps, row, r))
 	}
 	return points, nil
+}
+
+// with are the options of a run whose events say that it is the one with n maps.
+func (o CurveOptions) with(n int) Options {
+	options := o.Options
+	if o.Observe != nil {
+		options.Observe = func(e Event) {
+			e.Text = fmt.Sprintf("%d maps: %s", n, e.Text)
+			o.Observe(e)
+		}
+	}
+	return options
 }
 
 func newCurvePoint(maps int, row Row, r *Result) CurvePoint {

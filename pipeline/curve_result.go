@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"text/tabwriter"
 
@@ -16,10 +17,12 @@ import (
 // String says in plain words how many human maps are enough.
 func (c *Curve) String() string {
 	human, combined := c.point(c.All, cyborg.Human), c.point(c.All, cyborg.Combined)
-	if human.Runs < 2 {
+	switch {
+	case math.IsNaN(float64(human.AUC)):
+		return fmt.Sprintf("There is no AUC to compare: it needs labelled images of at least two classes in the %s split.", c.Split)
+	case human.Runs < 2:
 		return "One seed shows no spread: with two or more (train.seeds) the curve says how many human maps are enough."
-	}
-	if c.Enough == 0 {
+	case c.Enough == 0:
 		return fmt.Sprintf("No number of human maps is shown to be enough: even with all %d the %s AUC of combined, %s, is not surely within %.3f of that of human, %s (difference %s).",
 			c.All, c.Split, number("%.3f", combined.AUC), c.Margin, number("%.3f", human.AUC), combined.difference())
 	}

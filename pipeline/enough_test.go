@@ -56,7 +56,12 @@ func TestACurveSaysInPlainWordsHowManyMapsAreEnough(t *testing.T) {
 	for i := range one.Points {
 		one.Points[i].Runs = 1
 	}
+	unjudged := invented(0.08, same, same, same)
+	for i := range unjudged.Points {
+		unjudged.Points[i].AUC = Number(nan())
+	}
 	for want, c := range map[string]*Curve{
+		"There is no AUC to compare":                 unjudged,
 		"2 of 8 human maps are enough, 75 % fewer: ": invented(0.08, same, same, same),
 		"8 of 8 human maps are enough: ":             invented(0.08, same, unsure, same),
 		"No number of human maps is shown to be enough: even with all 8 the test AUC of combined, 0.950, is not surely within 0.080 of that of human, 0.900 ": invented(0.08, same, same, unsure),
