@@ -52,8 +52,9 @@ type Config struct {
 	Seed      uint64    `json:"seed"`
 
 	// Pretrained is a file of the network's weights to start from, safetensors or
-	// PyTorch's, with the names of torchvision or timm; "" is none. A last layer of
-	// another number of classes is left out.
+	// PyTorch's, with the names of torchvision or timm, or of a predictor around the
+	// network, whose encoder is taken; "" is none. A last layer of another number of
+	// classes is left out.
 	Pretrained string `json:"-"`
 	// AllowMissing are patterns, as path.Match has them, of the names of parameters
 	// that Pretrained may lack and of tensors that it may have beyond the network's.
