@@ -64,3 +64,20 @@ func TestAScheduledAlphaOfOneValueIsAFixedOne(t *testing.T) {
 		t.Error("alpha rises, and the weights are those of a fixed one")
 	}
 }
+
+func TestADiscountChangesOnlyWhatPredictedMapsGuide(t *testing.T) {
+	cfg := tiny()
+	cfg.Epochs = 1
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	discounted := cfg
+	discounted.Discount = 1
+	for arm, same := range map[Arm]bool{None: true, Human: true, Full: true, Combined: false, Predicted: false, Shuffled: false, Mean: false, Inverted: false} {
+		if got := sameWeights(trained(t, cfg, d, arm, 0), trained(t, discounted, d, arm, 0)) == nil; got != same {
+			t.Errorf("arm %s: the weights are the same: %v, want %v", arm, got, same)
+		}
+	}
+	combined, human := trained(t, discounted, d, Combined, 0), trained(t, cfg, d, Human, 0)
+	if err := sameWeights(combined, human); err != nil {
+		t.Errorf("without the predicted maps combined is not human: %v", err)
+	}
+}

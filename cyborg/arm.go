@@ -42,6 +42,15 @@ func ParseArm(name string) (Arm, error) {
 // small reports whether the arm trains on the samples with a human map alone.
 func (a Arm) small() bool { return a == HumanSmall || a == NoneSmall }
 
+// UsesPredicted reports whether the arm's maps may be a predictor's.
+func (a Arm) UsesPredicted() bool {
+	switch a {
+	case Predicted, Combined, Shuffled, Mean, Inverted:
+		return true
+	}
+	return false
+}
+
 // Splits that training uses.
 const (
 	trainSplit      = "train"
@@ -142,6 +151,21 @@ func (p *plan) guide(row int) guide {
 		return guide{column: meanMap}
 	}
 	return guide{}
+}
+
+// drawn reports whether the map that guides a training row is a predictor's. The mean
+// map counts as the row's own would in the arm combined, so that all of a control's
+// maps together weigh what those of combined do.
+func (p *plan) drawn(row int) bool {
+	switch g := p.guide(row); g.column {
+	case predicted:
+		return true
+	case saliency:
+		return !hasHuman(&p.rows[g.row])
+	case meanMap:
+		return !hasHuman(&p.rows[row])
+	}
+	return false
 }
 
 // hasHuman reports whether a row has a human map that training may use.

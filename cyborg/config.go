@@ -43,7 +43,10 @@ type Config struct {
 	// cross-entropy and the distance of the mapped images, whatever Alpha.
 	AlphaSchedule string  `json:"alpha_schedule,omitempty"`
 	AlphaEnd      float64 `json:"alpha_end,omitempty"`
-	Guidance      string  `json:"guidance"` // distance of CAM and map: "mse", "bce", "kl" or "cc"
+	// Discount is the share of the guidance that predicted maps lose beside human ones:
+	// 0 is none, 1 all of it.
+	Discount float64 `json:"discount,omitempty"`
+	Guidance string  `json:"guidance"` // distance of CAM and map: "mse", "bce", "kl" or "cc"
 	// Entropy is the weight of the entropy of every image's CAM, in nats, in every arm:
 	// more makes maps focus. 0 is none.
 	Entropy float64 `json:"entropy,omitempty"`
@@ -61,8 +64,9 @@ type Config struct {
 	Seed      uint64    `json:"seed"`
 
 	// Pretrained is a file of the network's weights to start from, safetensors or
-	// PyTorch's, with the names of torchvision or timm; "" is none. A last layer of
-	// another number of classes is left out.
+	// PyTorch's, with the names of torchvision or timm, or of a predictor around the
+	// network, whose encoder is taken; "" is none. A last layer of another number of
+	// classes is left out.
 	Pretrained string `json:"-"`
 	// AllowMissing are patterns, as path.Match has them, of the names of parameters
 	// that Pretrained may lack and of tensors that it may have beyond the network's.
@@ -135,6 +139,7 @@ func (c Config) Validate() error {
 	}
 	report(c.validateNetwork())
 	report(c.validateLoss())
+	want(c.Discount >= 0 && c.Discount <= 1, "discount %v: want 0 to 1", c.Discount)
 	want(c.Epochs >= 1, "epochs %d: want at least 1", c.Epochs)
 	want(c.Batch >= 1, "batch %d: want at least 1", c.Batch)
 	switch c.Select {

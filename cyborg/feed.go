@@ -37,15 +37,24 @@ type place struct {
 func (f *feed) fill(ctx context.Context, step int, b nn.Batch) error {
 	var group errgroup.Group
 	group.SetLimit(f.cfg.Workers)
-	alpha := float32(f.cfg.alpha(step, f.steps()))
 	for i := range f.cfg.Batch {
 		p, err := f.at(ctx, step*f.cfg.Batch+i)
 		if err != nil {
 			return errors.Join(err, group.Wait())
 		}
-		group.Go(func() error { return f.show(p, alpha, i, b) })
+		group.Go(func() error { return f.show(p, f.alpha(step, p.row), i, b) })
 	}
 	return group.Wait()
+}
+
+// alpha is the weight of the cross-entropy of a row with a map. Of a predicted map it
+// is 1 - (1 - Discount) (1 - alpha).
+func (f *feed) alpha(step, row int) float32 {
+	alpha := f.cfg.alpha(step, f.steps())
+	if f.cfg.Discount > 0 && f.plan.drawn(row) {
+		alpha = 1 - (1-f.cfg.Discount)*(1-alpha)
+	}
+	return float32(alpha)
 }
 
 // at reads what is at a position.
@@ -81,7 +90,7 @@ func (f *feed) close() {
 	}
 }
 
-// show writes slot i of a batch, whose guided samples weigh the cross-entropy by alpha.
+// show writes slot i of a batch, which weighs the cross-entropy by alpha if it is guided.
 func (f *feed) show(p place, alpha float32, i int, b nn.Batch) error {
 	m, err := f.data.decode(p.source)
 	if err != nil {

@@ -177,11 +177,14 @@ func TestTheLossEqualsAComputationByHand(t *testing.T) {
 		"the difference":              func(c *Config) { c.CAMClass = "difference" },
 		"the reference's features":    func(c *Config) { c.CAMFeatures = "reference" },
 		"an adaptive alpha":           func(c *Config) { c.Alpha, c.AlphaSchedule = 1, "adaptive" },
+		"a quarter of guidance":       func(c *Config) { c.Discount = 0.75 },
+		"no guidance if predicted":    func(c *Config) { c.Discount = 1 },
 		"entropy":                     func(c *Config) { c.Entropy = 0.2 },
 		"blurred images":              func(c *Config) { c.Blur = 1.5 },
 		"blurred images without loss": func(c *Config) { c.Blur, c.Alpha = 1.5, 1 },
 		"everything": func(c *Config) {
-			c.CAMClass, c.CAMFeatures, c.AlphaSchedule, c.Entropy, c.Blur = "difference", "reference", "adaptive", 0.2, 1.5
+			c.CAMClass, c.CAMFeatures, c.AlphaSchedule = "difference", "reference", "adaptive"
+			c.Entropy, c.Blur, c.Discount = 0.2, 1.5, 0.75
 		},
 	} {
 		for _, arm := range []Arm{Combined, Inverted, None} {
@@ -285,7 +288,7 @@ func stepOf(t *testing.T, cfg Config) *nn.Program {
 // terms are one image's parts of the loss.
 type terms struct {
 	ce, distance, entropy float64
-	mapped                bool
+	mapped                float64 // share of the guidance
 }
 
 // lossByHand is the loss of a training's first batch.
@@ -317,7 +320,7 @@ func lossByHand(t *testing.T, tr *training, samples []storage.Sample) (loss floa
 		for _, v := range logits {
 			sum += math.Exp(v)
 		}
-		parts := terms{ce: math.Log(sum) - logits[class], mapped: tr.arm != None && shows(t, sample)}
+		parts := terms{ce: math.Log(sum) - logits[class]}
 		if cfg.CAMClass == "predicted" && logits[1-class] > logits[class] {
 			class = 1 - class
 		}
@@ -326,17 +329,18 @@ func lossByHand(t *testing.T, tr *training, samples []storage.Sample) (loss floa
 		}
 		cam := o.cam(f, class, cfg.CAMClass == "difference")
 		parts.entropy = entropy64(cam)
-		if parts.mapped {
-			parts.distance = distance64(cam, targetByHand(t, sample, f.w, tr.arm == Inverted))
+		if tr.arm != None && shows(t, sample) {
+			parts.distance, parts.mapped = distance64(cam, targetByHand(t, sample, f.w, tr.arm == Inverted)), 1
+			if sample.SaliencySource == storage.SourcePredictor {
+				parts.mapped -= cfg.Discount
+			}
 			mapped++
 		}
 		all = append(all, parts)
 	}
 	alpha := alphaByHand(cfg, all)
 	for _, x := range all {
-		if x.mapped {
-			x.ce = alpha*x.ce + (1-alpha)*x.distance
-		}
+		x.ce += x.mapped * (1 - alpha) * (x.distance - x.ce)
 		loss += (x.ce + cfg.Entropy*x.entropy) / float64(len(all))
 	}
 	return loss, mapped
@@ -349,10 +353,11 @@ func alphaByHand(cfg Config, all []terms) float64 {
 	}
 	var ce, distance float64
 	for _, x := range all {
-		if x.mapped {
-			ce += x.ce
-			distance += x.distance
-		}
+		ce += x.mapped * x.ce
+		distance += x.mapped * x.distance
+	}
+	if ce+distance == 0 {
+		return 1
 	}
 	return ce / (ce + distance)
 }

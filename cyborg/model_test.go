@@ -421,7 +421,7 @@ func TestAllProblemsOfAConfigurationAreReported(t *testing.T) {
 		t.Errorf("the default configuration: %v", err)
 	}
 	bad := Config{
-		Network: "custom", Stem: Stem{Kernel: 2}, CAMClass: "both", CAMFeatures: "last", Entropy: -1, Blur: 101, Alpha: 2, Guidance: "l1", Select: "best",
+		Network: "custom", Stem: Stem{Kernel: 2}, CAMClass: "both", CAMFeatures: "last", Entropy: -1, Blur: 101, Alpha: 2, Discount: -1, Guidance: "l1", Select: "best",
 		Optimizer: Optimizer{Name: "lion", Schedule: "saw"}, Augment: Augment{Zoom: 2}, CheckpointEvery: -1,
 		Device: "tpu", Workers: 0,
 	}
@@ -429,7 +429,7 @@ func TestAllProblemsOfAConfigurationAreReported(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"stem kernel 2", `"both"`, `"last"`, "entropy -1", "blur 101", "alpha 2", `"l1"`, "epochs 0", "batch 0", `"best"`, `"lion"`, `"saw"`, "zoom", "checkpoint every -1", `"tpu"`, "workers 0"} {
+	for _, want := range []string{"stem kernel 2", `"both"`, `"last"`, "entropy -1", "blur 101", "alpha 2", "discount -1", `"l1"`, "epochs 0", "batch 0", `"best"`, `"lion"`, `"saw"`, "zoom", "checkpoint every -1", `"tpu"`, "workers 0"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing about %s in:\n%v", want, err)
 		}

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/surrogaze/surrogaze/cyborg"
 	"github.com/surrogaze/surrogaze/internal/config"
@@ -19,13 +21,29 @@ func validate(cfg *Config) error {
 	for _, x := range []struct {
 		path string
 		err  error
-	}{{"predictor", fit.Validate()}, {"train", train.Validate()}} {
+	}{{"predictor", fit.Validate()}, {"train", train.Validate()}, {"classifier.pretrained", p.validateEncoder()}} {
 		if x.err != nil {
 			problems = append(problems, config.Problem{Path: x.path, Text: x.err.Error()})
 		}
 	}
 	if len(problems) > 0 {
 		return &ConfigError{Problems: problems}
+	}
+	return nil
+}
+
+// ownEncoder is the value of classifier.pretrained for classifiers that start from the
+// encoder of the run's own predictor.
+const ownEncoder = "predictor"
+
+func (p *Pipeline) fromOwnEncoder() bool { return p.cfg.Classifier.Pretrained == ownEncoder }
+
+// validateEncoder wants the predictor to have the classifier for its encoder where that
+// starts from it.
+func (p *Pipeline) validateEncoder() error {
+	_, encoder, _ := strings.Cut(p.cfg.Predictor.Network, "-")
+	if p.fromOwnEncoder() && encoder != p.cfg.Classifier.Network {
+		return fmt.Errorf("predictor.network %q has no encoder for classifier.network %q, want the same behind its hyphen", p.cfg.Predictor.Network, p.cfg.Classifier.Network)
 	}
 	return nil
 }
@@ -93,12 +111,17 @@ func (p *Pipeline) annotateConfig() any {
 
 // trainConfig is what of the configuration reaches one training.
 func (p *Pipeline) trainConfig(r run) any {
+	trust := ""
+	if r.arm.UsesPredicted() && p.cfg.Train.Trust == fullTrust {
+		trust = fullTrust
+	}
 	return struct {
 		Classifier cyborg.Config
 		Arm        cyborg.Arm
 		Run        int
+		Trust      string `json:",omitempty"`
 		Requested  requested
-	}{p.classifierConfig(1), r.arm, r.seed, p.requested()}
+	}{p.classifierConfig(1), r.arm, r.seed, trust, p.requested()}
 }
 
 // classifierConfig is the classifiers' configuration for a number of cores.

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -59,7 +60,7 @@ func (p *Pipeline) evaluate(ctx context.Context, t *trained, data *annotatedData
 	}
 	e.table = newTable(p.cfg.Evaluate.Split, runs, e.evaluations)
 	e.table.Classes, e.table.Absent = data.set.Classes(), data.absent(p.cfg.Evaluate.Split)
-	if err := p.writeResults(runs, e.evaluations, data.set.Classes()); err != nil {
+	if err := errors.Join(p.writeResults(runs, e.evaluations, data.set.Classes()), p.writeArms(runs, e.evaluations, data.set.Classes())); err != nil {
 		return nil, err
 	}
 	events.end(fmt.Sprintf("%d classifiers on the %s split", len(runs), p.cfg.Evaluate.Split))

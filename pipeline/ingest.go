@@ -101,9 +101,12 @@ func (p *Pipeline) sourcesFingerprint(ctx context.Context) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// pretrainedFingerprint is the hash of the weights that classifiers start from. It
+// pretrainedFingerprint is the hash of the weights file that classifiers start from. It
 // reads them all: that they do not fit shows here, before any stage took its time.
 func (p *Pipeline) pretrainedFingerprint() (string, error) {
+	if p.fromOwnEncoder() {
+		return "", nil
+	}
 	pretrained, err := cyborg.ReadPretrained(p.classifierConfig(1), len(p.cfg.Data.Classes))
 	if err != nil || pretrained == nil {
 		return "", err

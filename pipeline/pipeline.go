@@ -196,7 +196,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageFit, err)
 	}
-	result.Predictor = fitted.scores
+	result.Predictor, result.Trust = fitted.scores, &fitted.trust
 	if last == StageFit {
 		return nil
 	}
@@ -215,7 +215,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	for _, gap := range data.gaps() {
 		p.events.of(StageTrain).warn(gap)
 	}
-	trained, err := p.train(ctx, r.runs, images)
+	trained, err := p.train(ctx, r.runs, fitted, images)
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageTrain, err)
 	}

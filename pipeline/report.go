@@ -55,7 +55,7 @@ func (p *Pipeline) summaryFile(f findings, on storage.Ran) summaryFile {
 	s := summaryFile{
 		Name: p.cfg.Name, Version: p.options.Version, Go: runtime.Version(), Hardware: p.options.Hardware,
 		Device: on.Device, Precision: on.Precision, Created: time.Now().UTC().Truncate(time.Second),
-		Seconds: map[Stage]float64{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Data: f.data.Summary,
+		Seconds: map[Stage]float64{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Trust: f.fitted.trust, Data: f.data.Summary,
 		Diverged: f.trained.failures(),
 	}
 	took := map[Stage]time.Duration{}
@@ -148,14 +148,16 @@ func newLook(c cams) report.Look {
 
 func newPredictorReport(folds int, f *fitted) *report.Predictor {
 	s := f.model.Summary()
-	r := &report.Predictor{Train: s.Train, Validation: s.Validation, Best: s.Best.Step}
+	r := &report.Predictor{Train: s.Train, Validation: s.Validation, Best: s.Best.Step, Trust: f.trust.String()}
 	for _, x := range s.History {
 		r.History = append(r.History, report.Point{Step: x.Step, TrainLoss: x.TrainLoss, Loss: x.Loss, CC: x.CC})
 	}
 	if f.scores.Reference != nil {
 		r.Checks = append(r.Checks, newCheck("human maps kept from training", f.scores.Reference))
 	}
-	r.Checks = append(r.Checks, newCheck(fmt.Sprintf("out of fold, at most %d folds by group", folds), f.scores.OutOfFold))
+	outOfFold := newCheck(fmt.Sprintf("out of fold, at most %d folds by group", folds), f.scores.OutOfFold)
+	outOfFold.Doubt = f.trust.String()
+	r.Checks = append(r.Checks, outOfFold)
 	return r
 }
 
@@ -197,13 +199,7 @@ func (p *Pipeline) making(f findings, on storage.Ran) (report.Making, error) {
 	if err != nil {
 		return report.Making{}, err
 	}
-	m := report.Making{Command: p.options.Command, Config: string(config), Facts: []report.Fact{
-		{Name: "surrogaze", Value: p.options.Version},
-		{Name: "Go", Value: runtime.Version()},
-		{Name: "hardware", Value: p.options.Hardware},
-		{Name: "device and precision", Value: fmt.Sprintf("%s, %s (asked for: %s, %s)", on.Device, on.Precision, p.cfg.Device, p.cfg.Precision)},
-		{Name: "seed", Value: fmt.Sprintf("%d, %d paired runs an arm", p.cfg.Seed, p.cfg.Train.Seeds)},
-	}}
+	m := report.Making{Command: p.options.Command, Config: string(config), Facts: p.facts(on)}
 	for _, stage := range Stages() {
 		s, artefacts := report.Stage{Name: string(stage)}, 0
 		for _, x := range f.steps {
@@ -221,6 +217,17 @@ func (p *Pipeline) making(f findings, on storage.Ran) (report.Making, error) {
 		}
 	}
 	return m, nil
+}
+
+// facts are the versions and the hardware that results depend on.
+func (p *Pipeline) facts(on storage.Ran) []report.Fact {
+	return []report.Fact{
+		{Name: "surrogaze", Value: p.options.Version},
+		{Name: "Go", Value: runtime.Version()},
+		{Name: "hardware", Value: p.options.Hardware},
+		{Name: "device and precision", Value: fmt.Sprintf("%s, %s (asked for: %s, %s)", on.Device, on.Precision, p.cfg.Device, p.cfg.Precision)},
+		{Name: "seed", Value: fmt.Sprintf("%d, %d paired runs an arm", p.cfg.Seed, p.cfg.Train.Seeds)},
+	}
 }
 
 // examples are images of the judged split with their maps: those with a human map

@@ -17,6 +17,7 @@ type Result struct {
 	Out       string // folder of the results
 	Data      Summary
 	Predictor *PredictorScores // nil before fit
+	Trust     *Trust           // likewise
 	Table     *Table           // nil before evaluate
 }
 
@@ -144,6 +145,7 @@ type summaryFile struct {
 	Seconds   map[Stage]float64 `json:"seconds"` // of making each stage's artefacts, added up
 	Table     *Table            `json:"table"`
 	Predictor *PredictorScores  `json:"predictor"`
+	Trust     Trust             `json:"trust"`
 	Data      Summary           `json:"data"`
 	Diverged  []string          `json:"diverged,omitempty"` // trainings that are not in the table, and why
 }

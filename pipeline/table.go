@@ -40,67 +40,67 @@ type Row struct {
 	Low        Number `json:"low"`
 	High       Number `json:"high"`
 	P          Number `json:"p"`
+
+	aucs perSeed
 }
 
 // newTable summarises the evaluations of a split.
 func newTable(split string, runs []run, evaluations []evaluation) *Table {
 	t := &Table{Split: split}
-	byArm, bySeed := map[cyborg.Arm][]*judgement{}, map[cyborg.Arm]map[int]Number{}
-	var arms []cyborg.Arm
-	for i, r := range runs {
-		if bySeed[r.arm] == nil {
-			bySeed[r.arm] = map[int]Number{}
-			arms = append(arms, r.arm)
-		}
-		if e := evaluations[i][split]; e != nil {
-			byArm[r.arm] = append(byArm[r.arm], e)
-			bySeed[r.arm][r.seed] = e.AUC
-			t.N = e.N
-		}
-	}
+	arms, found := byArm(split, runs, evaluations)
 	for _, arm := range arms {
-		row := newRow(arm, byArm[arm])
-		if arm != cyborg.None {
-			row.compare(bySeed[arm], bySeed[cyborg.None])
+		t.Arms = append(t.Arms, newRow(arm, found[arm], found[cyborg.None]))
+		for _, j := range found[arm] {
+			t.N = j.N
 		}
-		t.Arms = append(t.Arms, row)
 	}
 	return t
 }
 
-func newRow(arm cyborg.Arm, found []*judgement) Row {
-	auc := aucs(found)
-	row := Row{Arm: string(arm), Runs: len(found), AUC: Number(metric.Mean(auc)), SD: Number(metric.SD(auc))}
-	row.Accuracy = Number(metric.Mean(values(found, func(e *judgement) Number { return e.Accuracy })))
-	row.CAM = Number(metric.Mean(values(found, func(e *judgement) Number { return e.CAM.CC })))
-	row.Difference, row.Low, row.High, row.P = Number(nan()), Number(nan()), Number(nan()), Number(nan())
+func newRow(arm cyborg.Arm, found, none []judged) Row {
+	auc := func(j *judgement) Number { return j.AUC }
+	row := Row{Arm: string(arm), Runs: len(found), aucs: of(found, auc)}
+	row.AUC, row.SD = row.aucs.mean(), row.aucs.sd()
+	row.Accuracy = of(found, func(j *judgement) Number { return j.Accuracy }).mean()
+	row.CAM = of(found, func(j *judgement) Number { return j.CAM.CC }).mean()
+	d := toNone(arm, row.aucs, of(none, auc))
+	row.Difference, row.Low, row.High, row.P = Number(d.Mean), Number(d.Low), Number(d.High), Number(d.P)
 	return row
 }
 
-// compare takes the AUCs of the arm and of arm none, by the seeds of their runs.
-func (r *Row) compare(arm, none map[int]Number) {
-	var ours, theirs []float64
-	for _, seed := range slices.Sorted(maps.Keys(arm)) {
-		if auc, ok := none[seed]; ok {
-			ours, theirs = append(ours, float64(arm[seed])), append(theirs, float64(auc))
-		}
+// perSeed are values of an arm's runs by their seeds.
+type perSeed map[int]float64
+
+// of is a measure of an arm's runs.
+func of(found []judged, measure func(*judgement) Number) perSeed {
+	values := perSeed{}
+	for _, j := range found {
+		values[j.seed] = float64(measure(j.judgement))
 	}
-	if len(ours) > 0 {
-		d := metric.PairedDifference(ours, theirs)
-		r.Difference, r.Low, r.High, r.P = Number(d.Mean), Number(d.Low), Number(d.High), Number(d.P)
-	}
+	return values
 }
 
-func aucs(found []*judgement) []float64 {
-	return values(found, func(e *judgement) Number { return e.AUC })
-}
-
-func values(found []*judgement, of func(*judgement) Number) []float64 {
-	list := make([]float64, len(found))
-	for i, e := range found {
-		list[i] = float64(of(e))
+// list are the values in the order of the seeds.
+func (v perSeed) list() []float64 {
+	var list []float64
+	for _, seed := range slices.Sorted(maps.Keys(v)) {
+		list = append(list, v[seed])
 	}
 	return list
+}
+
+func (v perSeed) mean() Number { return Number(metric.Mean(v.list())) }
+func (v perSeed) sd() Number   { return Number(metric.SD(v.list())) }
+
+// minus is the paired difference over the seeds that both have.
+func (v perSeed) minus(other perSeed) metric.Difference {
+	var ours, theirs []float64
+	for _, seed := range slices.Sorted(maps.Keys(v)) {
+		if x, ok := other[seed]; ok {
+			ours, theirs = append(ours, v[seed]), append(theirs, x)
+		}
+	}
+	return metric.PairedDifference(ours, theirs)
 }
 
 // Write writes the table for people.
@@ -108,12 +108,8 @@ func (t *Table) Write(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tab, "arm\truns\t%s AUC\tsd\tto none\t95%% interval\taccuracy\tCAM CC\t\n", t.Split)
 	for _, r := range t.Arms {
-		interval := "-"
-		if !math.IsNaN(float64(r.Low)) {
-			interval = fmt.Sprintf("[%+.3f, %+.3f]", r.Low, r.High)
-		}
 		fmt.Fprintf(tab, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Arm, r.Runs,
-			number("%.3f", r.AUC), number("%.3f", r.SD), number("%+.3f", r.Difference), interval,
+			number("%.3f", r.AUC), number("%.3f", r.SD), number("%+.3f", r.Difference), bounds("%+.3f", r.Low, r.High),
 			number("%.3f", r.Accuracy), number("%.2f", r.CAM))
 	}
 	if err := tab.Flush(); err != nil {
@@ -133,6 +129,14 @@ func (t *Table) note() string {
 		return fmt.Sprintf("AUC: mean over the %d classes, each against the rest\n", n)
 	}
 	return fmt.Sprintf("AUC: mean over %d of the %d classes, each against the rest; the %s split has no sample of %q\n", n-len(t.Absent), n, t.Split, t.Absent)
+}
+
+// bounds are the ends of an interval.
+func bounds(format string, low, high Number) string {
+	if math.IsNaN(float64(low)) {
+		return "-"
+	}
+	return fmt.Sprintf("["+format+", "+format+"]", low, high)
 }
 
 func number(format string, v Number) string {

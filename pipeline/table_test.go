@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -84,6 +85,34 @@ func TestTheTableSaysOverWhichOfSeveralClassesTheAUCIs(t *testing.T) {
 		}
 		if !strings.HasSuffix(b.String(), want) {
 			t.Errorf("found\n%s\nwant %q at its end", b.String(), want)
+		}
+	}
+}
+
+func TestArmsHaveMeanSpreadAndDifferenceOfEveryMeasure(t *testing.T) {
+	runs, found := twoArms()
+	p := &Pipeline{cfg: &Config{Out: t.TempDir()}}
+	if err := p.writeArms(runs, found, nil); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(p.outPath("arms.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As in TestDifferencesToNoneArePairedBySeed.
+	for _, want := range []string{
+		"arm,split,measure,runs,mean,sd,to_none,to_none_low,to_none_high,to_none_p\n",
+		"\nnone,test,auc,3,0.6,0.1,,,,\n",
+		"\ncombined,test,auc,3,0.9,0.1,0.3,0.05158",
+		"\ncombined,test,cam_cc,3,,,,,,\n",
+	} {
+		if !strings.Contains("\n"+string(text), want) {
+			t.Errorf("nothing is %q in:\n%s", want, text)
+		}
+	}
+	for _, not := range []string{"threshold", "auc_low", ",val,"} {
+		if strings.Contains(string(text), not) {
+			t.Errorf("%q is there", not)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func (t *trained) failures() []string {
 
 // train trains the classifier of every run, side by side within the cores. A run
 // that diverges does not keep the others from being trained.
-func (p *Pipeline) train(ctx context.Context, runs []run, images *cyborg.Data) (*trained, error) {
+func (p *Pipeline) train(ctx context.Context, runs []run, f *fitted, images *cyborg.Data) (*trained, error) {
 	events := p.events.of(StageTrain)
 	models, failures := make([]*cyborg.Model, len(runs)), make([]error, len(runs))
 	together := len(runs)
@@ -53,7 +53,7 @@ func (p *Pipeline) train(ctx context.Context, runs []run, images *cyborg.Data) (
 			if err := groupCtx.Err(); err != nil {
 				return err
 			}
-			models[i], err = p.classifier(groupCtx, r, images, workers, progress)
+			models[i], err = p.classifier(groupCtx, r, p.trainingConfig(r, f, workers), images, progress)
 			var diverged *cyborg.DivergedError
 			if errors.As(err, &diverged) {
 				failures[i], err = p.keep(r, diverged, events)
@@ -139,11 +139,23 @@ func imageBudget() int64 {
 	return most
 }
 
+// trainingConfig is the configuration of a run's training, with what follows from the
+// predictor.
+func (p *Pipeline) trainingConfig(r run, f *fitted, workers int) cyborg.Config {
+	cfg := p.classifierConfig(workers)
+	if r.arm.UsesPredicted() {
+		cfg.Discount = 1 - f.trust.Weight
+	}
+	if p.fromOwnEncoder() {
+		cfg.Pretrained = f.artefact.Path(modelName)
+	}
+	return cfg
+}
+
 // classifier brings the classifier of a run about.
-func (p *Pipeline) classifier(ctx context.Context, r run, images *cyborg.Data, workers int, progress *trainProgress) (*cyborg.Model, error) {
+func (p *Pipeline) classifier(ctx context.Context, r run, cfg cyborg.Config, images *cyborg.Data, progress *trainProgress) (*cyborg.Model, error) {
 	a, err := p.artefact(ctx, r.classifier, func(d draft) error {
 		progress.start()
-		cfg := p.classifierConfig(workers)
 		if profile := p.options.Profile; profile != nil && profile.Steps() == 0 {
 			cfg.Profile = profile
 		}

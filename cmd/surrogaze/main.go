@@ -123,7 +123,7 @@ A run continues where it was interrupted, and skips what is done.`,
 		}
 		root.AddCommand(newStageCommand(stage))
 	}
-	root.AddCommand(newPlanCommand(), newStatusCommand(), newModelCommand(), newDoctorCommand(), newVersionCommand())
+	root.AddCommand(newCurveCommand(), newPlanCommand(), newStatusCommand(), newModelCommand(), newDoctorCommand(), newVersionCommand())
 	return root
 }
 

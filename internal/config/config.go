@@ -116,7 +116,7 @@ type Classifier struct {
 	Strides    []int          `json:"strides,omitempty" min:"1" max:"4" doc:"custom: stride of every stage's first block"`
 	Size       int            `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
 	Resize     string         `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
-	Pretrained string         `json:"pretrained" doc:"weights to start from, a safetensors or PyTorch file; none if empty"`
+	Pretrained string         `json:"pretrained" doc:"weights to start from, a safetensors or PyTorch file, or predictor = the encoder of the run's own predictor; none if empty"`
 	// AllowMissing has a flag of its own, because YAML takes a * at the beginning of a
 	// value for something else.
 	AllowMissing []string `json:"allow_missing" doc:"patterns, such as layer4.*, of parameters that the weights may lack and of tensors that they may have beyond the network's"`
@@ -145,6 +145,7 @@ type Train struct {
 	Alpha         float64   `json:"alpha" min:"0" max:"1" doc:"weight of the cross-entropy against guidance, 1 = no guidance"`
 	AlphaSchedule string    `json:"alpha_schedule" enum:"fixed,linear,cosine,adaptive" doc:"course of alpha over the training: fixed, or to alpha_end in a straight line or half a cosine wave; adaptive = each step's cross-entropy over the sum of cross-entropy and distance, whatever alpha"`
 	AlphaEnd      float64   `json:"alpha_end" min:"0" max:"1" doc:"alpha of the last step, if it is scheduled"`
+	Trust         string    `json:"trust" enum:"auto,full" doc:"weight of predicted maps in the guidance: auto = less where they do not clearly beat the mean map, full = that of human maps"`
 	Guidance      string    `json:"guidance" enum:"mse,bce,kl,cc" doc:"distance between class activation map and saliency map"`
 	Entropy       float64   `json:"entropy" min:"0" doc:"weight of the entropy of every image's class activation map, in nats, in all arms: more makes maps focus, 0 = none"`
 	Blur          float64   `json:"blur" min:"0" max:"100" doc:"standard deviation, in pixels of the square input, of a blur of training images where the map that guides them is low, 0 = none"`
@@ -218,7 +219,7 @@ func DefaultConfig() *Config {
 		Annotate:   Annotate{Annotator: "predictor", Batch: 32, Mirror: true},
 		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", AllowMissing: []string{}, CAM: CAM{Class: "true", Features: "pool_input"}},
 		Train: Train{
-			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Guidance: "mse",
+			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Trust: "auto", Guidance: "mse",
 			Epochs: 20, Batch: 16, Select: "auc", Optimizer: adamw,
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},

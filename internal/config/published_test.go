@@ -23,7 +23,7 @@ func TestThePublishedConfigurationsTrainAsPublished(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := Train{
-			Arms: c.Train.Arms, Seeds: 10, Alpha: 0.5, AlphaSchedule: "fixed", AlphaEnd: 1, Guidance: "mse",
+			Arms: c.Train.Arms, Seeds: 10, Alpha: 0.5, AlphaSchedule: "fixed", AlphaEnd: 1, Trust: "auto", Guidance: "mse",
 			Epochs: 50, Batch: 20, Select: "accuracy",
 			Optimizer: Optimizer{Name: "sgd", LR: 0.005, Momentum: 0.9, WeightDecay: 1e-6, Schedule: "step", StepEpochs: 12, Gamma: 0.1},
 		}

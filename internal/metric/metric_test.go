@@ -254,6 +254,7 @@ func TestWhatIsUndefinedIsNaN(t *testing.T) {
 		"Spearman of NaN":                 Spearman(two, []float64{nan, 3}),
 		"interval of one pair":            PairedDifference(one, one).Low,
 		"difference of no pairs":          PairedDifference(nil, nil).Mean,
+		"interval of one value":           MeanInterval(one).Low,
 		"P of one pair":                   PairedDifference(one, one).P,
 		"P of equal pairs":                PairedDifference(two, two).P,
 	} {

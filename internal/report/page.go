@@ -17,7 +17,7 @@ var pageHTML string
 var style string
 
 var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
-	"three": three, "signed": signed, "count": count, "counted": counted, "meanSD": meanSD, "interval": interval, "probability": probability, "took": took,
+	"three": three, "signed": signed, "count": count, "counted": counted, "meanSD": meanSD, "interval": interval, "probability": probability, "took": took, "sentence": sentence,
 	"style": func() template.CSS { return template.CSS(style) },
 }).Parse(pageHTML))
 

@@ -93,6 +93,7 @@ type Predictor struct {
 	History           []Point // validations in order
 	Best              int     // the Point.Step that was kept
 	Checks            []Check // against human maps that it had not seen
+	Trust             string  // how much its maps count in the loss, and why
 }
 
 // Point is a validation during the predictor's fit.
@@ -113,7 +114,9 @@ type Check struct {
 	// BeatsMean reports whether the predictor's CC exceeds the mean map's by more
 	// than chance.
 	BeatsMean bool
-	Images    []ImageScore // one an image, for the scatter plot; may be nil
+	// Doubt is what to say where it does not; "" for a sentence made of the numbers.
+	Doubt  string
+	Images []ImageScore // one an image, for the scatter plot; may be nil
 }
 
 // Scores are means over the images of a check.
