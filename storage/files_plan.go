@@ -412,12 +412,17 @@ func (p *part) image(bytes, name any) (Encoded, error) {
 			return e, fmt.Errorf("image %q: %w", file, err)
 		}
 	}
-	w, h, err := raster.Size(e.Bytes)
-	switch {
-	case err != nil:
+	if err := checkImage(e); err != nil {
 		return e, fmt.Errorf("image: %w", err)
-	case w > raster.DefaultLimits.Pixels/h:
-		return e, fmt.Errorf("image: %w: %d x %d pixels, want at most %d in all", raster.ErrTooLarge, w, h, raster.DefaultLimits.Pixels)
 	}
 	return e, nil
+}
+
+// checkImage looks at an image's header.
+func checkImage(e Encoded) error {
+	w, h, err := raster.Size(e.Bytes)
+	if err == nil && w > raster.DefaultLimits.Pixels/h {
+		err = fmt.Errorf("%w: %d x %d pixels, want at most %d in all", raster.ErrTooLarge, w, h, raster.DefaultLimits.Pixels)
+	}
+	return err
 }
