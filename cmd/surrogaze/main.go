@@ -45,7 +45,7 @@ func execute(ctx context.Context, args []string) int {
 	switch code {
 	case exitDone:
 	case exitInterrupted:
-		if errors.As(err, &startsAnew{}) {
+		if errors.As(err, &startAnewError{}) {
 			fmt.Fprintln(os.Stderr, "\ninterrupted; nothing was written")
 			break
 		}

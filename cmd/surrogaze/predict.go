@@ -63,10 +63,10 @@ Exit codes: 0 done, 1 failure, 2 misuse, 3 unusable model or data, or more than
 	return cmd
 }
 
-// startsAnew is an error of a command that keeps nothing of an interrupted call.
-type startsAnew struct{ error }
+// startAnewError is an error of a command that keeps nothing of an interrupted call.
+type startAnewError struct{ error }
 
-func (e startsAnew) Unwrap() error { return e.error }
+func (e startAnewError) Unwrap() error { return e.error }
 
 func predict(ctx context.Context, o pipeline.PredictOptions, columns []string, progress string) error {
 	if o.Out == "" {
@@ -90,7 +90,7 @@ func predict(ctx context.Context, o pipeline.PredictOptions, columns []string, p
 	summary, err := pipeline.Predict(ctx, o)
 	view.close()
 	if err != nil {
-		return startsAnew{err}
+		return startAnewError{err}
 	}
 	_, err = fmt.Fprintf(os.Stdout, "%s\nresults: %s\n", summary, o.Out)
 	return err
