@@ -12,10 +12,14 @@ import pathlib
 import re
 import sys
 
+import datasets
+import duckdb
 import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
+import polars as pl
+import pyarrow.parquet as pq
 from PIL import Image
 
 NEAR = 1e-4
@@ -48,6 +52,18 @@ def levels(picture):
     return np.asarray(Image.open(io.BytesIO(picture["bytes"])), np.float64) / 65535
 
 
+def tables(name):
+    """Other readers see the same rows."""
+    file = str(folder / f"{name}.parquet")
+    want = pq.read_table(file).to_pylist()
+    loaded = datasets.Dataset.from_parquet(file, cache_dir=folder / "cache", keep_in_memory=True)
+    drawn = "cam" if "cam" in want[0] else "saliency"
+    assert isinstance(loaded.features[drawn], datasets.Image), loaded.features
+    assert pl.read_parquet(file).to_dicts() == want, name
+    assert duckdb.sql(f"select * from '{file}'").to_arrow_table().to_pylist() == want, name
+    assert loaded.cast_column(drawn, datasets.Image(decode=False)).to_list() == want, name
+
+
 def judged(name):
     rows = pd.read_parquet(folder / f"{name}.parquet")
     got = documented["predict"](folder / f"{name}.onnx", [folder / "photos" / id for id in rows["id"]])
@@ -63,10 +79,12 @@ def judged(name):
             compare(f"{name}: {column}", square[0], levels(picture))
 
 
+datasets.disable_progress_bars()
 for file in sorted(folder.glob("*.onnx")):
     onnx.checker.check_model(onnx.load(file), full_check=True)
 operators()
 for file in sorted(folder.glob("*.parquet")):
+    tables(file.stem)
     judged(file.stem)
 far = {what: off for what, off in worst.items() if not off <= NEAR}
 for what, off in worst.items():
