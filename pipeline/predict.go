@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/surrogaze/surrogaze/cyborg"
+	"github.com/surrogaze/surrogaze/internal/config"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -58,6 +59,9 @@ const taskPredict Stage = "predict"
 // cannot be used are listed in a file beside it, Out with the ending
 // .quarantine.jsonl; a share above MaxBad is a *DataError.
 func Predict(ctx context.Context, o PredictOptions) (*PredictSummary, error) {
+	if _, err := (predictor.Options{Device: o.Device, Precision: o.Precision}).Ran(); err != nil {
+		return nil, &ConfigError{Problems: []config.Problem{{Text: err.Error()}}}
+	}
 	m, err := openModel(o.Model)
 	if err == nil {
 		err = m.differs(o.Out)
