@@ -33,7 +33,7 @@ type plan struct {
 // column is the file's name for a role: the one given, or else the role's own,
 // unless that was given for another role.
 func (f Files) column(role string) string {
-	if name := f.Columns[role]; name != "" {
+	if name, given := f.Columns[role]; given {
 		return name
 	}
 	for _, name := range f.Columns {
@@ -146,7 +146,7 @@ func (s *filesSource) makePlan(p *part) error {
 		{columnSplit, &b.split, []Kind{String}},
 		{columnGroup, &b.group, []Kind{String, Int64}},
 	} {
-		_, must := s.files.Columns[r.role]
+		must := s.files.Columns[r.role] != ""
 		if err := b.role(s.files.column(r.role), must, r.kinds, r.at); err != nil {
 			return err
 		}

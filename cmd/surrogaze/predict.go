@@ -34,7 +34,7 @@ and folders of save_to_disk. They may be larger than memory.
 
 The output appears when all is done, or not at all. Images that cannot be used are
 listed in a file beside it (.quarantine.jsonl). A classifier wants labels of its own
-classes; --column group=label leaves a column of other labels alone.
+classes; --column label= leaves a column of others alone.
 
 Exit codes: 0 done, 1 failure, 2 misuse, 3 unusable model or data, or more than
 --max-bad of the rows, 130 interrupted.`,
