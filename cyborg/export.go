@@ -9,7 +9,7 @@ import (
 	"github.com/surrogaze/surrogaze/internal/op"
 )
 
-// Names of the exported network's outputs beside logitsOutput.
+// camOutput is the output of an exported network beside logitsOutput.
 const camOutput = "cam"
 
 // Export writes the model for other programs to one file, in place of what path held:

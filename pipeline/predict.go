@@ -38,9 +38,9 @@ type PredictOptions struct {
 
 // PredictSummary says what Predict has done.
 type PredictSummary struct {
-	Images int64 // predicted
-	Bad    int   // rows that could not be used
-	List   string
+	Images int64  // predicted
+	Bad    int    // rows that could not be used
+	List   string // file that lists them, if there are any
 }
 
 func (s PredictSummary) String() string {
@@ -95,25 +95,31 @@ func (p *prediction) run(ctx context.Context) (*PredictSummary, error) {
 		return nil, dataError(ctx, err)
 	}
 	p.events.start(fmt.Sprintf("%d images", p.rows))
-	list := strings.TrimSuffix(filepath.Clean(p.Out), filepath.Ext(p.Out)) + ".quarantine.jsonl"
-	if err := os.RemoveAll(list); err != nil { // of an earlier call
+	list := strings.TrimSuffix(filepath.Clean(p.Out), filepath.Ext(p.Out)) + "." + quarantineName
+	if err := p.writeListing(ctx, list); err != nil {
 		return nil, err
 	}
-	opened, err := storage.OpenQuarantine(list)
-	if err != nil {
-		return nil, err
-	}
-	p.bad = &quarantine{list: opened, rows: p.rows, share: p.MaxBad}
-	err = errors.Join(p.write(ctx), p.bad.close())
-	if unusable := (*DataError)(nil); opened.Len() == 0 || err != nil && !errors.As(err, &unusable) {
-		err = errors.Join(err, os.Remove(list))
-	}
-	if err != nil {
-		return nil, err
-	}
-	s := &PredictSummary{Images: p.done, Bad: opened.Len(), List: list}
+	s := &PredictSummary{Images: p.done, Bad: p.bad.count(), List: list}
 	p.events.end(s.String())
 	return s, nil
+}
+
+// writeListing writes the predictions, and a list of the rows that cannot be used,
+// which stays where it says something: of what was written, or why nothing was.
+func (p *prediction) writeListing(ctx context.Context, list string) error {
+	if err := os.RemoveAll(list); err != nil { // of an earlier call
+		return err
+	}
+	rows, err := storage.OpenQuarantine(list)
+	if err != nil {
+		return err
+	}
+	p.bad = &quarantine{list: rows, rows: p.rows, share: p.MaxBad}
+	err = errors.Join(p.write(ctx), p.bad.close())
+	if unusable := (*DataError)(nil); p.bad.count() == 0 || err != nil && !errors.As(err, &unusable) {
+		err = errors.Join(err, os.Remove(list))
+	}
+	return err
 }
 
 // open opens the data. Labels are those of the classifier, else of the first set
@@ -196,7 +202,7 @@ func (p *prediction) predictions(ctx context.Context) iter.Seq2[storage.Predicti
 				return
 			}
 			origin := p.origins.next()
-			p.events.progress(p.done+int64(p.bad.list.Len()), p.rows, "images", origin.ID)
+			p.events.progress(p.done+int64(p.bad.count()), p.rows, "images", origin.ID)
 			if err != nil {
 				origin.Err = err
 				if err := p.bad.add(ctx, &origin); err != nil {
