@@ -206,6 +206,12 @@ func columns(samples []Scored) (scores [][]float64, labels []int) {
 
 // judge is the softmax of logits and the cross-entropy with the label.
 func judge(logits []float32, label int) (scores []float64, loss float64) {
+	scores, logSum := softmax(logits)
+	return scores, logSum - float64(logits[label])
+}
+
+// softmax is also the logarithm of the sum that it divides by.
+func softmax(logits []float32) (scores []float64, logSum float64) {
 	high, sum := float64(slices.Max(logits)), 0.0
 	scores = make([]float64, len(logits))
 	for k, v := range logits {
@@ -215,7 +221,7 @@ func judge(logits []float32, label int) (scores []float64, loss float64) {
 	for k := range scores {
 		scores[k] /= sum
 	}
-	return scores, math.Log(sum) + high - float64(logits[label])
+	return scores, math.Log(sum) + high
 }
 
 // marked is the value from which a pixel of a map counts as marked.

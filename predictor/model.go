@@ -3,6 +3,7 @@ package predictor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -47,6 +48,9 @@ func (m *Model) Calibrated() int {
 	}
 	return m.calibration.Maps
 }
+
+// ErrFormat says that a file of weights is of no predictor.
+var ErrFormat = errors.New("no predictor")
 
 // Keys and values of a model file's metadata, and the tensor that is no
 // parameter.
@@ -116,7 +120,7 @@ func read(path string) (*Model, error) {
 // parse reads and checks a model file's metadata.
 func (d *descriptor) parse(meta map[string]string) error {
 	if meta[formatKey] != format {
-		return fmt.Errorf("found format %q, want %s", meta[formatKey], format)
+		return fmt.Errorf("%w: found format %q, want %s", ErrFormat, meta[formatKey], format)
 	}
 	if meta[versionKey] != version {
 		return fmt.Errorf("found version %q, want %s", meta[versionKey], version)

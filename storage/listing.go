@@ -165,25 +165,7 @@ func (s *listing) Rows() int64 { return int64(len(s.rows)) }
 func (s *listing) LeftOut() []string { return nil }
 
 func (s *listing) Samples(ctx context.Context, from int64) iter.Seq2[Sample, error] {
-	type result struct {
-		sample Sample
-		err    error
-	}
-	return func(yield func(Sample, error) bool) {
-		start := int(min(max(from, 0), s.Rows()))
-		for r := range inOrder(s.workers, len(s.rows)-start, func(i int) result {
-			sample, err := s.sample(ctx, s.rows[start+i])
-			return result{sample, err}
-		}) {
-			if err := ctx.Err(); err != nil {
-				yield(Sample{}, err)
-				return
-			}
-			if !yield(r.sample, r.err) {
-				return
-			}
-		}
-	}
+	return samplesInOrder(ctx, s.workers, from, s.Rows(), func(i int) (Sample, error) { return s.sample(ctx, s.rows[i]) })
 }
 
 // sample reads a row and decodes its image and map to see that they can be.

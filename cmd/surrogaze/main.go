@@ -45,6 +45,10 @@ func execute(ctx context.Context, args []string) int {
 	switch code {
 	case exitDone:
 	case exitInterrupted:
+		if errors.As(err, &startAnewError{}) {
+			fmt.Fprintln(os.Stderr, "\ninterrupted; nothing was written")
+			break
+		}
 		fmt.Fprintf(os.Stderr, "\ninterrupted; what was done is kept. Continue with\n\n    surrogaze %s\n", commandLine(args))
 	default:
 		fmt.Fprintf(os.Stderr, "surrogaze: %v\n", err)
@@ -123,7 +127,7 @@ A run continues where it was interrupted, and skips what is done.`,
 		}
 		root.AddCommand(newStageCommand(stage))
 	}
-	root.AddCommand(newCurveCommand(), newPlanCommand(), newStatusCommand(), newModelCommand(), newDoctorCommand(), newVersionCommand())
+	root.AddCommand(newCurveCommand(), newPlanCommand(), newStatusCommand(), newPredictCommand(), newModelCommand(), newDoctorCommand(), newVersionCommand())
 	return root
 }
 
