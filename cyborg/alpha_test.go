@@ -13,6 +13,7 @@ func TestAlphaFollowsItsSchedule(t *testing.T) {
 		{"", [5]float64{0.2, 0.2, 0.2, 0.2, 0.2}},
 		{"fixed", [5]float64{0.2, 0.2, 0.2, 0.2, 0.2}},
 		{"linear", [5]float64{0.2, 0.4, 0.6, 0.8, 1}},
+		{"adaptive", [5]float64{}}, // found by the step
 		{"cosine", [5]float64{0.2, 0.2 + 0.4*(1-math.Sqrt2/2), 0.6, 0.2 + 0.4*(1+math.Sqrt2/2), 1}},
 	} {
 		cfg := Config{Alpha: 0.2, AlphaEnd: 1, AlphaSchedule: c.schedule}
@@ -32,6 +33,22 @@ func TestAScheduleToOrFromOneStillGuides(t *testing.T) {
 	}
 }
 
+func TestMapsAreNeededWhereTheyGuideOrBlur(t *testing.T) {
+	for _, c := range []struct {
+		cfg           Config
+		guides, needs bool
+	}{
+		{Config{Alpha: 1}, false, false},
+		{Config{Alpha: 1, Blur: 1}, false, true},
+		{Config{Alpha: 1, AlphaSchedule: "adaptive"}, true, true},
+		{Config{Alpha: 1, AlphaEnd: 0.5}, false, false},
+	} {
+		if c.cfg.guides() != c.guides || c.cfg.needsMaps() != c.needs {
+			t.Errorf("%+v: guides %t, needs maps %t", c.cfg, c.cfg.guides(), c.cfg.needsMaps())
+		}
+	}
+}
+
 func TestAScheduledAlphaOfOneValueIsAFixedOne(t *testing.T) {
 	cfg := tiny()
 	cfg.Epochs = 2
@@ -45,5 +62,22 @@ func TestAScheduledAlphaOfOneValueIsAFixedOne(t *testing.T) {
 	cfg.AlphaEnd = 0.9
 	if sameWeights(trained(t, cfg, d, Combined, 0), fixed) == nil {
 		t.Error("alpha rises, and the weights are those of a fixed one")
+	}
+}
+
+func TestADiscountChangesOnlyWhatPredictedMapsGuide(t *testing.T) {
+	cfg := tiny()
+	cfg.Epochs = 1
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	discounted := cfg
+	discounted.Discount = 1
+	for arm, same := range map[Arm]bool{None: true, Human: true, Full: true, Combined: false, Predicted: false, Shuffled: false, Mean: false, Inverted: false} {
+		if got := sameWeights(trained(t, cfg, d, arm, 0), trained(t, discounted, d, arm, 0)) == nil; got != same {
+			t.Errorf("arm %s: the weights are the same: %v, want %v", arm, got, same)
+		}
+	}
+	combined, human := trained(t, discounted, d, Combined, 0), trained(t, cfg, d, Human, 0)
+	if err := sameWeights(combined, human); err != nil {
+		t.Errorf("without the predicted maps combined is not human: %v", err)
 	}
 }

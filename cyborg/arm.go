@@ -39,6 +39,18 @@ func ParseArm(name string) (Arm, error) {
 	return "", fmt.Errorf("arm %q: want one of %q", name, Arms())
 }
 
+// small reports whether the arm trains on the samples with a human map alone.
+func (a Arm) small() bool { return a == HumanSmall || a == NoneSmall }
+
+// UsesPredicted reports whether the arm's maps may be a predictor's.
+func (a Arm) UsesPredicted() bool {
+	switch a {
+	case Predicted, Combined, Shuffled, Mean, Inverted:
+		return true
+	}
+	return false
+}
+
 // Splits that training uses.
 const (
 	trainSplit      = "train"
@@ -71,7 +83,7 @@ type plan struct {
 	n      int                // training samples
 	mapped int                // those with a map
 	donors []int              // of shuffled: for every row the one whose map it gets, or -1
-	guided bool               // whether maps are used at all
+	guided bool               // whether maps are used at all, in the loss or on the images
 }
 
 // newPlan makes the plan of an arm. seed moves the maps of shuffled.
@@ -103,7 +115,7 @@ func (p *plan) keep(row int) bool {
 	if r.Split != trainSplit || r.Label == storage.NoLabel {
 		return false
 	}
-	return p.arm != HumanSmall && p.arm != NoneSmall || r.SaliencySource == storage.SourceHuman
+	return !p.arm.small() || r.SaliencySource == storage.SourceHuman
 }
 
 // guide is the map of a training row.
@@ -139,6 +151,21 @@ func (p *plan) guide(row int) guide {
 		return guide{column: meanMap}
 	}
 	return guide{}
+}
+
+// drawn reports whether the map that guides a training row is a predictor's. The mean
+// map counts as the row's own would in the arm combined, so that all of a control's
+// maps together weigh what those of combined do.
+func (p *plan) drawn(row int) bool {
+	switch g := p.guide(row); g.column {
+	case predicted:
+		return true
+	case saliency:
+		return !hasHuman(&p.rows[g.row])
+	case meanMap:
+		return !hasHuman(&p.rows[row])
+	}
+	return false
 }
 
 // hasHuman reports whether a row has a human map that training may use.

@@ -46,6 +46,44 @@ func TestArmsPickTheMapsTheyShould(t *testing.T) {
 	}
 }
 
+func TestPredictedMapsAreToldFromHumanOnes(t *testing.T) {
+	samples := mixed(t, 2*kinds)
+	set := dataset(t, oneGroup, samples)
+	rows := rowsByID(set)
+	// Of the kinds of mixed, those whose map in an arm is a predictor's.
+	for arm, want := range map[Arm][kinds]bool{
+		None:      {},
+		Human:     {},
+		Full:      {},
+		Predicted: {0: true, 2: true, 3: true, 5: true},
+		Combined:  {2: true, 3: true, 5: true},
+		Inverted:  {2: true, 3: true, 5: true},
+		Mean:      {2: true, 3: true, 4: true, 5: true},
+	} {
+		p := newPlan(arm, set, 1)
+		for kind, want := range want {
+			if got := p.drawn(rows[samples[kind].ID]); got != want {
+				t.Errorf("arm %s: the map of a sample of kind %d counts as predicted: %v, want %v", arm, kind, got, want)
+			}
+			if want && !arm.UsesPredicted() {
+				t.Errorf("arm %s does not say that it uses predicted maps", arm)
+			}
+		}
+	}
+	weakened := func(arm Arm) (n int) {
+		p := newPlan(arm, set, 1)
+		for row := range p.rows {
+			if p.keep(row) && p.drawn(row) {
+				n++
+			}
+		}
+		return n
+	}
+	if got, want := weakened(Shuffled), weakened(Combined); got != want {
+		t.Errorf("shuffled has %d predicted maps, combined %d", got, want)
+	}
+}
+
 func rowsByID(set *storage.Dataset) map[string]int {
 	rows := map[string]int{}
 	for i, r := range set.Rows() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path"
 
 	"github.com/surrogaze/surrogaze/internal/backbone"
@@ -29,17 +30,31 @@ type Config struct {
 	// Resize is how an image fills that square: "squash" gives up its shape, "pad"
 	// keeps it between black bars.
 	Resize string `json:"resize"`
-	// CAMClass is whose activation map is compared: that of the "true" class or of
-	// the "predicted" one.
-	CAMClass string  `json:"cam_class"`
-	Alpha    float64 `json:"alpha"` // weight of the cross-entropy; 1 is training without maps
-	// AlphaSchedule is the course of Alpha over the training: "fixed" or "", or
-	// "linear" or "cosine" to AlphaEnd.
+	// CAMClass is whose activation map is compared: that of the "true" class, of the
+	// "predicted" one, or the "difference" of the true class's and the mean of the
+	// others', taken before scaling.
+	CAMClass string `json:"cam_class"`
+	// CAMFeatures is what that map is made of: what feeds the average pooling,
+	// "pool_input" or "", or "reference", the tensor that CYBORG's published code takes.
+	CAMFeatures string  `json:"cam_features,omitempty"`
+	Alpha       float64 `json:"alpha"` // weight of the cross-entropy; 1 leaves the distance from maps out
+	// AlphaSchedule is the course of Alpha over the training: "fixed" or "", "linear" or
+	// "cosine" to AlphaEnd, or "adaptive": in every step the cross-entropy's share of the
+	// cross-entropy and the distance of the mapped images, whatever Alpha.
 	AlphaSchedule string  `json:"alpha_schedule,omitempty"`
 	AlphaEnd      float64 `json:"alpha_end,omitempty"`
-	Guidance      string  `json:"guidance"` // distance of CAM and map: "mse", "bce", "kl" or "cc"
-	Epochs        int     `json:"epochs"`   // passes through the training samples
-	Batch         int     `json:"batch"`
+	// Discount is the share of the guidance that predicted maps lose beside human ones:
+	// 0 is none, 1 all of it.
+	Discount float64 `json:"discount,omitempty"`
+	Guidance string  `json:"guidance"` // distance of CAM and map: "mse", "bce", "kl" or "cc"
+	// Entropy is the weight of the entropy of every image's CAM, in nats, in every arm:
+	// more makes maps focus. 0 is none.
+	Entropy float64 `json:"entropy,omitempty"`
+	// Blur is the standard deviation, in pixels of the square input, of the blur of
+	// training images where the map that guides them is low. 0 is none.
+	Blur   float64 `json:"blur,omitempty"`
+	Epochs int     `json:"epochs"` // passes through the training samples
+	Batch  int     `json:"batch"`
 	// Select is the epoch that is kept, by the samples of the split val: of the
 	// highest "auc" or "accuracy", of the lowest "loss" (the cross-entropy alone),
 	// or the "last". Ties go to the later.
@@ -49,8 +64,9 @@ type Config struct {
 	Seed      uint64    `json:"seed"`
 
 	// Pretrained is a file of the network's weights to start from, safetensors or
-	// PyTorch's, with the names of torchvision or timm; "" is none. A last layer of
-	// another number of classes is left out.
+	// PyTorch's, with the names of torchvision or timm, or of a predictor around the
+	// network, whose encoder is taken; "" is none. A last layer of another number of
+	// classes is left out.
 	Pretrained string `json:"-"`
 	// AllowMissing are patterns, as path.Match has them, of the names of parameters
 	// that Pretrained may lack and of tensors that it may have beyond the network's.
@@ -122,10 +138,8 @@ func (c Config) Validate() error {
 		}
 	}
 	report(c.validateNetwork())
-	want(c.CAMClass == "true" || c.CAMClass == "predicted", "class of the CAM %q: want true or predicted", c.CAMClass)
-	report(c.validateAlpha())
-	_, err := op.ParseMapLoss(c.Guidance)
-	report(err)
+	report(c.validateLoss())
+	want(c.Discount >= 0 && c.Discount <= 1, "discount %v: want 0 to 1", c.Discount)
 	want(c.Epochs >= 1, "epochs %d: want at least 1", c.Epochs)
 	want(c.Batch >= 1, "batch %d: want at least 1", c.Batch)
 	switch c.Select {
@@ -143,13 +157,38 @@ func (c Config) Validate() error {
 	report(c.Optimizer.schedule(1).Validate())
 	report(c.resizing().Validate())
 	report(raster.Augment(c.Augment).Validate())
-	_, err = c.options().Resolve()
+	_, err := c.options().Resolve()
 	report(err)
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("cyborg config: %w", err)
 	}
 	return nil
 }
+
+func (c Config) validateLoss() error {
+	problems := []error{c.validateAlpha()}
+	switch c.CAMClass {
+	case trueCAM, predictedCAM, differenceCAM:
+	default:
+		problems = append(problems, fmt.Errorf("class of the CAM %q: want true, predicted or difference", c.CAMClass))
+	}
+	switch c.CAMFeatures {
+	case "", poolInput, referenceFeatures:
+	default:
+		problems = append(problems, fmt.Errorf("features of the CAM %q: want pool_input or reference", c.CAMFeatures))
+	}
+	if !(c.Entropy >= 0 && c.Entropy <= math.MaxFloat32) {
+		problems = append(problems, fmt.Errorf("weight of the entropy %v: want at least 0", c.Entropy))
+	}
+	if !(c.Blur >= 0 && c.Blur <= mostBlur) {
+		problems = append(problems, fmt.Errorf("blur %v: want 0 to %d pixels", c.Blur, mostBlur))
+	}
+	_, err := op.ParseMapLoss(c.Guidance)
+	return errors.Join(append(problems, err)...)
+}
+
+// mostBlur leaves little of any image that fits a network.
+const mostBlur = 100
 
 func (c Config) validateNetwork() error {
 	net, err := c.network()

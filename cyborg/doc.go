@@ -9,7 +9,8 @@
 //	else:   CE
 //
 // where CE is the cross-entropy of an image and the distance is the mean square
-// unless the configuration says otherwise. The map is seen through the same
+// unless the configuration says otherwise, as it may of the class, the features and
+// the entropy of the CAM, and of images blurred where their map is low. The map is seen through the same
 // augmentation as the image, reduced to the CAM's grid by area mean and scaled to
 // [0, 1] by its own minimum and maximum. A view in which the map is constant (or
 // there is none) is not mapped: it teaches the class alone.

@@ -85,8 +85,8 @@ type Agreement struct {
 
 // Map is a class activation map in [0, 1]: H rows of W values over the whole
 // displayed image, as coarse as the network's last features; bars beside a padded
-// image are left out. It is of the true class where the configuration says so and
-// the sample has a label, else of the predicted one.
+// image are left out. It is of the class and features that the configuration names; of
+// the predicted class where the sample has no label.
 type Map struct {
 	W, H int
 	Pix  []float32
@@ -95,7 +95,7 @@ type Map struct {
 // Evaluate judges the model on a split of a data set that was opened for networks
 // of its input size and has its classes. CAMs are held against human maps: those
 // that training may use and those kept as reference. A split without labelled
-// samples is an error.
+// samples is an error, and so are scores that are no numbers.
 func (m *Model) Evaluate(ctx context.Context, data *Data, split string, options Options) (*Evaluation, error) {
 	e, err := m.evaluate(ctx, data, split, options)
 	if err != nil {
@@ -131,9 +131,23 @@ func (m *Model) evaluate(ctx context.Context, data *Data, split string, options 
 	if err != nil {
 		return nil, err
 	}
+	if err := checkScores(e.Samples); err != nil {
+		return nil, err
+	}
 	mean.write(e.MeanCAM.Pix)
 	e.summarise(losses)
 	return e, nil
+}
+
+// checkScores is an error if a sample's scores are no numbers, as those of weights
+// that are finite but huge.
+func checkScores(samples []Scored) error {
+	for _, s := range samples {
+		if slices.ContainsFunc(s.Scores, math.IsNaN) {
+			return fmt.Errorf("sample %q: found scores %v, want numbers: the network overflows", s.ID, s.Scores)
+		}
+	}
+	return nil
 }
 
 // summarise fills in the means and measures.
@@ -192,6 +206,12 @@ func columns(samples []Scored) (scores [][]float64, labels []int) {
 
 // judge is the softmax of logits and the cross-entropy with the label.
 func judge(logits []float32, label int) (scores []float64, loss float64) {
+	scores, logSum := softmax(logits)
+	return scores, logSum - float64(logits[label])
+}
+
+// softmax is also the logarithm of the sum that it divides by.
+func softmax(logits []float32) (scores []float64, logSum float64) {
 	high, sum := float64(slices.Max(logits)), 0.0
 	scores = make([]float64, len(logits))
 	for k, v := range logits {
@@ -201,7 +221,7 @@ func judge(logits []float32, label int) (scores []float64, loss float64) {
 	for k := range scores {
 		scores[k] /= sum
 	}
-	return scores, math.Log(sum) + high - float64(logits[label])
+	return scores, math.Log(sum) + high
 }
 
 // marked is the value from which a pixel of a map counts as marked.

@@ -19,7 +19,7 @@ type feed struct {
 	data *Data
 	plan *plan
 	seed uint64 // of the run
-	grid int    // side of the CAM
+	grid int    // side of the CAM; 0 where no map guides it
 
 	position int // of what next gives
 	next     func() (source, error, bool)
@@ -37,15 +37,24 @@ type place struct {
 func (f *feed) fill(ctx context.Context, step int, b nn.Batch) error {
 	var group errgroup.Group
 	group.SetLimit(f.cfg.Workers)
-	alpha := float32(f.cfg.alpha(step, f.steps()))
 	for i := range f.cfg.Batch {
 		p, err := f.at(ctx, step*f.cfg.Batch+i)
 		if err != nil {
 			return errors.Join(err, group.Wait())
 		}
-		group.Go(func() error { return f.show(p, alpha, i, b) })
+		group.Go(func() error { return f.show(p, f.alpha(step, p.row), i, b) })
 	}
 	return group.Wait()
+}
+
+// alpha is the weight of the cross-entropy of a row with a map. Of a predicted map it
+// is 1 - (1 - Discount) (1 - alpha).
+func (f *feed) alpha(step, row int) float32 {
+	alpha := f.cfg.alpha(step, f.steps())
+	if f.cfg.Discount > 0 && f.plan.drawn(row) {
+		alpha = 1 - (1-f.cfg.Discount)*(1-alpha)
+	}
+	return float32(alpha)
 }
 
 // at reads what is at a position.
@@ -81,7 +90,7 @@ func (f *feed) close() {
 	}
 }
 
-// show writes slot i of a batch, whose guided samples weigh the cross-entropy by alpha.
+// show writes slot i of a batch, which weighs the cross-entropy by alpha if it is guided.
 func (f *feed) show(p place, alpha float32, i int, b nn.Batch) error {
 	m, err := f.data.decode(p.source)
 	if err != nil {
@@ -89,24 +98,46 @@ func (f *feed) show(p place, alpha float32, i int, b nn.Batch) error {
 	}
 	size := f.cfg.Size
 	view := raster.Augment(f.cfg.Augment).Draw(random(f.seed, p.epoch, p.row))
-	writeInput(b[imageInput][3*i*size*size:3*(i+1)*size*size], size, view, m.image)
+	f.image(b[imageInput][3*i*size*size:3*(i+1)*size*size], view, m)
 	b[labelInput][i] = float32(p.label)
 	b[ceWeightInput][i] = 1
-	if !f.plan.guided {
+	if f.cfg.Entropy > 0 {
+		b[entropyWeightInput][i] = float32(f.cfg.Entropy)
+	}
+	if f.grid == 0 {
 		return nil
 	}
-	target := b[mapInput][i*f.grid*f.grid : (i+1)*f.grid*f.grid]
 	b[mapWeightInput][i] = 0
-	if writeTarget(target, f.grid, view, m.human) {
+	if f.target(b[mapInput][i*f.grid*f.grid:(i+1)*f.grid*f.grid], f.grid, view, m.human) {
 		b[ceWeightInput][i] = alpha
 		b[mapWeightInput][i] = 1 - alpha
 	}
-	if f.plan.arm == Inverted {
-		for k, v := range target {
-			target[k] = 1 - v
+	return nil
+}
+
+// image writes a view of an image as the network takes it, blurred where the same view
+// of its map is low if the configuration says so.
+func (f *feed) image(dst []float32, view raster.View, m decoded) {
+	size := f.cfg.Size
+	view.Image(dst, size, size, m.image)
+	if f.cfg.Blur > 0 {
+		sharp := make([]float32, size*size)
+		if f.target(sharp, size, view, m.human) {
+			raster.BlurOutside(dst, sharp, size, size, f.cfg.Blur)
 		}
 	}
-	return nil
+	raster.Normalize(dst)
+}
+
+// target writes what the arm makes of a view of a map, as writeTarget.
+func (f *feed) target(dst []float32, side int, view raster.View, human *raster.Plane) bool {
+	shows := writeTarget(dst, side, view, human)
+	if f.plan.arm == Inverted {
+		for k, v := range dst {
+			dst[k] = 1 - v
+		}
+	}
+	return shows
 }
 
 // writeInput writes a view of an image as the network takes it: planar

@@ -2,7 +2,10 @@ package cyborg
 
 import (
 	"context"
+	"encoding/json"
 	"math"
+	"os"
+	"slices"
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/nn"
@@ -80,18 +83,24 @@ func relu64(batch []tensor64) []tensor64 {
 	return batch
 }
 
-// features are those of the network of tiny.
-func (o oracle) features(batch []tensor64) []tensor64 {
+// features are those of the network of tiny, and reference what its last convolution
+// gives.
+func (o oracle) features(batch []tensor64) (features, reference []tensor64) {
 	x := relu64(o.norm("bn1", o.conv("conv1", batch, 2)))
 	y := relu64(o.norm("layer1.0.bn1", o.conv("layer1.0.conv1", x, 2)))
-	y = o.norm("layer1.0.bn2", o.conv("layer1.0.conv2", y, 1))
+	y = o.conv("layer1.0.conv2", y, 1)
+	for _, v := range y {
+		v.v = slices.Clone(v.v)
+		reference = append(reference, v)
+	}
+	y = o.norm("layer1.0.bn2", y)
 	x = o.norm("layer1.0.downsample.1", o.conv("layer1.0.downsample.0", x, 2))
 	for i := range y {
 		for k, v := range x[i].v {
 			y[i].v[k] += v
 		}
 	}
-	return relu64(y)
+	return relu64(y), reference
 }
 
 func (o oracle) logits(f tensor64) []float64 {
@@ -106,13 +115,32 @@ func (o oracle) logits(f tensor64) []float64 {
 	return out
 }
 
-func (o oracle) cam(f tensor64, class int) []float64 {
+// cam is the map of a class of two, or its difference to the other's.
+func (o oracle) cam(f tensor64, class int, difference bool) []float64 {
 	w := o.params.Get("fc.weight")
 	out := make([]float64, f.h*f.w)
 	for i, v := range f.v {
-		out[i%len(out)] += float64(w.Data[class*f.c+i/len(out)]) * v
+		channel := i / len(out)
+		weight := float64(w.Data[class*f.c+channel])
+		if difference {
+			weight -= float64(w.Data[(1-class)*f.c+channel])
+		}
+		out[i%len(out)] += weight * v
 	}
 	return minMax64(out)
+}
+
+func entropy64(p []float64) float64 {
+	var sum, entropy float64
+	for _, v := range p {
+		sum += v
+	}
+	for _, v := range p {
+		if v > 0 {
+			entropy -= v / sum * math.Log(v/sum)
+		}
+	}
+	return entropy
 }
 
 func minMax64(p []float64) []float64 {
@@ -143,10 +171,26 @@ func areaMean(p *raster.Plane, grid int) []float64 {
 }
 
 func TestTheLossEqualsAComputationByHand(t *testing.T) {
-	for _, class := range []string{"true", "predicted"} {
+	for name, change := range map[string]func(*Config){
+		"the true class":              func(*Config) {},
+		"the predicted class":         func(c *Config) { c.CAMClass = "predicted" },
+		"the difference":              func(c *Config) { c.CAMClass = "difference" },
+		"the reference's features":    func(c *Config) { c.CAMFeatures = "reference" },
+		"an adaptive alpha":           func(c *Config) { c.Alpha, c.AlphaSchedule = 1, "adaptive" },
+		"a quarter of guidance":       func(c *Config) { c.Discount = 0.75 },
+		"no guidance if predicted":    func(c *Config) { c.Discount = 1 },
+		"entropy":                     func(c *Config) { c.Entropy = 0.2 },
+		"blurred images":              func(c *Config) { c.Blur = 1.5 },
+		"blurred images without loss": func(c *Config) { c.Blur, c.Alpha = 1.5, 1 },
+		"everything": func(c *Config) {
+			c.CAMClass, c.CAMFeatures, c.AlphaSchedule = "difference", "reference", "adaptive"
+			c.Entropy, c.Blur, c.Discount = 0.2, 1.5, 0.75
+		},
+	} {
 		for _, arm := range []Arm{Combined, Inverted, None} {
 			cfg := tiny()
-			cfg.CAMClass, cfg.Alpha, cfg.Batch, cfg.Augment, cfg.Precision = class, 0.3, 10, Augment{}, "f32"
+			cfg.Alpha, cfg.Batch, cfg.Augment, cfg.Precision = 0.3, 10, Augment{}, "f32"
+			change(&cfg)
 			samples := mixed(t, 12)
 			d := opened(t, dataset(t, oneGroup, samples), cfg, cacheAll)
 			tr, err := newTraining(context.Background(), cfg, d, arm, 0, t.TempDir())
@@ -159,7 +203,7 @@ func TestTheLossEqualsAComputationByHand(t *testing.T) {
 					t.Fatal(err)
 				}
 				if got := float64(step.Loss); math.Abs(got-want) > 2e-5*want { // float32 against float64
-					t.Errorf("arm %s, CAM of the %s class: loss %v, want %v (%d of %d mapped)", arm, class, got, want, mapped, cfg.Batch)
+					t.Errorf("%s, arm %s: loss %v, want %v (%d of %d mapped)", name, arm, got, want, mapped, cfg.Batch)
 				}
 				break
 			}
@@ -169,6 +213,82 @@ func TestTheLossEqualsAComputationByHand(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestEveryVariantsLossAndGradientsEqualPyTorchs is about what testdata/gen.py wrote.
+func TestEveryVariantsLossAndGradientsEqualPyTorchs(t *testing.T) {
+	text, err := os.ReadFile("testdata/losses.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var variants []struct {
+		Config    json.RawMessage
+		Loss      float64
+		Gradients map[string][2]float64
+	}
+	if err := json.Unmarshal(text, &variants); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range variants {
+		cfg := tiny()
+		cfg.Pretrained, cfg.Alpha, cfg.Batch = "testdata/resnet.pth", 0.3, 4
+		if err := json.Unmarshal(v.Config, &cfg); err != nil {
+			t.Fatal(err)
+		}
+		p := stepOf(t, cfg)
+		if d := math.Abs(float64(p.Loss())-v.Loss) / v.Loss; d > 1e-5 {
+			t.Errorf("%s: loss %v, want %v", v.Config, p.Loss(), v.Loss)
+		}
+		for name, want := range v.Gradients {
+			var squares, product float64
+			for i, g := range p.Gradient(name) {
+				squares += float64(g) * float64(g)
+				product += float64(g) * math.Cos(float64(i))
+			}
+			if d := max(math.Abs(math.Sqrt(squares)-want[0]), math.Abs(product-want[1])); d > 1e-4*want[0] {
+				t.Errorf("%s: gradient by %s has norm %v and product %v, want %v", v.Config, name, math.Sqrt(squares), product, want)
+			}
+		}
+	}
+}
+
+// stepOf runs a training program once on gen.py's batch.
+func stepOf(t *testing.T, cfg Config) *nn.Program {
+	t.Helper()
+	params := nn.NewParams(1)
+	g, err := trainingGraph(cfg, params, 2, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := nn.Compile(g, nn.Options{Precision: "f32", Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadPretrained(cfg, params); err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.Input(imageInput) {
+		p.Input(imageInput)[i] = float32(float64(i*7919%1009)/1009 - 0.5)
+	}
+	for i := range p.Input(mapInput) {
+		p.Input(mapInput)[i] = float32(float64(i*31%13) / 12)
+	}
+	alpha := float32(cfg.alpha(0, 1))
+	for i, label := range []float32{0, 1, 1, 0} {
+		p.Input(labelInput)[i], p.Input(ceWeightInput)[i], p.Input(mapWeightInput)[i] = label, alpha, 1-alpha
+		if cfg.Entropy > 0 {
+			p.Input(entropyWeightInput)[i] = float32(cfg.Entropy)
+		}
+	}
+	p.Input(ceWeightInput)[2], p.Input(mapWeightInput)[2] = 1, 0
+	p.Run()
+	return p
+}
+
+// terms are one image's parts of the loss.
+type terms struct {
+	ce, distance, entropy float64
+	mapped                float64 // share of the guidance
 }
 
 // lossByHand is the loss of a training's first batch.
@@ -187,7 +307,9 @@ func lossByHand(t *testing.T, tr *training, samples []storage.Sample) (loss floa
 			images[i].v[k] = float64(b[imageInput][i*len(images[i].v)+k])
 		}
 	}
-	for i, f := range o.features(images) {
+	features, reference := o.features(images)
+	var all []terms
+	for i, f := range features {
 		p, err := tr.feed.at(context.Background(), i)
 		if err != nil {
 			t.Fatal(err)
@@ -198,31 +320,70 @@ func lossByHand(t *testing.T, tr *training, samples []storage.Sample) (loss floa
 		for _, v := range logits {
 			sum += math.Exp(v)
 		}
-		ce := math.Log(sum) - logits[class]
+		parts := terms{ce: math.Log(sum) - logits[class]}
 		if cfg.CAMClass == "predicted" && logits[1-class] > logits[class] {
 			class = 1 - class
 		}
-		if tr.arm == None || !shows(t, sample) {
-			loss += ce / float64(cfg.Batch)
-			continue
+		if cfg.CAMFeatures == "reference" {
+			f = reference[i]
 		}
-		mapped++
-		human, err := raster.DecodeMap(sample.Saliency.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var squares float64
-		target := minMax64(areaMean(human, f.w))
-		for k, v := range o.cam(f, class) {
-			want := target[k]
-			if tr.arm == Inverted {
-				want = 1 - want
+		cam := o.cam(f, class, cfg.CAMClass == "difference")
+		parts.entropy = entropy64(cam)
+		if tr.arm != None && shows(t, sample) {
+			parts.distance, parts.mapped = distance64(cam, targetByHand(t, sample, f.w, tr.arm == Inverted)), 1
+			if sample.SaliencySource == storage.SourcePredictor {
+				parts.mapped -= cfg.Discount
 			}
-			squares += (v - want) * (v - want) / float64(len(target))
+			mapped++
 		}
-		loss += (cfg.Alpha*ce + (1-cfg.Alpha)*squares) / float64(cfg.Batch)
+		all = append(all, parts)
+	}
+	alpha := alphaByHand(cfg, all)
+	for _, x := range all {
+		x.ce += x.mapped * (1 - alpha) * (x.distance - x.ce)
+		loss += (x.ce + cfg.Entropy*x.entropy) / float64(len(all))
 	}
 	return loss, mapped
+}
+
+// alphaByHand is the weight of the cross-entropy in a batch.
+func alphaByHand(cfg Config, all []terms) float64 {
+	if cfg.AlphaSchedule != "adaptive" {
+		return cfg.Alpha
+	}
+	var ce, distance float64
+	for _, x := range all {
+		ce += x.mapped * x.ce
+		distance += x.mapped * x.distance
+	}
+	if ce+distance == 0 {
+		return 1
+	}
+	return ce / (ce + distance)
+}
+
+// targetByHand is a sample's map on a grid.
+func targetByHand(t *testing.T, sample storage.Sample, grid int, inverted bool) []float64 {
+	t.Helper()
+	human, err := raster.DecodeMap(sample.Saliency.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := minMax64(areaMean(human, grid))
+	for k, v := range target {
+		if inverted {
+			target[k] = 1 - v
+		}
+	}
+	return target
+}
+
+func distance64(cam, target []float64) float64 {
+	var squares float64
+	for k, v := range cam {
+		squares += (v - target[k]) * (v - target[k])
+	}
+	return squares / float64(len(cam))
 }
 
 func rowsOf(samples []storage.Sample, id string) int {
@@ -259,5 +420,137 @@ func TestAMapThatAViewDoesNotShowDoesNotGuide(t *testing.T) {
 	}
 	if writeTarget(target, 5, raster.View{}, nil) {
 		t.Error("no map shows something")
+	}
+}
+
+// TestImagesAreBlurredWhereTheirMapIsLow holds the images of a training against those
+// of one without blur, blurred plainly in float64.
+func TestImagesAreBlurredWhereTheirMapIsLow(t *testing.T) {
+	for _, arm := range []Arm{Combined, Inverted} {
+		cfg := tiny()
+		cfg.Batch, cfg.Augment.Zoom, cfg.Alpha, cfg.Blur = 10, 0, 1, 1.5
+		samples := mixed(t, 12)
+		d := opened(t, dataset(t, oneGroup, samples), cfg, cacheAll)
+		images := func(blur float64) []float32 {
+			c := cfg
+			c.Blur = blur
+			tr, err := newTraining(context.Background(), c, d, arm, 0, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.feed.close()
+			b := batch(tr)
+			if err := tr.feed.fill(context.Background(), 0, b); err != nil {
+				t.Fatal(err)
+			}
+			return b[imageInput]
+		}
+		sharp, found := images(0), images(cfg.Blur)
+		f := &feed{cfg: cfg, data: d, plan: newPlan(arm, d.set, cfg.Seed), seed: runSeed(cfg.Seed, 0)}
+		defer f.close()
+		n, blurred := cfg.Size*cfg.Size, 0
+		for i := range cfg.Batch {
+			p, err := f.at(context.Background(), i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := d.decode(p.source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mask := make([]float32, n)
+			shows := writeTarget(mask, cfg.Size, raster.Augment(cfg.Augment).Draw(random(f.seed, p.epoch, p.row)), m.human)
+			for c := range 3 {
+				want := slices.Clone(sharp[(3*i+c)*n : (3*i+c+1)*n])
+				if shows {
+					blurred++
+					want = blurredByHand(want, mask, cfg.Size, cfg.Blur, arm == Inverted)
+				}
+				for k, v := range found[(3*i+c)*n : (3*i+c+1)*n] {
+					if math.Abs(float64(v-want[k])) > 1e-4 {
+						t.Fatalf("arm %s, image %d: %v at %d, want %v", arm, i, v, k, want[k])
+					}
+				}
+			}
+		}
+		if blurred == 0 || blurred == 3*cfg.Batch {
+			t.Errorf("arm %s: %d of %d planes blurred, want some", arm, blurred, 3*cfg.Batch)
+		}
+	}
+}
+
+// blurredByHand filters a square plane in two dimensions at once.
+func blurredByHand(plane, mask []float32, side int, sigma float64, inverted bool) []float32 {
+	radius := int(4*sigma + 0.5)
+	inside := func(i int) int { // mirrors behind the border
+		if i < 0 {
+			return -1 - i
+		}
+		if i >= side {
+			return 2*side - 1 - i
+		}
+		return i
+	}
+	out := make([]float32, len(plane))
+	for i := range plane {
+		var sum, weights float64
+		for y := -radius; y <= radius; y++ {
+			for x := -radius; x <= radius; x++ {
+				w := math.Exp(-float64(x*x+y*y) / (2 * sigma * sigma))
+				weights += w
+				sum += w * float64(plane[inside(i/side+y)*side+inside(i%side+x)])
+			}
+		}
+		m := float64(mask[i])
+		if inverted {
+			m = 1 - m
+		}
+		out[i] = float32(m*float64(plane[i]) + (1-m)*sum/weights)
+	}
+	return out
+}
+
+func TestAWeightOfTheEntropyFocusesTheMaps(t *testing.T) {
+	cfg := tiny()
+	cfg.Epochs, cfg.Select = 12, "last"
+	d := opened(t, dataset(t, oneGroup, mixed(t, 24)), cfg, cacheAll)
+	entropy := func(weight float64) float64 {
+		c := cfg
+		c.Entropy = weight
+		e, err := trained(t, c, d, None, 0).Evaluate(context.Background(), d, "train", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Entropy
+	}
+	if with, without := entropy(3), entropy(0); with > without-0.1 {
+		t.Errorf("an entropy of %v with the term, %v without", with, without)
+	}
+}
+
+// TestTheDifferenceOfTwoClassesTurnsWithTheClass: with two classes the map of one is 1
+// less the map of the other.
+func TestTheDifferenceOfTwoClassesTurnsWithTheClass(t *testing.T) {
+	cfg := tiny()
+	cfg.CAMClass, cfg.Precision = "difference", "f32"
+	g, err := evaluationGraph(cfg, nn.NewParams(3), 2, 2, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := nn.Compile(g, cfg.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := p.Input(imageInput)
+	for i := range images {
+		images[i] = float32(math.Sin(float64(i % (len(images) / 2)))) // twice the same
+	}
+	p.Input(labelInput)[1] = 1
+	p.Run()
+	cams := p.Output(trueOutput)
+	for i, v := range cams[:len(cams)/2] {
+		if w := cams[len(cams)/2+i]; math.Abs(float64(v+w-1)) > 1e-5 {
+			t.Errorf("cell %d: %v and %v, want a sum of 1", i, v, w)
+		}
 	}
 }

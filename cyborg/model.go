@@ -2,6 +2,7 @@ package cyborg
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -45,6 +46,9 @@ func (m *Model) Classes() []string { return m.classes }
 
 // Summary says how the model came about.
 func (m *Model) Summary() Summary { return m.summary }
+
+// ErrFormat says that a file of weights is of no classifier.
+var ErrFormat = errors.New("no classifier")
 
 // Keys and values of a model file's metadata.
 const (
@@ -104,7 +108,7 @@ func readModel(path string) (*Model, error) {
 		return nil, err
 	}
 	if meta[formatKey] != format {
-		return nil, fmt.Errorf("found format %q, want %s", meta[formatKey], format)
+		return nil, fmt.Errorf("%w: found format %q, want %s", ErrFormat, meta[formatKey], format)
 	}
 	if meta[versionKey] != version {
 		return nil, fmt.Errorf("found version %q, want %s", meta[versionKey], version)

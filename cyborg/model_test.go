@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/png"
 	"math"
@@ -71,6 +72,11 @@ func TestForeignModelFilesAreRefused(t *testing.T) {
 		"an unknown tensor": {func(map[string]string) []weights.Tensor {
 			return append(slices.Clone(tensors), weights.Uint64("extra", 1))
 		}, "extra"},
+		"a tensor with infinity": {func(map[string]string) []weights.Tensor {
+			bad := slices.Clone(tensors)
+			bad[2].Data = slices.Repeat([]float32{float32(math.Inf(-1))}, len(bad[2].Data))
+			return bad
+		}, fmt.Sprintf("tensor %q: found -Inf at index 0, want finite numbers", tensors[2].Name)},
 	} {
 		changed := map[string]string{}
 		for k, v := range meta {
@@ -277,6 +283,21 @@ func TestSeveralClassesAreTrainedAndJudged(t *testing.T) {
 	}
 }
 
+func TestANetworkThatOverflowsIsNotJudged(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	m := trained(t, cfg, d, None, 0)
+	for _, name := range []string{"fc.weight", "fc.bias"} {
+		for i := range m.params.Get(name).Data {
+			m.params.Get(name).Data[i] = math.MaxFloat32
+		}
+	}
+	_, err := m.Evaluate(context.Background(), d, "test", Options{})
+	if err == nil || !strings.Contains(err.Error(), `split "test": sample "test-0000`) || !strings.Contains(err.Error(), "NaN") {
+		t.Errorf("found error %v, want one that names a sample", err)
+	}
+}
+
 func TestAModelRefusesDataThatItWasNotMadeFor(t *testing.T) {
 	cfg := tiny()
 	set := dataset(t, oneGroup, mixed(t, 12))
@@ -353,7 +374,7 @@ func TestEveryNetworkTrainsWithItsMap(t *testing.T) {
 	for name, size := range map[string]int{"resnet50": 40, "densenet121": 64, "inception-v3": 107, "xception": 40} {
 		t.Run(name, func(t *testing.T) {
 			cfg := tiny()
-			cfg.Network, cfg.Size, cfg.Batch = name, size, 2
+			cfg.Network, cfg.Size, cfg.Batch, cfg.CAMFeatures = name, size, 2, "reference"
 			net, err := cfg.network()
 			if err != nil {
 				t.Fatal(err)
@@ -400,7 +421,7 @@ func TestAllProblemsOfAConfigurationAreReported(t *testing.T) {
 		t.Errorf("the default configuration: %v", err)
 	}
 	bad := Config{
-		Network: "custom", Stem: Stem{Kernel: 2}, CAMClass: "both", Alpha: 2, Guidance: "l1", Select: "best",
+		Network: "custom", Stem: Stem{Kernel: 2}, CAMClass: "both", CAMFeatures: "last", Entropy: -1, Blur: 101, Alpha: 2, Discount: -1, Guidance: "l1", Select: "best",
 		Optimizer: Optimizer{Name: "lion", Schedule: "saw"}, Augment: Augment{Zoom: 2}, CheckpointEvery: -1,
 		Device: "tpu", Workers: 0,
 	}
@@ -408,7 +429,7 @@ func TestAllProblemsOfAConfigurationAreReported(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"stem kernel 2", `"both"`, "alpha 2", `"l1"`, "epochs 0", "batch 0", `"best"`, `"lion"`, `"saw"`, "zoom", "checkpoint every -1", `"tpu"`, "workers 0"} {
+	for _, want := range []string{"stem kernel 2", `"both"`, `"last"`, "entropy -1", "blur 101", "alpha 2", "discount -1", `"l1"`, "epochs 0", "batch 0", `"best"`, `"lion"`, `"saw"`, "zoom", "checkpoint every -1", `"tpu"`, "workers 0"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing about %s in:\n%v", want, err)
 		}

@@ -143,7 +143,7 @@ func (m *member) result(i int, label int64) result {
 	r := result{logits: m.program.Output(logitsOutput)[i*m.classes : (i+1)*m.classes]}
 	if m.grid > 0 {
 		output := predictedOutput
-		if m.cfg.CAMClass == "true" && label >= 0 {
+		if m.cfg.CAMClass != predictedCAM && label >= 0 {
 			output = trueOutput
 		}
 		r.cam = m.program.Output(output)[i*m.grid*m.grid : (i+1)*m.grid*m.grid]

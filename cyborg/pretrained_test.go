@@ -78,6 +78,29 @@ func written(t *testing.T, meta map[string]string, tensors ...weights.Tensor) st
 	return path
 }
 
+func TestATrainingStartsFromThePredictorsEncoder(t *testing.T) {
+	cfg := tiny()
+	cfg.Epochs = 1
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	_, params := network(t, cfg)
+	var tensors []weights.Tensor
+	for _, x := range params.Clone().Tensors() {
+		if !strings.HasPrefix(x.Name, "fc.") {
+			tensors = append(tensors, weights.Float32("encoder."+x.Name, x.Shape, x.Data))
+		}
+	}
+	tensors = append(tensors, weights.Float32("segmentation_head.0.bias", []int{1}, []float32{1}))
+	scratch := trained(t, cfg, d, Combined, 0)
+	cfg.Pretrained = written(t, map[string]string{"format": "surrogaze-predictor"}, tensors...)
+	m := trained(t, cfg, d, Combined, 0)
+	if p := m.Summary().Pretrained; p == nil || !p.Encoder || !p.HeadReplaced {
+		t.Errorf("found %+v, want an encoder without a last layer", p)
+	}
+	if sameWeights(m, scratch) == nil {
+		t.Error("the weights are those of a training from scratch")
+	}
+}
+
 func TestAllTensorsThatDoNotFitAreListed(t *testing.T) {
 	cfg := tiny()
 	_, params := network(t, cfg)

@@ -6,19 +6,17 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/internal/streams"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
 // Teacher draws saliency maps with classifiers that learnt from human maps where to
 // look, for other classifiers to learn from (Teaching AI to Teach, BMVC 2023,
 // arXiv 2306.05527). A map is that of a sample's own class, where it has a label and
-// Config.CAMClass is "true", else of the class that the classifiers together find
+// Config.CAMClass is not "predicted", else of the class that the classifiers together find
 // most probable. Each classifier's map is scaled to [0, 1] by its minimum and maximum;
 // the mean of them is so again.
 type Teacher struct {
@@ -59,102 +57,55 @@ type Annotation struct {
 	Map storage.Encoded
 }
 
-// Annotate draws a map for every sample, in order. Some batches of samples for each
-// worker, of about 16 MiB in all, are in memory at any time.
+// Annotate draws a map for every sample, in order. Reading, computing and the caller's
+// loop overlap; at most three chunks for each worker, of Options.Batch samples and about
+// 16 MiB each, are in memory at any time.
 //
 // A sample whose image cannot be decoded comes with a *SampleError and an empty Map;
-// all other errors, such as those of the input or the context's, end the stream.
+// all other errors, such as those of the input or the context's, end the stream. The
+// input is read from another goroutine, which ends before the stream does.
 func (t *Teacher) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error], options Options) iter.Seq2[Annotation, error] {
 	return func(yield func(Annotation, error) bool) {
-		s, err := t.newTeam(options)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		workers, err := t.workers(ctx, options)
 		if err != nil {
 			yield(Annotation{}, fmt.Errorf("annotate: %w", err))
 			return
 		}
-		var chunk []storage.Sample
-		bytes := 0
-		for sample, err := range in {
+		cut := streams.Chunks[storage.Sample]{Elements: options.batch(), Bytes: func(s storage.Sample) int { return len(s.Image.Bytes) }}
+		for d, err := range streams.Map(ctx, in, cut, workers) {
 			if err != nil {
 				yield(Annotation{}, fmt.Errorf("annotate: %w", err))
 				return
 			}
-			chunk, bytes = append(chunk, sample), bytes+len(sample.Image.Bytes)
-			if len(chunk) < len(s.drawers)*s.batch && bytes < chunkBytes {
-				continue
-			}
-			if !s.deliver(ctx, chunk, yield) {
+			if !yield(d.Annotation, d.err) {
+				cancel() // of what is being drawn
 				return
 			}
-			chunk, bytes = nil, 0
 		}
-		s.deliver(ctx, chunk, yield)
 	}
-}
-
-// chunkBytes bounds the encoded images that are drawn at a time, whatever their
-// number.
-const chunkBytes = 16 << 20
-
-// team draws samples side by side: each member has programs of its own on one core.
-type team struct {
-	drawers []*drawer
-	batch   int
-}
-
-func (t *Teacher) newTeam(options Options) (*team, error) {
-	s := &team{batch: options.batch()}
-	one := options.finished()
-	one.Workers = 1
-	for range max(options.Workers, 1) {
-		a, err := t.newDrawer(s.batch, one)
-		if err != nil {
-			return nil, err
-		}
-		s.drawers = append(s.drawers, a)
-	}
-	return s, nil
 }
 
 // drawing is what became of a sample.
 type drawing struct {
-	file storage.Encoded
-	err  error
+	Annotation
+	err error
 }
 
-// deliver draws samples and yields them in their order. It reports whether the stream
-// goes on.
-func (s *team) deliver(ctx context.Context, samples []storage.Sample, yield func(Annotation, error) bool) bool {
-	results := make([]drawing, len(samples))
-	if err := s.draw(ctx, samples, results); err != nil {
-		yield(Annotation{}, fmt.Errorf("annotate: %w", err))
-		return false
-	}
-	for i, sample := range samples {
-		if !yield(Annotation{sample, results[i].file}, results[i].err) {
-			return false
+// workers draw chunks side by side, each with programs of its own on one core.
+func (t *Teacher) workers(ctx context.Context, options Options) ([]func([]storage.Sample) ([]drawing, error), error) {
+	one := options.finished()
+	one.Workers = 1
+	var list []func([]storage.Sample) ([]drawing, error)
+	for range max(options.Workers, 1) {
+		d, err := t.newDrawer(options.batch(), one)
+		if err != nil {
+			return nil, err
 		}
+		list = append(list, func(chunk []storage.Sample) ([]drawing, error) { return d.draw(ctx, chunk) })
 	}
-	return true
-}
-
-func (s *team) draw(ctx context.Context, samples []storage.Sample, results []drawing) error {
-	var next atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
-	for _, a := range s.drawers {
-		group.Go(func() error {
-			for {
-				from := (int(next.Add(1)) - 1) * s.batch
-				if from >= len(samples) {
-					return nil
-				}
-				to := min(from+s.batch, len(samples))
-				if err := a.draw(ctx, samples[from:to], results[from:to]); err != nil {
-					return err
-				}
-			}
-		})
-	}
-	return group.Wait()
+	return list, nil
 }
 
 // drawer draws batches of samples on one core.
@@ -178,7 +129,7 @@ type mapper interface {
 func (t *Teacher) newDrawer(batch int, options nn.Options) (*drawer, error) {
 	cfg := t.models[0].cfg
 	plane := cfg.Size * cfg.Size
-	a := &drawer{
+	d := &drawer{
 		cfg: cfg, mirror: t.mirror,
 		images: make([]float32, 3*batch*plane), one: make([]float32, batch*plane), sum: make([]float32, batch*plane),
 	}
@@ -188,54 +139,56 @@ func (t *Teacher) newDrawer(batch int, options nn.Options) (*drawer, error) {
 			return nil, err
 		}
 		one := p.members[0]
-		a.members = append(a.members, one)
+		d.members = append(d.members, one)
 		if t.rise != nil {
-			a.mappers = append(a.mappers, &riseMapper{*t.rise, one.program, batch, one.classes, cfg.Size})
+			d.mappers = append(d.mappers, &riseMapper{*t.rise, one.program, batch, one.classes, cfg.Size})
 		} else {
-			a.mappers = append(a.mappers, &camMapper{one})
+			d.mappers = append(d.mappers, &camMapper{one})
 		}
 	}
-	return a, nil
+	return d, nil
 }
 
 // draw draws samples, a batch at most.
-func (a *drawer) draw(ctx context.Context, samples []storage.Sample, results []drawing) error {
+func (d *drawer) draw(ctx context.Context, samples []storage.Sample) ([]drawing, error) {
+	results := make([]drawing, len(samples))
 	var shown []int // the samples whose images can be decoded
 	var pixels []decoded
-	plane := a.cfg.Size * a.cfg.Size
+	plane := d.cfg.Size * d.cfg.Size
 	for i, s := range samples {
-		m, err := decodeImage(s.Image, a.cfg.resizing(), a.cfg.Size)
+		results[i].Sample = s
+		m, err := decodeImage(s.Image, d.cfg.resizing(), d.cfg.Size)
 		if err != nil {
 			results[i].err = &SampleError{s.ID, err}
 			continue
 		}
 		k := len(shown)
-		writeInput(a.images[3*k*plane:3*(k+1)*plane], a.cfg.Size, raster.View{}, m.image)
+		writeInput(d.images[3*k*plane:3*(k+1)*plane], d.cfg.Size, raster.View{}, m.image)
 		shown, pixels = append(shown, i), append(pixels, m)
 	}
 	if len(shown) == 0 {
-		return nil
+		return results, nil
 	}
-	images, sum := a.images[:3*len(shown)*plane], a.sum[:len(shown)*plane]
-	if err := a.average(ctx, images, a.classes(images, samples, shown), sum); err != nil {
-		return err
+	images, sum := d.images[:3*len(shown)*plane], d.sum[:len(shown)*plane]
+	if err := d.average(ctx, images, d.classes(images, samples, shown), sum); err != nil {
+		return nil, err
 	}
 	for k, i := range shown {
 		var err error
-		if results[i].file, err = a.encode(sum[k*plane:(k+1)*plane], pixels[k], samples[i].ID); err != nil {
-			return fmt.Errorf("sample %q: %w", samples[i].ID, err)
+		if results[i].Map, err = d.encode(sum[k*plane:(k+1)*plane], pixels[k], samples[i].ID); err != nil {
+			return nil, fmt.Errorf("sample %q: %w", samples[i].ID, err)
 		}
 	}
-	return nil
+	return results, nil
 }
 
 // classes are those whose maps are drawn.
-func (a *drawer) classes(images []float32, samples []storage.Sample, shown []int) []int64 {
-	n := a.members[0].classes
+func (d *drawer) classes(images []float32, samples []storage.Sample, shown []int) []int64 {
+	n := d.members[0].classes
 	list, open := make([]int64, len(shown)), false
 	for k, i := range shown {
 		list[k] = samples[i].Label
-		if a.cfg.CAMClass != "true" || list[k] >= int64(n) {
+		if d.cfg.CAMClass == predictedCAM || list[k] >= int64(n) {
 			list[k] = storage.NoLabel
 		}
 		open = open || list[k] == storage.NoLabel
@@ -244,7 +197,7 @@ func (a *drawer) classes(images []float32, samples []storage.Sample, shown []int
 		return list
 	}
 	sums := make([]float64, len(shown)*n)
-	for _, m := range a.members {
+	for _, m := range d.members {
 		copy(m.program.Input(imageInput), images)
 		m.program.Run()
 		logits := m.program.Output(logitsOutput)
@@ -265,41 +218,41 @@ func (a *drawer) classes(images []float32, samples []storage.Sample, shown []int
 }
 
 // average writes the mean of all classifiers' maps, each scaled to [0, 1].
-func (a *drawer) average(ctx context.Context, images []float32, classes []int64, sum []float32) error {
+func (d *drawer) average(ctx context.Context, images []float32, classes []int64, sum []float32) error {
 	clear(sum)
-	for range a.directions() {
-		for _, m := range a.mappers {
-			maps := a.one[:len(sum)]
+	for range d.directions() {
+		for _, m := range d.mappers {
+			maps := d.one[:len(sum)]
 			if err := m.draw(ctx, images, classes, maps); err != nil {
 				return err
 			}
-			plane := a.cfg.Size * a.cfg.Size
+			plane := d.cfg.Size * d.cfg.Size
 			for k := range classes {
 				raster.MinMax(maps[k*plane : (k+1)*plane])
 			}
 			for i, v := range maps {
-				sum[i] += v / float32(a.directions()*len(a.mappers))
+				sum[i] += v / float32(d.directions()*len(d.mappers))
 			}
 		}
-		if a.mirror { // twice is as it was
-			raster.Mirror(images, a.cfg.Size)
-			raster.Mirror(sum, a.cfg.Size)
+		if d.mirror { // twice is as it was
+			raster.Mirror(images, d.cfg.Size)
+			raster.Mirror(sum, d.cfg.Size)
 		}
 	}
 	return nil
 }
 
 // directions is the number of ways in which an image is looked at.
-func (a *drawer) directions() int {
-	if a.mirror {
+func (d *drawer) directions() int {
+	if d.mirror {
 		return 2
 	}
 	return 1
 }
 
 // encode writes the part of a map that lies over the image as a file.
-func (a *drawer) encode(square []float32, of decoded, id string) (storage.Encoded, error) {
-	shown := a.cfg.resizing().Restore(&raster.Plane{W: a.cfg.Size, H: a.cfg.Size, Pix: square}, of.width, of.height)
+func (d *drawer) encode(square []float32, of decoded, id string) (storage.Encoded, error) {
+	shown := d.cfg.resizing().Restore(&raster.Plane{W: d.cfg.Size, H: d.cfg.Size, Pix: square}, of.width, of.height)
 	raster.MinMax(shown.Pix)
 	data, err := raster.EncodeMap(shown)
 	if err != nil {

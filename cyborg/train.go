@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/storage"
@@ -54,9 +53,11 @@ type Point struct {
 // weights to the bit. A finished one returns at once. progress, which may be nil,
 // is called after every step.
 //
-// A sample that cannot be decoded is a *SampleError. Without samples of at least
-// two classes in the split val there is no choice of an epoch: an error, unless
-// Config.Select is "last".
+// A sample that cannot be decoded is a *SampleError, a training that comes to a
+// number that is not finite a *DivergedError. Training samples of one class are an
+// error. So is less than two classes in the split val, where there is no choice of
+// an epoch, unless Config.Select is "last": accuracy and loss, which one class has
+// too, would choose the classifier that always says it.
 func Train(ctx context.Context, cfg Config, data *Data, arm Arm, run int, dir string, progress func(Progress)) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -84,7 +85,7 @@ func train(ctx context.Context, cfg Config, data *Data, arm Arm, run int, dir st
 	}
 	t.progress = progress
 	if err := t.run(ctx); err != nil {
-		return nil, err
+		return nil, t.diverged(err)
 	}
 	return t.model(), nil
 }
@@ -150,37 +151,27 @@ func newTraining(ctx context.Context, cfg Config, data *Data, arm Arm, run int, 
 // choose finds the samples to train on and to validate with.
 func (t *training) choose(ctx context.Context) error {
 	p := newPlan(t.arm, t.data.set, t.cfg.Seed)
-	_, t.unlabelled = t.data.labelled(trainSplit)
-	if p.n == 0 {
-		return storage.Unusable("found no samples to train on (split %q has %d without a label), want at least one", trainSplit, t.unlabelled)
+	if err := t.data.check(t.cfg, p); err != nil {
+		return err
 	}
-	p.guided = p.guided && t.cfg.guides()
+	_, t.unlabelled = t.data.labelled(trainSplit)
+	p.guided = p.guided && t.cfg.needsMaps()
 	if p.guided && t.arm == Mean {
 		if err := t.data.loadMean(ctx, t.cfg.Workers); err != nil {
 			return err
 		}
 	}
 	t.feed = &feed{cfg: t.cfg, data: t.data, plan: p, seed: runSeed(t.cfg.Seed, t.number)}
-	t.val, _ = t.data.labelled(validationSplit)
-	classes := map[int64]bool{}
-	for _, it := range t.val {
-		classes[t.data.set.Rows()[it.row].Label] = true
+	if t.val, _ = t.data.labelled(validationSplit); len(t.data.classesOf(t.val)) < 2 {
+		t.val = nil
 	}
-	if len(classes) > 1 {
-		return nil
-	}
-	if t.cfg.Select != "last" {
-		return storage.Unusable("split %q: found %d labelled samples of %d classes, want some of at least two to select an epoch by %s (or select last)",
-			validationSplit, len(t.val), len(classes), t.cfg.Select)
-	}
-	t.val = nil
 	return nil
 }
 
 // build makes the programs and the first weights.
 func (t *training) build() error {
 	params, classes := nn.NewParams(t.feed.seed), len(t.data.classes)
-	g, err := trainingGraph(t.cfg, params, classes, t.feed.plan.guided)
+	g, err := trainingGraph(t.cfg, params, classes, t.feed.plan.guided && t.cfg.guides())
 	if err != nil {
 		return err
 	}
@@ -294,6 +285,9 @@ func (t *training) settle(ctx context.Context) error {
 	if done == 0 || t.feed.epochs(done) == t.feed.epochs(done-1) || t.state.last() == done {
 		return nil
 	}
+	if err := t.trainer.CheckFinite(); err != nil {
+		return err
+	}
 	s := t.state.Since
 	point := Point{
 		Epoch: t.feed.epochs(done), Step: done, Guided: s.Guided,
@@ -302,7 +296,7 @@ func (t *training) settle(ctx context.Context) error {
 	if t.panel != nil {
 		v, err := t.validate(ctx)
 		if err != nil {
-			return fmt.Errorf("validation after step %d: %w", done, err)
+			return err
 		}
 		point.Validation = &v
 	}
@@ -324,13 +318,10 @@ func (t *training) validate(ctx context.Context) (Scores, error) {
 		found[i].Scores, losses[i] = judge(r.logits, label)
 	})
 	if err != nil {
-		return Scores{}, err
+		return Scores{}, fmt.Errorf("validation after step %d: %w", t.trainer.Done(), err)
 	}
 	v := scoresOf(found, losses)
-	if math.IsNaN(v.Loss) || math.IsInf(v.Loss, 0) {
-		return Scores{}, fmt.Errorf("loss %v, want a finite number (a lower learning rate may help)", v.Loss)
-	}
-	return v, nil
+	return v, nn.CheckLoss("validation loss", v.Loss, t.trainer.Done())
 }
 
 // better reports whether a point is to be kept in place of the best so far.

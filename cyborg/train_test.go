@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -91,7 +92,7 @@ func TestArmsAreComparedInPairs(t *testing.T) {
 // batch is room for one of a training's batches.
 func batch(tr *training) nn.Batch {
 	b := nn.Batch{}
-	for _, name := range []string{imageInput, labelInput, mapInput, ceWeightInput, mapWeightInput} {
+	for _, name := range []string{imageInput, labelInput, mapInput, ceWeightInput, mapWeightInput, entropyWeightInput} {
 		if in := tr.trainer.Program().Input(name); in != nil {
 			b[name] = make([]float32, len(in))
 		}
@@ -204,9 +205,12 @@ func TestACheckpointOfAnotherTrainingIsRefused(t *testing.T) {
 }
 
 func TestNeitherWorkersNorMemoryChangeTheModel(t *testing.T) {
-	cfg := tiny()
 	set := dataset(t, smallRows, mixed(t, 18))
 	for _, arm := range []Arm{Combined, Shuffled, Mean} {
+		cfg := tiny()
+		if arm == Shuffled {
+			cfg.CAMClass, cfg.CAMFeatures, cfg.AlphaSchedule, cfg.Entropy, cfg.Blur = "difference", "reference", "adaptive", 0.1, 2
+		}
 		want := file(t, trained(t, cfg, opened(t, set, cfg, cacheAll), arm, 0))
 		for _, other := range []struct {
 			name    string
@@ -323,14 +327,79 @@ func TestASampleThatCannotBeDecodedIsNamed(t *testing.T) {
 	}
 }
 
-func TestALossThatIsNoNumberIsReportedWithArmRunAndStep(t *testing.T) {
+func TestATrainingThatDivergesSaysWhereAndKeepsItsBestEpoch(t *testing.T) {
+	for name, x := range map[string]struct {
+		optimizer Optimizer
+		selects   string
+		kept      bool // whether an epoch ended before
+	}{
+		"at once": {Optimizer{Name: "sgd", LR: 1e38, Schedule: "constant"}, "auc", false},
+		// Decoupled decay multiplies the weights by -499 a step, whatever the images.
+		"in time":                  {Optimizer{Name: "adamw", LR: 1, WeightDecay: 500, Schedule: "constant"}, "auc", true},
+		"in time, never validated": {Optimizer{Name: "adamw", LR: 1, WeightDecay: 500, Schedule: "constant"}, "last", true},
+	} {
+		cfg := tiny()
+		cfg.Optimizer, cfg.Select, cfg.Epochs = x.optimizer, x.selects, 30
+		samples := mixed(t, 12)
+		if x.selects == "last" {
+			samples = slices.DeleteFunc(samples, func(s storage.Sample) bool { return s.Split == "val" })
+		}
+		d := opened(t, dataset(t, oneGroup, samples), cfg, cacheAll)
+		dir := t.TempDir()
+		_, err := Train(context.Background(), cfg, d, Human, 2, dir, nil)
+		var diverged *DivergedError
+		if !errors.As(err, &diverged) {
+			t.Fatalf("%s: error %v, want a divergence", name, err)
+		}
+		if want := fmt.Sprintf("arm human, run 2: diverged after %d steps: found ", diverged.Steps); !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q in it", name, err, want)
+		}
+		if kept := diverged.Kept; (kept != nil) != x.kept || kept != nil && kept.Summary().Best.Step > diverged.Steps {
+			t.Errorf("%s: after %d steps found %+v kept", name, diverged.Steps, kept)
+		} else if kept != nil {
+			finite(t, filepath.Join(dir, "kept.safetensors"), kept)
+		}
+		_, again := Train(context.Background(), cfg, d, Human, 2, dir, nil)
+		if again == nil || again.Error() != err.Error() {
+			t.Errorf("%s: tried again, error %v, want the same as before, %v", name, again, err)
+		}
+	}
+}
+
+// finite fails if a model cannot be saved and loaded, as one with NaN cannot.
+func finite(t *testing.T, path string, m *Model) {
+	t.Helper()
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadModel(path); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTrainingSamplesOfOneClassAreAnError(t *testing.T) {
 	cfg := tiny()
-	cfg.Optimizer = Optimizer{Name: "sgd", LR: 1e38}
-	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
-	_, err := Train(context.Background(), cfg, d, Human, 2, t.TempDir(), nil)
-	var diverged *nn.DivergedError
-	if !errors.As(err, &diverged) || !strings.Contains(err.Error(), "arm human, run 2") || !strings.Contains(err.Error(), "step") {
-		t.Errorf("error %v", err)
+	for name, x := range map[string]struct {
+		drop func(storage.Sample) bool
+		arm  Arm
+		want string
+	}{
+		"no training samples":      {func(s storage.Sample) bool { return s.Split == "train" && s.Label != storage.NoLabel }, None, "no labelled samples"},
+		"one class":                {func(s storage.Sample) bool { return s.Split == "train" && s.Label == 0 }, None, `of "horizontal" alone`},
+		"one class with human map": {func(s storage.Sample) bool { return s.SaliencySource == storage.SourceHuman && s.Label == 1 }, HumanSmall, `of "vertical" alone`},
+	} {
+		d := opened(t, dataset(t, oneGroup, slices.DeleteFunc(mixed(t, 12), x.drop)), cfg, cacheAll)
+		_, err := Train(context.Background(), cfg, d, x.arm, 0, t.TempDir(), nil)
+		split := `split "train": found `
+		if x.arm == HumanSmall {
+			split = `split "train", samples with a human map: found `
+		}
+		for _, err := range []error{err, d.Check(cfg, x.arm)} {
+			var data *storage.DataError
+			if !errors.As(err, &data) || !strings.Contains(err.Error(), split) || !strings.Contains(err.Error(), x.want) {
+				t.Errorf("%s: error %v, want one of the data with %q", name, err, x.want)
+			}
+		}
 	}
 }
 

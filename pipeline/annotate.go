@@ -158,8 +158,7 @@ type annotation struct {
 	skip  map[string]int // samples of each split that an interrupted try has written
 	count int64          // samples looked at
 
-	mutex  sync.Mutex
-	origin []storage.RowError // of the samples under way, in their order
+	origins origins // of the samples under way
 }
 
 // write continues the data set in dir: the known samples as they are, then those
@@ -202,7 +201,7 @@ func (a *annotation) take(ctx context.Context, w *storage.Writer, x predictor.Pr
 	if err != nil && !ofSample(err) {
 		return err
 	}
-	origin := a.next()
+	origin := a.origins.next()
 	if err == nil {
 		s := x.Sample
 		s.Saliency, s.SaliencyQuality = x.Map, x.Quality
@@ -264,7 +263,7 @@ func (a *annotation) samples(ctx context.Context, in []stream) iter.Seq2[storage
 				if a.written(s.Split) {
 					continue
 				}
-				a.begin(storage.RowError{Source: source.name, Row: row, ID: s.ID})
+				a.origins.add(storage.RowError{Source: source.name, Row: row, ID: s.ID})
 				if !yield(s, nil) {
 					return
 				}
@@ -273,17 +272,24 @@ func (a *annotation) samples(ctx context.Context, in []stream) iter.Seq2[storage
 	}
 }
 
-func (a *annotation) begin(origin storage.RowError) {
-	a.mutex.Lock()
-	defer a.mutex.Unlock()
-	a.origin = append(a.origin, origin)
+// origins are where samples come from that a model works on, in their order. They are
+// safe for concurrent use.
+type origins struct {
+	mutex sync.Mutex
+	list  []storage.RowError
+}
+
+func (o *origins) add(origin storage.RowError) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	o.list = append(o.list, origin)
 }
 
 // next takes the origin of the sample that comes out of the model next.
-func (a *annotation) next() storage.RowError {
-	a.mutex.Lock()
-	defer a.mutex.Unlock()
-	origin := a.origin[0]
-	a.origin = a.origin[1:]
+func (o *origins) next() storage.RowError {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	origin := o.list[0]
+	o.list = o.list[1:]
 	return origin
 }

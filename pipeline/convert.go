@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/surrogaze/surrogaze/cyborg"
 	"github.com/surrogaze/surrogaze/internal/config"
@@ -19,13 +21,32 @@ func validate(cfg *Config) error {
 	for _, x := range []struct {
 		path string
 		err  error
-	}{{"predictor", fit.Validate()}, {"train", train.Validate()}} {
+	}{{"predictor", fit.Validate()}, {"train", train.Validate()}, {"classifier.pretrained", p.validateEncoder()}} {
 		if x.err != nil {
 			problems = append(problems, config.Problem{Path: x.path, Text: x.err.Error()})
 		}
 	}
 	if len(problems) > 0 {
 		return &ConfigError{Problems: problems}
+	}
+	return nil
+}
+
+// ownEncoder is the value of classifier.pretrained for classifiers that start from the
+// encoder of the run's own predictor.
+const ownEncoder = "predictor"
+
+func (p *Pipeline) fromOwnEncoder() bool { return p.cfg.Classifier.Pretrained == ownEncoder }
+
+// validateEncoder wants the predictor to be one network that has the classifier for its
+// encoder where that starts from it.
+func (p *Pipeline) validateEncoder() error {
+	if a := p.cfg.Annotate; p.fromOwnEncoder() && (a.Annotator != "predictor" || a.Ensemble > 1) {
+		return fmt.Errorf("annotate.annotator %q, ensemble %d: want the predictor, and no ensemble, for a classifier that starts from its encoder", a.Annotator, a.Ensemble)
+	}
+	_, encoder, _ := strings.Cut(p.cfg.Predictor.Network, "-")
+	if p.fromOwnEncoder() && encoder != p.cfg.Classifier.Network {
+		return fmt.Errorf("predictor.network %q has no encoder for classifier.network %q, want the same behind its hyphen", p.cfg.Predictor.Network, p.cfg.Classifier.Network)
 	}
 	return nil
 }
@@ -150,12 +171,17 @@ func (p *Pipeline) annotateConfig() any {
 
 // trainConfig is what of the configuration reaches one training.
 func (p *Pipeline) trainConfig(r run) any {
+	trust := ""
+	if r.arm.UsesPredicted() && p.cfg.Train.Trust == fullTrust {
+		trust = fullTrust
+	}
 	return struct {
 		Classifier cyborg.Config
 		Arm        cyborg.Arm
 		Run        int
+		Trust      string `json:",omitempty"`
 		Requested  requested
-	}{p.classifierConfig(1), r.arm, r.seed, p.requested()}
+	}{p.classifierConfig(1), r.arm, r.seed, trust, p.requested()}
 }
 
 // classifierConfig is the classifiers' configuration for a number of cores.
@@ -166,7 +192,7 @@ func (p *Pipeline) classifierConfig(workers int) cyborg.Config {
 		Stem:    cyborg.Stem{Width: c.Stem.Width, Kernel: c.Stem.Kernel, Stride: c.Stem.Stride, Pool: c.Stem.Pool},
 		Widths:  c.Widths, Blocks: c.Blocks, Strides: c.Strides,
 		Size: c.Size, Resize: c.Resize, Pretrained: c.Pretrained, AllowMissing: c.AllowMissing, CAMClass: c.CAM.Class,
-		Alpha: t.Alpha, Guidance: t.Guidance, Epochs: t.Epochs, Batch: t.Batch, Select: t.Select,
+		Alpha: t.Alpha, Guidance: t.Guidance, Entropy: t.Entropy, Blur: t.Blur, Epochs: t.Epochs, Batch: t.Batch, Select: t.Select,
 		Optimizer: cyborg.Optimizer{
 			Name: t.Optimizer.Name, LR: t.Optimizer.LR, WeightDecay: t.Optimizer.WeightDecay,
 			Momentum: t.Optimizer.Momentum, Nesterov: t.Optimizer.Nesterov,
@@ -177,8 +203,16 @@ func (p *Pipeline) classifierConfig(workers int) cyborg.Config {
 		Seed:    uint64(p.cfg.Seed),
 		Workers: max(1, workers), Device: p.cfg.Device, Precision: p.cfg.Precision,
 	}
-	if t.AlphaSchedule != "fixed" {
+	// What is as it always was, or has no effect, stays out of the keys.
+	switch t.AlphaSchedule {
+	case "fixed":
+	case "adaptive":
+		cfg.Alpha, cfg.AlphaSchedule = 0, t.AlphaSchedule
+	default:
 		cfg.AlphaSchedule, cfg.AlphaEnd = t.AlphaSchedule, t.AlphaEnd
+	}
+	if c.CAM.Features != "pool_input" {
+		cfg.CAMFeatures = c.CAM.Features
 	}
 	return cfg
 }

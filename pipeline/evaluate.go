@@ -3,9 +3,11 @@ package pipeline
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
@@ -26,8 +28,8 @@ type evaluated struct {
 var judgedSplits = []string{"val", "test"}
 
 // evaluate lets every classifier judge the val and test samples.
-func (p *Pipeline) evaluate(ctx context.Context, runs []run, t *trained, data *annotatedData) (*evaluated, error) {
-	events := p.events.of(StageEvaluate)
+func (p *Pipeline) evaluate(ctx context.Context, t *trained, data *annotatedData) (*evaluated, error) {
+	events, runs := p.events.of(StageEvaluate), t.runs
 	e := &evaluated{evaluations: make([]evaluation, len(runs))}
 	dirs := make([]string, len(runs))
 	abreast, workers := p.abreast(len(runs))
@@ -57,7 +59,8 @@ func (p *Pipeline) evaluate(ctx context.Context, runs []run, t *trained, data *a
 		return nil, err
 	}
 	e.table = newTable(p.cfg.Evaluate.Split, runs, e.evaluations)
-	if err := p.writeResults(runs, e.evaluations); err != nil {
+	e.table.Classes, e.table.Absent = data.set.Classes(), data.absent(p.cfg.Evaluate.Split)
+	if err := errors.Join(p.writeResults(runs, e.evaluations, data.set.Classes()), p.writeArms(runs, e.evaluations, data.set.Classes())); err != nil {
 		return nil, err
 	}
 	events.end(fmt.Sprintf("%d classifiers on the %s split", len(runs), p.cfg.Evaluate.Split))
@@ -91,17 +94,21 @@ func (p *Pipeline) evaluation(ctx context.Context, r run, m *cyborg.Model, image
 	})
 }
 
-// resultColumns are the columns of results.csv behind arm, seed, split and n.
-var resultColumns = []struct {
+// resultColumn is a column of results.csv.
+type resultColumn struct {
 	name  string
 	value func(*judgement) Number
-}{
+}
+
+// resultColumns are the columns of results.csv behind arm, seed, split and n.
+var resultColumns = []resultColumn{
 	{"auc", func(j *judgement) Number { return j.AUC }},
 	{"auc_low", func(j *judgement) Number { return j.AUCLow }},
 	{"auc_high", func(j *judgement) Number { return j.AUCHigh }},
 	{"auc_p_to_none", func(j *judgement) Number { return j.ToNone }},
 	{"accuracy", func(j *judgement) Number { return j.Accuracy }},
 	{"balanced_accuracy", func(j *judgement) Number { return j.BalancedAccuracy }},
+	{"f1", func(j *judgement) Number { return j.F1 }},
 	{"loss", func(j *judgement) Number { return j.Loss }},
 	{"brier", func(j *judgement) Number { return j.Brier }},
 	{"ece", func(j *judgement) Number { return j.ECE }},
@@ -127,15 +134,57 @@ var resultColumns = []struct {
 	{"cam_consistency", func(j *judgement) Number { return j.CAM.Consistency }},
 }
 
-// writeResults writes results.csv: one row for each arm, seed and split. It holds
-// no times or paths; a value that is not defined is an empty field.
-func (p *Pipeline) writeResults(runs []run, evaluations []evaluation) error {
-	return storage.AtomicWrite(p.outPath("results.csv"), func(w io.Writer) error {
-		c := csv.NewWriter(w)
-		header := []string{"arm", "seed", "split", "n"}
-		for _, column := range resultColumns {
-			header = append(header, column.name)
+// classColumns are further columns of more than two classes, two a class. Of two
+// classes AUC says the same of both.
+func classColumns(classes []string) []resultColumn {
+	if len(classes) <= 2 {
+		return nil
+	}
+	var columns []resultColumn
+	for k, name := range classes {
+		columns = append(columns,
+			resultColumn{"auc_of_" + name, func(j *judgement) Number { return j.ClassAUC[k] }},
+			resultColumn{"recall_of_" + name, func(j *judgement) Number { return j.recall(k) }})
+	}
+	return columns
+}
+
+// writeResults writes results.csv, one row for each arm, seed and split, and
+// confusion.csv, one for each pair of classes besides. They hold no times or paths; a
+// value that is not defined is an empty field.
+func (p *Pipeline) writeResults(runs []run, evaluations []evaluation, classes []string) error {
+	columns := slices.Concat(resultColumns, classColumns(classes))
+	header := []string{"arm", "seed", "split", "n"}
+	for _, column := range columns {
+		header = append(header, column.name)
+	}
+	err := p.writeTable("results.csv", header, runs, evaluations, func(row []string, j *judgement) [][]string {
+		row = append(row, strconv.Itoa(j.N))
+		for _, column := range columns {
+			row = append(row, field(column.value(j)))
 		}
+		return [][]string{row}
+	})
+	if err != nil {
+		return err
+	}
+	header = []string{"arm", "seed", "split", "label", "predicted", "n"}
+	return p.writeTable("confusion.csv", header, runs, evaluations, func(begin []string, j *judgement) [][]string {
+		var rows [][]string
+		for label, counts := range j.Confusion {
+			for predicted, n := range counts {
+				rows = append(rows, append(slices.Clone(begin), classes[label], classes[predicted], strconv.Itoa(n)))
+			}
+		}
+		return rows
+	})
+}
+
+// writeTable writes a CSV file with the rows of every run and split that is judged,
+// each of which begins with arm, seed and split.
+func (p *Pipeline) writeTable(name string, header []string, runs []run, evaluations []evaluation, rows func(begin []string, j *judgement) [][]string) error {
+	return storage.AtomicWrite(p.outPath(name), func(w io.Writer) error {
+		c := csv.NewWriter(w)
 		if err := c.Write(header); err != nil {
 			return err
 		}
@@ -145,11 +194,7 @@ func (p *Pipeline) writeResults(runs []run, evaluations []evaluation) error {
 				if j == nil {
 					continue
 				}
-				row := []string{string(r.arm), strconv.Itoa(r.seed), split, strconv.Itoa(j.N)}
-				for _, column := range resultColumns {
-					row = append(row, field(column.value(j)))
-				}
-				if err := c.Write(row); err != nil {
+				if err := c.WriteAll(rows([]string{string(r.arm), strconv.Itoa(r.seed), split}, j)); err != nil {
 					return err
 				}
 			}

@@ -66,6 +66,7 @@ type fitted struct {
 	pretrained *predictor.Pretrained // nil if all began at random
 	heldOut    *storage.Dataset      // the annotated samples with their out-of-fold maps
 	scores     *PredictorScores
+	trust      Trust
 }
 
 // Files of a predictor's artefact, and the folders of its draft.
@@ -98,7 +99,8 @@ func (p *Pipeline) fit(ctx context.Context, r recipe, in *annotated) (*fitted, e
 	if err := readJSON(a.Path(scoresName), f.scores); err != nil {
 		return nil, err
 	}
-	for _, w := range f.scores.warnings() {
+	f.trust = p.trust(f.scores)
+	for _, w := range f.warnings() {
 		events.warn(w)
 	}
 	text := describeScores(f.scores)
@@ -136,13 +138,16 @@ func describeScores(s *PredictorScores) string {
 const tornWarning = "the human maps lie in fewer than three groups, so that folds had to divide groups: scores out of fold are too good"
 
 // warnings say in plain words why not to trust the predictor or its scores.
-func (s *PredictorScores) warnings() []string {
+func (f *fitted) warnings() []string {
 	var list []string
-	if s.Torn {
+	if f.scores.Torn {
 		list = append(list, tornWarning)
 	}
-	if !s.HeldOut().BeatsMean {
-		list = append(list, fmt.Sprintf("%s does not beat the mean map by more than chance: guidance by its maps is not to be trusted", s.subject()))
+	if !f.trust.beaten {
+		list = append(list, f.trust.String())
+	}
+	if r := f.scores.Reference; r != nil && !r.BeatsMean {
+		list = append(list, fmt.Sprintf("on the human maps kept from training %s does not beat the mean map by more than chance: guidance by its maps is not to be trusted", f.scores.subject()))
 	}
 	return list
 }

@@ -37,9 +37,24 @@ var layout = storage.Layout{RowGroupBytes: 16 << 20, ShardBytes: 256 << 20}
 
 // openAnnotated opens the annotated set as it is given.
 func (p *Pipeline) openAnnotated() (storage.Source, error) {
-	a := p.cfg.Data.Annotated
+	a, classes := p.cfg.Data.Annotated, p.cfg.Data.Classes
+	switch a.Format {
+	case "cyborg-csv":
+		return storage.OpenCYBORG(storage.CYBORG{
+			Root: p.root, Images: a.Images, Labels: a.Labels, Tests: a.Tests, Maps: a.Maps, MapSuffix: a.MapSuffix,
+			Classes: classes, Workers: p.workers,
+		})
+	case "egd-cxr":
+		return storage.OpenEGDCXR(storage.EGDCXR{
+			Root: p.root, Images: a.Images, Cases: a.Labels, Fixations: a.Maps, Classes: classes, Workers: p.workers,
+		})
+	case "nih-chest-xray":
+		return storage.OpenNIHChestXray(storage.NIHChestXray{
+			Root: p.root, Images: a.Images, Entries: a.Labels, Boxes: a.Maps, Classes: classes, Workers: p.workers,
+		})
+	}
 	return storage.OpenFolder(storage.Folder{
-		Root: p.root, Images: a.Images, Labels: a.Labels, Maps: a.Maps, Classes: p.cfg.Data.Classes, Workers: p.workers,
+		Root: p.root, Images: a.Images, Labels: a.Labels, Maps: a.Maps, Classes: classes, Workers: p.workers,
 	})
 }
 
@@ -86,9 +101,12 @@ func (p *Pipeline) sourcesFingerprint(ctx context.Context) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// pretrainedFingerprint is the hash of the weights that classifiers start from. It
+// pretrainedFingerprint is the hash of the weights file that classifiers start from. It
 // reads them all: that they do not fit shows here, before any stage took its time.
 func (p *Pipeline) pretrainedFingerprint() (string, error) {
+	if p.fromOwnEncoder() {
+		return "", nil
+	}
 	pretrained, err := cyborg.ReadPretrained(p.classifierConfig(1), len(p.cfg.Data.Classes))
 	if err != nil || pretrained == nil {
 		return "", err

@@ -21,17 +21,22 @@ type judgement struct {
 	AUCHigh          Number `json:"auc_high"`
 	Accuracy         Number `json:"accuracy"`
 	BalancedAccuracy Number `json:"balanced_accuracy"`
+	F1               Number `json:"f1"` // mean over the classes
 	Loss             Number `json:"loss"`
 	Brier            Number `json:"brier"`
 	ECE              Number `json:"ece"`
 	EER              Number `json:"eer"`
 	DPrime           Number `json:"d_prime"`
 	// TPR are the true positive rates at false positive rates of at most fprLimits.
-	TPR     [len(fprLimits)]Number `json:"tpr_at_fpr"`
-	PAD     pad                    `json:"pad"`
-	CAM     cams                   `json:"cam"`
-	Mapped  int                    `json:"mapped"` // samples with a human map, which CAM's agreement is about
-	Samples []scored               `json:"samples"`
+	TPR [len(fprLimits)]Number `json:"tpr_at_fpr"`
+	PAD pad                    `json:"pad"`
+	// ClassAUC are the AUCs of every class against the others.
+	ClassAUC []Number `json:"class_auc"`
+	// Confusion counts the samples by their class and by the one that they are taken for.
+	Confusion [][]int  `json:"confusion"`
+	CAM       cams     `json:"cam"`
+	Mapped    int      `json:"mapped"` // samples with a human map, which CAM's agreement is about
+	Samples   []scored `json:"samples"`
 
 	// ToNone is P of DeLong's test against the same seed's run of arm none. It is
 	// found when all runs are there.
@@ -87,6 +92,7 @@ func newJudgement(e *cyborg.Evaluation) *judgement {
 	auc := metric.DeLong(scores, labels)
 	j.AUCLow, j.AUCHigh = Number(auc.Low), Number(auc.High)
 	j.BalancedAccuracy = Number(metric.BalancedAccuracy(scores, labels))
+	j.judgeClasses(scores, labels)
 	j.Brier, j.ECE = Number(metric.Brier(scores, labels)), Number(metric.ECE(scores, labels))
 	j.DPrime = Number(metric.OneVsRest(scores, labels, metric.DPrime))
 	for i, limit := range fprLimits {
@@ -97,11 +103,30 @@ func newJudgement(e *cyborg.Evaluation) *judgement {
 	return j
 }
 
+// judgeClasses says how the classifier does on every class.
+func (j *judgement) judgeClasses(scores [][]float64, labels []int) {
+	classes := len(scores[0])
+	for _, auc := range metric.ClassAUCs(scores, labels, classes) {
+		j.ClassAUC = append(j.ClassAUC, Number(auc))
+	}
+	j.Confusion = metric.Confusion(scores, labels, classes)
+	j.F1 = Number(metric.F1(j.Confusion))
+}
+
+// recall is the share of a class's samples that are taken for it; NaN without any.
+func (j *judgement) recall(class int) Number {
+	n := 0
+	for _, v := range j.Confusion[class] {
+		n += v
+	}
+	return Number(float64(j.Confusion[class][class]) / float64(n))
+}
+
 // unjudged is a judgement of nothing.
 func unjudged() *judgement {
 	n := Number(nan())
 	return &judgement{
-		AUC: n, AUCLow: n, AUCHigh: n, ToNone: n, Accuracy: n, BalancedAccuracy: n, Loss: n, Brier: n, ECE: n, EER: n, DPrime: n,
+		AUC: n, AUCLow: n, AUCHigh: n, ToNone: n, Accuracy: n, BalancedAccuracy: n, F1: n, Loss: n, Brier: n, ECE: n, EER: n, DPrime: n,
 		TPR: [...]Number{n, n, n, n, n}, PAD: pad{n, n, n, n}, CAM: cams{n, n, n, n, n, n, n, n, n},
 	}
 }

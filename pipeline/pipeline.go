@@ -10,9 +10,9 @@
 //
 // # Determinism
 //
-// On one class of hardware the CPU gives the same bytes in results.csv, data/
-// and models/ whatever the number of workers and however often the run was
-// interrupted.
+// On one class of hardware the CPU gives the same bytes in results.csv,
+// confusion.csv, data/ and models/ whatever the number of workers and however often
+// the run was interrupted.
 package pipeline
 
 import (
@@ -74,6 +74,24 @@ type DataError = storage.DataError
 // MismatchError says that pretrained weights are not those of the network that would
 // start from them.
 type MismatchError = cyborg.MismatchError
+
+// DivergedError says that trainings came to numbers that are not finite. The others
+// are done, and so are the stages behind them, on what there is.
+type DivergedError struct {
+	Of   int     // trainings in all
+	Runs []error // of each that diverged: arm, seed, step and what is kept
+}
+
+func (e *DivergedError) Error() string {
+	text := fmt.Sprintf("%d of %d trainings diverged", len(e.Runs), e.Of)
+	for _, err := range e.Runs {
+		text += "\n  " + err.Error()
+	}
+	return text
+}
+
+// Unwrap are the errors of the trainings.
+func (e *DivergedError) Unwrap() []error { return e.Runs }
 
 // dataError marks an error as one of the data, unless the context ended.
 func dataError(ctx context.Context, err error) error {
@@ -145,17 +163,20 @@ func (p *Pipeline) Out() string { return p.cfg.OutDir() }
 // Run brings the run up to a stage: it makes what is missing of that stage and
 // those before it, and lays the results out. Run(ctx, StageReport) is the whole
 // run. When the context ends, what is under way is kept for the next call and
-// the error is the context's.
+// the error is the context's. With a *DivergedError the result is of the trainings
+// that did not diverge, nil if all did.
 func (p *Pipeline) Run(ctx context.Context, last Stage) (*Result, error) {
 	r, err := p.recipes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	result := &Result{Out: p.Out()}
-	if err := p.stages(ctx, r, last, result); err != nil {
+	err = p.stages(ctx, r, last, result)
+	var diverged *DivergedError
+	if err != nil && !(errors.As(err, &diverged) && len(diverged.Runs) < diverged.Of) {
 		return nil, classify(ctx, err)
 	}
-	return result, nil
+	return result, err
 }
 
 // stages runs the stages in a row, each on what those before it left.
@@ -168,11 +189,14 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if last == StageIngest {
 		return nil
 	}
+	if err := p.foresee(annotated, last); err != nil {
+		return err
+	}
 	fitted, err := p.fit(ctx, r.fit, annotated)
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageFit, err)
 	}
-	result.Predictor = fitted.scores
+	result.Predictor, result.Trust = fitted.scores, &fitted.trust
 	if last == StageFit {
 		return nil
 	}
@@ -184,28 +208,47 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if last == StageAnnotate {
 		return nil
 	}
-	trained, err := p.train(ctx, r.runs, data)
+	images, err := p.openImages(data.set, p.cfg.Train.Arms, last)
+	if err != nil {
+		return err
+	}
+	for _, gap := range data.gaps() {
+		p.events.of(StageTrain).warn(gap)
+	}
+	trained, err := p.train(ctx, r.runs, fitted, images)
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageTrain, err)
 	}
+	if err := p.stagesOfTrained(ctx, last, r.exports, findings{fitted: fitted, data: data, trained: trained}, result); err != nil {
+		return err
+	}
+	if trained.diverged != nil {
+		return fmt.Errorf("%s: %w", StageTrain, trained.diverged)
+	}
+	return nil
+}
+
+// stagesOfTrained runs the stages behind the training, on the classifiers that
+// there are.
+func (p *Pipeline) stagesOfTrained(ctx context.Context, last Stage, exports []export, f findings, result *Result) error {
 	if last == StageTrain {
 		return nil
 	}
-	evaluated, err := p.evaluate(ctx, r.runs, trained, data)
+	evaluated, err := p.evaluate(ctx, f.trained, f.data)
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageEvaluate, err)
 	}
-	result.Table = evaluated.table
+	f.evaluated, result.Table = evaluated, evaluated.table
 	if last == StageEvaluate {
 		return nil
 	}
-	if err := p.export(ctx, r.exports, data); err != nil {
+	if err := p.export(ctx, exports, f.data); err != nil {
 		return fmt.Errorf("%s: %w", StageExport, err)
 	}
 	if last == StageExport {
 		return nil
 	}
-	if err := p.report(ctx, findings{runs: r.runs, fitted: fitted, data: data, trained: trained, evaluated: evaluated}); err != nil {
+	if err := p.report(ctx, f); err != nil {
 		return fmt.Errorf("%s: %w", StageReport, err)
 	}
 	return nil

@@ -89,7 +89,7 @@ func (p project) run(out string, events *[]pipeline.Event, sets ...string) *pipe
 func (p project) results(out string) map[string]string {
 	p.t.Helper()
 	found := map[string]string{}
-	for _, name := range []string{"results.csv", "data", "models"} {
+	for _, name := range []string{"results.csv", "confusion.csv", "arms.csv", "data", "models"} {
 		err := filepath.WalkDir(p.path(out, name), func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err
@@ -110,7 +110,7 @@ func TestARunLeavesAFolderThatAPersonCanBrowse(t *testing.T) {
 	p := newProject(t)
 	p.run("out", nil)
 	for _, name := range []string{
-		"report.html", "results.csv", "summary.json", "config.yaml", "quarantine.jsonl", "data/train-00000-of-00001.parquet",
+		"report.html", "results.csv", "confusion.csv", "arms.csv", "summary.json", "config.yaml", "quarantine.jsonl", "data/train-00000-of-00001.parquet",
 		"models/predictor.safetensors", "models/combined-1.safetensors", "export/hf-parquet/data/test-00000-of-00001.parquet",
 	} {
 		if info, err := os.Stat(p.path("out", filepath.FromSlash(name))); err != nil || info.IsDir() {
@@ -167,7 +167,7 @@ func TestResultsHaveOneRowForEachArmSeedAndSplit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "arm,seed,split,n,auc,auc_low,auc_high,auc_p_to_none,accuracy,balanced_accuracy,loss,brier,ece,d_prime,eer," +
+	want := "arm,seed,split,n,auc,auc_low,auc_high,auc_p_to_none,accuracy,balanced_accuracy,f1,loss,brier,ece,d_prime,eer," +
 		"tpr_at_fpr_0.001,tpr_at_fpr_0.002,tpr_at_fpr_0.01,tpr_at_fpr_0.05,tpr_at_fpr_0.1,threshold,apcer,bpcer,acer," +
 		"cam_cc,cam_sim,cam_kl,cam_mse,cam_nss,cam_auc,cam_iou,cam_entropy,cam_consistency"
 	if got := strings.Join(rows[0], ","); got != want {
@@ -208,6 +208,12 @@ func TestAChangeRemakesWhatItReachesAndNothingElse(t *testing.T) {
 		kept string // stages that stay
 	}{
 		{"train.alpha=0.3", annotations + " export"},
+		{"train.alpha_schedule=adaptive", annotations + " export"},
+		{"train.entropy=0.1", annotations + " export"},
+		{"train.blur=2", annotations + " export"},
+		{"classifier.cam.class=difference", annotations + " export"},
+		{"classifier.cam.features=reference", annotations + " export"},
+		{"train.trust=auto", training + " export"},
 		{"predictor.steps=7", "ingest"},
 		{"data.annotated.human_maps=6", "ingest"},
 		{"annotate.batch=5", "ingest fit"},
@@ -227,6 +233,24 @@ func TestAChangeRemakesWhatItReachesAndNothingElse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnAdaptiveAlphaDoesNotDependOnAlpha(t *testing.T) {
+	p := newProject(t)
+	keys := func(alpha string) string {
+		steps, err := p.open("out", nil, "train.alpha_schedule=adaptive", "train.alpha="+alpha, "train.alpha_end="+alpha).Plan(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := ""
+		for _, s := range steps {
+			all += s.Key + " "
+		}
+		return all
+	}
+	if d := cmp.Diff(keys("0.1"), keys("0.9")); d != "" {
+		t.Errorf("keys differ: %s", d)
 	}
 }
 
@@ -256,6 +280,51 @@ func TestWeightsOfTheEncoderReachTheFitByTheirContent(t *testing.T) {
 	var data *pipeline.DataError
 	if !errors.As(err, &data) || !strings.HasPrefix(err.Error(), "predictor.pretrained: pretrained weights: ") {
 		t.Errorf("found error %v, want one of the data", err)
+	}
+}
+
+func TestTheRunsPredictorReachesClassifiersThatStartFromItsEncoder(t *testing.T) {
+	p := newProject(t)
+	text := strings.Replace(small, "widths: [4, 8], stem: {kernel: 3, stride: 2}, size: 16", "network: unet-resnet18, size: 32", 1)
+	text = strings.Replace(text, "network: custom, stem: {width: 4, kernel: 3, stride: 2, pool: 0}, widths: [6], blocks: [1], strides: [2], size: 16", "network: resnet18, pretrained: predictor, size: 33", 1)
+	if err := os.WriteFile(p.path("small.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]bool{}
+	for _, set := range []string{"predictor.steps=6", "predictor.steps=7", "classifier.pretrained="} {
+		steps, err := p.open("out", nil, set).Plan(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[steps[3].Key] = true
+	}
+	if len(keys) != 3 {
+		t.Errorf("found %d keys of the classifier from two predictors and from none, want 3", len(keys))
+	}
+}
+
+func TestAPredictorOfAnotherNetworkStartsNoClassifier(t *testing.T) {
+	p := newProject(t)
+	for network, want := range map[string]string{
+		"unet":          `predictor.network "unet" has no encoder for classifier.network "custom"`,
+		"unet-resnet50": `predictor.network "unet-resnet50" has no encoder for classifier.network "custom"`,
+	} {
+		sets := []string{"data.root=" + p.path("set"), "out=" + p.path("out"), "classifier.pretrained=predictor"}
+		if network != "unet" {
+			text := strings.Replace(small, "widths: [4, 8], stem: {kernel: 3, stride: 2}, size: 16", "network: "+network+", size: 32", 1)
+			if err := os.WriteFile(p.path("small.yaml"), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cfg, err := pipeline.LoadConfig(p.path("small.yaml"), sets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = pipeline.New(cfg, pipeline.Options{})
+		var bad *pipeline.ConfigError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), "classifier.pretrained: "+want) {
+			t.Errorf("%s: found %v, want %s", network, err, want)
+		}
 	}
 }
 

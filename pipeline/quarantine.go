@@ -45,14 +45,19 @@ func (q *quarantine) has(source string, row int64) bool {
 	return q.list.Has(source, row)
 }
 
-// excluded counts the rows for summaries.
-func (q *quarantine) excluded() []Excluded {
+func (q *quarantine) count() int {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
-	if q.list.Len() == 0 {
+	return q.list.Len()
+}
+
+// excluded counts the rows for summaries.
+func (q *quarantine) excluded() []Excluded {
+	n := q.count()
+	if n == 0 {
 		return nil
 	}
-	return []Excluded{{"unusable, listed in " + quarantineName, q.list.Len()}}
+	return []Excluded{{"unusable, listed in " + quarantineName, n}}
 }
 
 func (q *quarantine) close() error { return q.list.Close() }

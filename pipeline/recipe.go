@@ -26,8 +26,8 @@ const (
 	codeFit      = 4
 	codeTeach    = 1
 	codeAnnotate = 3
-	codeTrain    = 3
-	codeEvaluate = 3
+	codeTrain    = 4
+	codeEvaluate = 4
 	codeExport   = 1
 )
 
@@ -90,10 +90,14 @@ func (p *Pipeline) recipes(ctx context.Context) (*recipes, error) {
 		r.fit = b.build(kindPredictor, codeFit, p.predictorConfig(), inputs{"annotated": r.ingest.key}, encoder)
 	}
 	r.annotate = b.build(kindDataset, codeAnnotate, p.annotateConfig(), inputs{"annotated": r.ingest.key, r.fit.Kind: r.fit.key}, unannotated)
+	trained := inputs{"dataset": r.annotate.key}
+	if p.fromOwnEncoder() {
+		trained["predictor"] = r.fit.key
+	}
 	for seed := range p.cfg.Train.Seeds {
 		for _, arm := range p.cfg.Train.Arms {
 			x := run{arm: cyborg.Arm(arm), seed: seed}
-			x.classifier = b.build(kindClassifier, codeTrain, p.trainConfig(x), inputs{"dataset": r.annotate.key}, pretrained)
+			x.classifier = b.build(kindClassifier, codeTrain, p.trainConfig(x), trained, pretrained)
 			x.evaluation = b.build(kindEvaluation, codeEvaluate, evaluateConfig{}, inputs{"dataset": r.annotate.key, "classifier": x.classifier.key}, "")
 			r.runs = append(r.runs, x)
 		}

@@ -18,7 +18,6 @@ import (
 
 // findings is all that a report and a summary are made from.
 type findings struct {
-	runs      []run
 	fitted    *fitted
 	data      *annotatedData
 	trained   *trained
@@ -56,7 +55,8 @@ func (p *Pipeline) summaryFile(f findings, on storage.Ran) summaryFile {
 	s := summaryFile{
 		Name: p.cfg.Name, Version: p.options.Version, Go: runtime.Version(), Hardware: p.options.Hardware,
 		Device: on.Device, Precision: on.Precision, Created: time.Now().UTC().Truncate(time.Second),
-		Seconds: map[Stage]float64{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Data: f.data.Summary,
+		Seconds: map[Stage]float64{}, Table: f.evaluated.table, Predictor: f.fitted.scores, Trust: f.fitted.trust, Data: f.data.Summary,
+		Diverged: f.trained.failures(),
 	}
 	took := map[Stage]time.Duration{}
 	for _, x := range f.steps {
@@ -77,7 +77,13 @@ func (p *Pipeline) newReport(ctx context.Context, f findings, on storage.Ran) (*
 	if f.fitted.scores.Torn { // the page itself says where the mean map is not beaten
 		r.Warnings = []string{tornWarning}
 	}
-	for i, x := range f.runs {
+	for _, gap := range f.data.gaps() {
+		r.Warnings = append(r.Warnings, "In this data set "+gap+".")
+	}
+	for _, failure := range f.trained.failures() {
+		r.Warnings = append(r.Warnings, "A training is not in these results: "+failure+".")
+	}
+	for i, x := range f.trained.runs {
 		r.Runs = append(r.Runs, newRunReport(x, f.trained.models[i].Summary(), f.evaluated.evaluations[i][r.Split]))
 		if j := f.evaluated.evaluations[i][r.Split]; j != nil {
 			r.Images, r.Mapped = j.N, j.Mapped
@@ -104,14 +110,31 @@ func newRunReport(x run, s cyborg.Summary, j *judgement) report.Run {
 		}
 		r.History = append(r.History, epoch)
 	}
-	r.ROC = metric.ROC(j.twoClasses())
+	scores, labels := j.columns()
+	r.ROC, r.Confusion, r.Scores = metric.MacroROC(scores, labels), j.Confusion, newScoreHistogram(scores, labels)
+	for _, auc := range j.ClassAUC {
+		r.ClassAUC = append(r.ClassAUC, float64(auc))
+	}
 	return r
+}
+
+func newScoreHistogram(scores [][]float64, labels []int) report.ScoreHistogram {
+	var h report.ScoreHistogram
+	for i, row := range scores {
+		for k, p := range row {
+			if k == 1 || len(row) > 2 {
+				h.Add(p, labels[i] == k)
+			}
+		}
+	}
+	return h
 }
 
 func newErrors(j *judgement) report.Errors {
 	return report.Errors{
 		AUC:    metric.Interval{Mean: float64(j.AUC), Low: float64(j.AUCLow), High: float64(j.AUCHigh)},
 		ToNone: float64(j.ToNone), Accuracy: float64(j.Accuracy), EER: float64(j.EER), ECE: float64(j.ECE),
+		BalancedAccuracy: float64(j.BalancedAccuracy), F1: float64(j.F1),
 		PAD: metric.PAD{APCER: float64(j.PAD.APCER), BPCER: float64(j.PAD.BPCER), ACER: float64(j.PAD.ACER)},
 	}
 }
@@ -125,11 +148,13 @@ func newLook(c cams) report.Look {
 
 func newPredictorReport(folds int, f *fitted) *report.Predictor {
 	r := f.course
-	r.Annotator = f.scores.Annotator
+	r.Annotator, r.Trust = f.scores.Annotator, f.trust.String()
 	if f.scores.Reference != nil {
 		r.Checks = append(r.Checks, newCheck("human maps kept from training", f.scores.Reference))
 	}
-	r.Checks = append(r.Checks, newCheck(fmt.Sprintf("out of fold, at most %d folds by group", folds), f.scores.OutOfFold))
+	outOfFold := newCheck(fmt.Sprintf("out of fold, at most %d folds by group", folds), f.scores.OutOfFold)
+	outOfFold.Doubt = f.trust.String()
+	r.Checks = append(r.Checks, outOfFold)
 	return &r
 }
 
@@ -171,13 +196,7 @@ func (p *Pipeline) making(f findings, on storage.Ran) (report.Making, error) {
 	if err != nil {
 		return report.Making{}, err
 	}
-	m := report.Making{Command: p.options.Command, Config: string(config), Facts: []report.Fact{
-		{Name: "surrogaze", Value: p.options.Version},
-		{Name: "Go", Value: runtime.Version()},
-		{Name: "hardware", Value: p.options.Hardware},
-		{Name: "device and precision", Value: fmt.Sprintf("%s, %s (asked for: %s, %s)", on.Device, on.Precision, p.cfg.Device, p.cfg.Precision)},
-		{Name: "seed", Value: fmt.Sprintf("%d, %d paired runs an arm", p.cfg.Seed, p.cfg.Train.Seeds)},
-	}}
+	m := report.Making{Command: p.options.Command, Config: string(config), Facts: p.facts(on)}
 	for _, stage := range Stages() {
 		s, artefacts := report.Stage{Name: string(stage)}, 0
 		for _, x := range f.steps {
@@ -195,6 +214,17 @@ func (p *Pipeline) making(f findings, on storage.Ran) (report.Making, error) {
 		}
 	}
 	return m, nil
+}
+
+// facts are the versions and the hardware that results depend on.
+func (p *Pipeline) facts(on storage.Ran) []report.Fact {
+	return []report.Fact{
+		{Name: "surrogaze", Value: p.options.Version},
+		{Name: "Go", Value: runtime.Version()},
+		{Name: "hardware", Value: p.options.Hardware},
+		{Name: "device and precision", Value: fmt.Sprintf("%s, %s (asked for: %s, %s)", on.Device, on.Precision, p.cfg.Device, p.cfg.Precision)},
+		{Name: "seed", Value: fmt.Sprintf("%d, %d paired runs an arm", p.cfg.Seed, p.cfg.Train.Seeds)},
+	}
 }
 
 // examples are images of the judged split with their maps: those with a human map
@@ -271,7 +301,7 @@ func newExample(s storage.Sample, classes []string) (report.Example, error) {
 
 // addCAMs adds to the examples what the first classifier of every arm looks at.
 func (p *Pipeline) addCAMs(ctx context.Context, f findings, samples []storage.Sample, examples []report.Example) error {
-	for i, x := range f.runs {
+	for i, x := range f.trained.runs {
 		if x.seed != 0 {
 			continue
 		}

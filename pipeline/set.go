@@ -49,7 +49,7 @@ func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	events := newEvents(o.Observe).of(StageAnnotate)
 	model, key, err := loadPredictor(o.Model)
 	if err != nil {
-		return nil, err
+		return nil, dataError(ctx, err)
 	}
 	format := o.Format
 	if format == "" {
@@ -163,16 +163,32 @@ func loadPredictor(path string) (*predictor.Model, string, error) {
 
 // formatOf tells the format of a data set by its path.
 func formatOf(path string) string {
+	if format := tableFormat(path); format != "" {
+		return format
+	}
+	if isSaved(path) {
+		return "huggingface"
+	}
+	return "parquet"
+}
+
+// tableFormat is the format that a file's name says, "" if none.
+func tableFormat(path string) string {
 	switch filepath.Ext(path) {
 	case ".parquet":
 		return "parquet"
 	case ".arrow", ".arrows", ".ipc", ".feather":
 		return "arrow"
 	}
+	return ""
+}
+
+// isSaved reports whether a folder is one of save_to_disk.
+func isSaved(path string) bool {
 	for _, name := range []string{"state.json", "dataset_dict.json", "dataset_info.json"} {
 		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
-			return "huggingface"
+			return true
 		}
 	}
-	return "parquet"
+	return false
 }

@@ -17,6 +17,7 @@ type Result struct {
 	Out       string // folder of the results
 	Data      Summary
 	Predictor *PredictorScores // nil before fit
+	Trust     *Trust           // likewise
 	Table     *Table           // nil before evaluate
 }
 
@@ -115,13 +116,6 @@ func (s Summary) String() string {
 	return text
 }
 
-// labelled reports whether a split has labelled samples.
-func (a *annotatedData) labelled(split string) bool {
-	return slices.ContainsFunc(a.set.Rows(), func(r storage.Row) bool {
-		return r.Split == split && r.Label != storage.NoLabel
-	})
-}
-
 // writeConfig leaves the configuration as resolved.
 func (p *Pipeline) writeConfig() error {
 	text, err := p.cfg.YAML()
@@ -151,7 +145,9 @@ type summaryFile struct {
 	Seconds   map[Stage]float64 `json:"seconds"` // of making each stage's artefacts, added up
 	Table     *Table            `json:"table"`
 	Predictor *PredictorScores  `json:"predictor"`
+	Trust     Trust             `json:"trust"`
 	Data      Summary           `json:"data"`
+	Diverged  []string          `json:"diverged,omitempty"` // trainings that are not in the table, and why
 }
 
 // nan is the value of a measure that is not defined.

@@ -2,9 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 
@@ -13,21 +15,31 @@ import (
 	"github.com/surrogaze/surrogaze/cyborg"
 )
 
-// trained is what the train stage leaves: the classifiers in the order of the
-// runs, and the decoded images that they share.
+// trained is what the train stage leaves: the runs that came to a classifier, in
+// their order, and the decoded images that they share.
 type trained struct {
-	models []*cyborg.Model
-	images *cyborg.Data
+	runs     []run
+	models   []*cyborg.Model // of runs
+	diverged *DivergedError  // the other runs; nil if there are none
+	images   *cyborg.Data
 }
 
-// train trains the classifier of every run, side by side within the cores.
-func (p *Pipeline) train(ctx context.Context, runs []run, data *annotatedData) (*trained, error) {
-	events := p.events.of(StageTrain)
-	images, err := cyborg.OpenData(data.set, p.classifierConfig(1), imageBudget())
-	if err != nil {
-		return nil, err
+// failures say of every run that diverged what happened.
+func (t *trained) failures() []string {
+	var list []string
+	if t.diverged != nil {
+		for _, err := range t.diverged.Runs {
+			list = append(list, err.Error())
+		}
 	}
-	t := &trained{models: make([]*cyborg.Model, len(runs)), images: images}
+	return list
+}
+
+// train trains the classifier of every run, side by side within the cores. A run
+// that diverges does not keep the others from being trained.
+func (p *Pipeline) train(ctx context.Context, runs []run, f *fitted, images *cyborg.Data) (*trained, error) {
+	events := p.events.of(StageTrain)
+	models, failures := make([]*cyborg.Model, len(runs)), make([]error, len(runs))
 	together := len(runs)
 	if p.options.Profile != nil {
 		together = 1
@@ -41,7 +53,11 @@ func (p *Pipeline) train(ctx context.Context, runs []run, data *annotatedData) (
 			if err := groupCtx.Err(); err != nil {
 				return err
 			}
-			t.models[i], err = p.classifier(groupCtx, r, images, workers, progress)
+			models[i], err = p.classifier(groupCtx, r, p.trainingConfig(r, f, workers), images, progress)
+			var diverged *cyborg.DivergedError
+			if errors.As(err, &diverged) {
+				failures[i], err = p.keep(r, diverged, events)
+			}
 			if err != nil {
 				return fmt.Errorf("arm %s, seed %d: %w", r.arm, r.seed, err)
 			}
@@ -51,12 +67,56 @@ func (p *Pipeline) train(ctx context.Context, runs []run, data *annotatedData) (
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf("%d classifiers", len(runs))
+	t := newTrained(runs, models, failures, images)
+	if len(t.runs) == 0 {
+		return nil, t.diverged
+	}
+	text := fmt.Sprintf("%d classifiers", len(t.runs))
 	if pretrained := t.models[0].Summary().Pretrained; pretrained != nil {
 		text += " from " + pretrained.String()
 	}
 	events.end(text)
 	return t, nil
+}
+
+// newTrained parts the runs that came to a model from the others.
+func newTrained(runs []run, models []*cyborg.Model, failures []error, images *cyborg.Data) *trained {
+	t := &trained{images: images}
+	d := &DivergedError{Of: len(runs)}
+	for i, err := range failures {
+		if err != nil {
+			d.Runs = append(d.Runs, err)
+			continue
+		}
+		t.runs, t.models = append(t.runs, runs[i]), append(t.models, models[i])
+	}
+	if len(d.Runs) > 0 {
+		t.diverged = d
+	}
+	return t
+}
+
+// keep saves the best epoch of a run that diverged later, and says of the run what
+// happened.
+func (p *Pipeline) keep(r run, diverged *cyborg.DivergedError, events *stageEvents) (failure, err error) {
+	failure = fmt.Errorf("arm %s, seed %d: %w", r.arm, r.seed, diverged.Err)
+	if kept := diverged.Kept; kept != nil {
+		path := p.keptPath(r)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, err
+		}
+		if err := kept.Save(path); err != nil {
+			return nil, err
+		}
+		failure = fmt.Errorf("%w; what epoch %d had come to is kept in %q", failure, kept.Summary().Best.Epoch, path)
+	}
+	events.warn(failure.Error())
+	return failure, nil
+}
+
+// keptPath is the file of what is kept of a run that diverges.
+func (p *Pipeline) keptPath(r run) string {
+	return p.outPath("models", r.name()+".diverged.safetensors")
 }
 
 // abreast says how many of n runs go side by side and with how many cores each.
@@ -79,11 +139,23 @@ func imageBudget() int64 {
 	return most
 }
 
+// trainingConfig is the configuration of a run's training, with what follows from the
+// predictor.
+func (p *Pipeline) trainingConfig(r run, f *fitted, workers int) cyborg.Config {
+	cfg := p.classifierConfig(workers)
+	if r.arm.UsesPredicted() {
+		cfg.Discount = 1 - f.trust.Weight
+	}
+	if p.fromOwnEncoder() {
+		cfg.Pretrained = f.artefact.Path(modelName)
+	}
+	return cfg
+}
+
 // classifier brings the classifier of a run about.
-func (p *Pipeline) classifier(ctx context.Context, r run, images *cyborg.Data, workers int, progress *trainProgress) (*cyborg.Model, error) {
+func (p *Pipeline) classifier(ctx context.Context, r run, cfg cyborg.Config, images *cyborg.Data, progress *trainProgress) (*cyborg.Model, error) {
 	a, err := p.artefact(ctx, r.classifier, func(d draft) error {
 		progress.start()
-		cfg := p.classifierConfig(workers)
 		if profile := p.options.Profile; profile != nil && profile.Steps() == 0 {
 			cfg.Profile = profile
 		}
@@ -103,6 +175,9 @@ func (p *Pipeline) classifier(ctx context.Context, r run, images *cyborg.Data, w
 		return nil, err
 	}
 	progress.finish(r)
+	if err := os.RemoveAll(p.keptPath(r)); err != nil {
+		return nil, err
+	}
 	if err := p.place(a.Path(modelName), "models", r.name()+".safetensors"); err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/surrogaze/surrogaze/internal/nn"
@@ -46,6 +45,9 @@ type Point struct {
 // when called again with the same configuration, examples and folder, and ends
 // with the same weights to the bit. A finished fit, or network of an ensemble, is
 // not fitted again. progress, which may be nil, is called after every step.
+//
+// A fit that comes to a loss or a weight that is no finite number is an error that
+// names the step and a fold; its last checkpoint is kept.
 //
 // All examples stay in memory, reduced to sides of about twice Config.Size: some
 // 28 Size² bytes each. One that cannot be decoded is an *ExampleError.
@@ -259,9 +261,12 @@ func (f *fitting) settle(ctx context.Context) error {
 	if !due || f.state.last() == done {
 		return nil
 	}
+	if err := f.trainer.CheckFinite(); err != nil {
+		return err
+	}
 	point, err := f.validate(ctx)
 	if err != nil {
-		return fmt.Errorf("validation after step %d: %w", done, err)
+		return err
 	}
 	f.state.LossSum = 0
 	f.state.History = append(f.state.History, point)
@@ -274,20 +279,17 @@ func (f *fitting) settle(ctx context.Context) error {
 
 // validate judges the present weights.
 func (f *fitting) validate(ctx context.Context) (Point, error) {
+	done := f.trainer.Done()
 	found, err := f.team.predict(ctx, f.val)
 	if err != nil {
-		return Point{}, err
+		return Point{}, fmt.Errorf("validation after step %d: %w", done, err)
 	}
-	done := f.trainer.Done()
 	point := Point{Step: done, TrainLoss: f.state.LossSum / float64(done-f.state.last())}
 	for i, j := range judge(found, f.val, f.cfg.resizing()) {
 		point.CC += j.cc / float64(len(f.val))
 		point.Loss += float64(found[i].loss) / float64(len(f.val))
 	}
-	if math.IsNaN(point.Loss) || math.IsInf(point.Loss, 0) {
-		return Point{}, fmt.Errorf("loss %v, want a finite number (a lower learning rate may help)", point.Loss)
-	}
-	return point, nil
+	return point, nn.CheckLoss("validation loss", point.Loss, done)
 }
 
 // better reports whether a point is to be kept in place of the best so far.

@@ -7,11 +7,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/surrogaze/surrogaze/internal/weights"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
@@ -237,6 +239,30 @@ func TestTheSelectedCheckpointIsKept(t *testing.T) {
 				t.Errorf("%s: kept %+v though there was %+v", name, s.Best, p)
 			}
 		}
+	}
+}
+
+func TestAFitThatDivergesSaysWhenAndKeepsItsLastCheckpoint(t *testing.T) {
+	cfg, train := tiny(), examples(t, "train", 30)
+	// Decoupled decay multiplies the weights by -99 a step, whatever the images.
+	cfg.Steps, cfg.CheckpointEvery = 60, 1
+	cfg.Optimizer = Optimizer{Name: "adamw", LR: 1, WeightDecay: 100, Schedule: "constant"}
+	dir, last := t.TempDir(), 0
+	_, err := Fit(t.Context(), cfg, train, nil, dir, func(p Progress) { last = p.Step })
+	if err == nil || !regexp.MustCompile("^fit the predictor: diverged after [0-9]+ steps: found .*(NaN|Inf).*, want finite numbers").MatchString(err.Error()) {
+		t.Fatalf("found error %v, want a divergence and its step", err)
+	}
+	_, tensors, readErr := weights.ReadFile(filepath.Join(dir, "checkpoint.safetensors"))
+	if readErr != nil || last < 2 {
+		t.Fatalf("after %d steps: %v", last, readErr)
+	}
+	for _, x := range tensors {
+		if err := weights.CheckFinite(x.Name, x.Data); err != nil && !strings.HasPrefix(x.Name, "optimizer.") {
+			t.Error(err)
+		}
+	}
+	if _, again := Fit(t.Context(), cfg, train, nil, dir, nil); again == nil || again.Error() != err.Error() {
+		t.Errorf("tried again, error %v, want the same as before, %v", again, err)
 	}
 }
 

@@ -13,11 +13,11 @@ import (
 
 // Names of the graphs' inputs and outputs.
 const (
-	imageInput  = "image"  // (N, 3, size, size)
-	mapInput    = "map"    // (N, 1, size, size)
-	weightInput = "weight" // (N, 1, 1, 1)
-	mapOutput   = "predicted"
-	lossOutput  = "loss" // (N, 1, 1, 1)
+	imageInput  = "image"    // (N, 3, size, size)
+	mapInput    = "map"      // (N, 1, size, size)
+	weightInput = "weight"   // (N, 1, 1, 1)
+	mapOutput   = "saliency" // (N, 1, size, size)
+	lossOutput  = "loss"     // (N, 1, 1, 1)
 )
 
 // trainingGraph is the network with its loss.

@@ -3,6 +3,7 @@ package predictor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -50,6 +51,9 @@ func (m *Model) Calibrated() int {
 	}
 	return m.calibration.Maps
 }
+
+// ErrFormat says that a file of weights is of no predictor.
+var ErrFormat = errors.New("no predictor")
 
 // Keys and values of a model file's metadata, and the tensor that is no
 // parameter.
@@ -122,7 +126,7 @@ func read(path string) (*Model, error) {
 // parse reads and checks a model file's metadata.
 func (d *descriptor) parse(meta map[string]string) error {
 	if meta[formatKey] != format {
-		return fmt.Errorf("found format %q, want %s", meta[formatKey], format)
+		return fmt.Errorf("%w: found format %q, want %s", ErrFormat, meta[formatKey], format)
 	}
 	if meta[versionKey] != version {
 		return fmt.Errorf("found version %q, want %s", meta[versionKey], version)
@@ -154,6 +158,9 @@ func (m *Model) take(tensors []weights.Tensor) error {
 	}
 	if want := m.cfg.Size * m.cfg.Size; len(m.mean) != want {
 		return fmt.Errorf("tensor %q: found %d values, want %d", meanTensor, len(m.mean), want)
+	}
+	if err := weights.CheckFinite(meanTensor, m.mean); err != nil {
+		return err
 	}
 	if !m.cfg.usesNetwork() {
 		return m.takeBaseline(others)

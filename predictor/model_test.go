@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,6 +114,12 @@ type forgery struct {
 
 func (f *forgery) config(key string, value any) { f.model["config"].(map[string]any)[key] = value }
 
+// poison puts a NaN into a tensor.
+func (f *forgery) poison(name string) {
+	i := slices.IndexFunc(f.tensors, func(t weights.Tensor) bool { return t.Name == name })
+	f.tensors[i].Data[3] = float32(math.NaN())
+}
+
 func TestAForeignFileIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		want   string
@@ -136,6 +143,8 @@ func TestAForeignFileIsRefused(t *testing.T) {
 		// Parts of other networks.
 		{"baseline.mean_map", func(f *forgery) { f.config("size", 12) }},
 		{`"down.0.0.weight"`, func(f *forgery) { f.config("widths", []int{5, 8}) }},
+		{`tensor "baseline.mean_map": found NaN at index 3`, func(f *forgery) { f.poison("baseline.mean_map") }},
+		{`tensor "down.0.0.weight": found NaN at index 3`, func(f *forgery) { f.poison("down.0.0.weight") }},
 		{"missing", func(f *forgery) { f.tensors = f.tensors[:len(f.tensors)-1] }},
 		{`"extra"`, func(f *forgery) { f.tensors = append(f.tensors, weights.Float32("extra", []int{1}, []float32{1})) }},
 	} {

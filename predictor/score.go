@@ -118,11 +118,11 @@ func (s *scoring) report() Report {
 		Blank: s.blank, Images: s.images,
 	}
 	n := len(s.images)
-	truth, estimated, mean := make([]float64, n), make([]float64, n), make([]float64, n)
+	truth, estimated := make([]float64, n), make([]float64, n)
 	for i, image := range s.images {
-		truth[i], estimated[i], mean[i] = image.CC, image.Quality, image.MeanMap
+		truth[i], estimated[i] = image.CC, image.Quality
 	}
-	r.BeatsMean = metric.PairedDifference(truth, mean).Low > 0
+	r.BeatsMean = r.gain().Low > 0
 	if rank := metric.Spearman(estimated, truth); s.calibrated && !math.IsNaN(rank) {
 		r.QualityRank = rank
 	}

@@ -188,13 +188,14 @@ const folderBatch = 64
 // size.
 type metadataWriter struct {
 	leaves  []leaf
+	footer  string // for Hugging Face datasets, "" for nothing
 	w       *parquetWriter
 	pending []Sample
 	bytes   int64
 }
 
 func (m *metadataWriter) begin(w io.Writer) (err error) {
-	m.w, err = newLeafWriter(w, m.leaves, nil)
+	m.w, err = newLeafWriter(w, m.leaves, m.footer)
 	return err
 }
 

@@ -24,7 +24,7 @@ type Files struct {
 	// big/*.parquet.
 	Path string
 	// Columns are the set's names for id, image, label, split and group where they
-	// differ from these.
+	// differ from these; "" where none is to be read.
 	Columns map[string]string
 	// Classes are the class names in the order of their indices. If there are none,
 	// they are those that the files name; labels are then plain numbers if they name

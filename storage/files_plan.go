@@ -33,7 +33,7 @@ type plan struct {
 // column is the file's name for a role: the one given, or else the role's own,
 // unless that was given for another role.
 func (f Files) column(role string) string {
-	if name := f.Columns[role]; name != "" {
+	if name, given := f.Columns[role]; given {
 		return name
 	}
 	for _, name := range f.Columns {
@@ -146,7 +146,7 @@ func (s *filesSource) makePlan(p *part) error {
 		{columnSplit, &b.split, []Kind{String}},
 		{columnGroup, &b.group, []Kind{String, Int64}},
 	} {
-		_, must := s.files.Columns[r.role]
+		must := s.files.Columns[r.role] != ""
 		if err := b.role(s.files.column(r.role), must, r.kinds, r.at); err != nil {
 			return err
 		}
@@ -412,12 +412,17 @@ func (p *part) image(bytes, name any) (Encoded, error) {
 			return e, fmt.Errorf("image %q: %w", file, err)
 		}
 	}
-	w, h, err := raster.Size(e.Bytes)
-	switch {
-	case err != nil:
+	if err := checkImage(e); err != nil {
 		return e, fmt.Errorf("image: %w", err)
-	case w > raster.DefaultLimits.Pixels/h:
-		return e, fmt.Errorf("image: %w: %d x %d pixels, want at most %d in all", raster.ErrTooLarge, w, h, raster.DefaultLimits.Pixels)
 	}
 	return e, nil
+}
+
+// checkImage looks at an image's header.
+func checkImage(e Encoded) error {
+	w, h, err := raster.Size(e.Bytes)
+	if err == nil && w > raster.DefaultLimits.Pixels/h {
+		err = fmt.Errorf("%w: %d x %d pixels, want at most %d in all", raster.ErrTooLarge, w, h, raster.DefaultLimits.Pixels)
+	}
+	return err
 }

@@ -171,6 +171,24 @@ func TestRowsWithoutAnIDAreCalledByFileAndRow(t *testing.T) {
 	}
 }
 
+func TestAColumnCanBeLeftAlone(t *testing.T) {
+	for _, file := range []string{"datasets", "pandas"} { // labels of a class, and floats
+		s := openFiles(t, Files{
+			Format: "parquet", Path: filepath.Join("testdata", "parquet", file+".parquet"),
+			Columns: map[string]string{"label": ""}, Classes: []string{"cat", "dog"},
+		})
+		samples, _ := drain(t, s, 0)
+		if len(samples) == 0 {
+			t.Errorf("%s: found no samples", file)
+		}
+		for _, x := range samples {
+			if x.Label != NoLabel {
+				t.Errorf("%s: %q: found label %d, want none", file, x.ID, x.Label)
+			}
+		}
+	}
+}
+
 func copyFile(t testing.TB, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -43,7 +42,7 @@ func readLabels(text []byte, classes []string) ([]labelRow, []string, error) {
 			return nil, nil, fmt.Errorf("line %d: %q: %w", rows[i].line, rows[i].file, err)
 		}
 	}
-	return rows, classes, checkClasses(rows, classes)
+	return rows, classes, nil
 }
 
 func readCSV(text []byte) ([]labelRow, error) {
@@ -61,7 +60,6 @@ func readCSV(text []byte) ([]labelRow, error) {
 		return nil, err
 	}
 	var rows []labelRow
-	lines := map[string]int{} // of each file
 	for {
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -75,10 +73,6 @@ func readCSV(text []byte) ([]labelRow, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
-		if first, twice := lines[path.Clean(row.file)]; twice {
-			return nil, fmt.Errorf("line %d: file %q is listed in line %d already", line, row.file, first)
-		}
-		lines[path.Clean(row.file)] = line
 		rows = append(rows, row)
 	}
 	if len(rows) == 0 {
@@ -122,18 +116,29 @@ func (c csvColumns) row(record []string, line int) (labelRow, error) {
 		return strings.Clone(strings.TrimSpace(record[i]))
 	}
 	row := labelRow{line: line, file: field(c.file), text: field(c.label), split: splitWord(field(c.split)), group: field(c.group)}
-	switch {
-	case row.file == "":
-		return row, errors.New("no file name")
-	case !filepath.IsLocal(filepath.FromSlash(row.file)):
-		return row, fmt.Errorf("file %q, want a path inside the folder of the images", row.file)
-	case !utf8.ValidString(row.file + row.split + row.group):
+	if err := checkFile(row.file); err != nil {
+		return row, err
+	}
+	if !utf8.ValidString(row.split + row.group) {
 		return row, fmt.Errorf("file %q: the line is not UTF-8", row.file)
 	}
 	if err := checkSplit(row.split); err != nil {
 		return row, fmt.Errorf("file %q: %w", row.file, err)
 	}
 	return row, nil
+}
+
+// checkFile tells what is wrong with a file name of a list.
+func checkFile(name string) error {
+	switch {
+	case name == "":
+		return errors.New("no file name")
+	case !filepath.IsLocal(filepath.FromSlash(name)):
+		return fmt.Errorf("file %q, want a path inside the folder of the images", name)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("file %q: the line is not UTF-8", name)
+	}
+	return nil
 }
 
 // classesOf are the labels found, sorted, or nil if all are whole numbers.
@@ -153,17 +158,4 @@ func classesOf(rows []labelRow) []string {
 	}
 	slices.Sort(words)
 	return slices.Compact(words)
-}
-
-func checkClasses(rows []labelRow, classes []string) error {
-	seen := make([]bool, len(classes))
-	for _, r := range rows {
-		if len(classes) > 0 && r.label != NoLabel {
-			seen[r.label] = true
-		}
-	}
-	if i := slices.Index(seen, false); i >= 0 {
-		return fmt.Errorf("class %q has no image, want at least one of each of %q", classes[i], classes)
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet"
@@ -31,15 +32,19 @@ func newParquetWriter(w io.Writer, s Schema) (*parquetWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	var meta metadata.KeyValueMetadata
-	if err := meta.Append(footerKey, footer); err != nil {
-		return nil, err
-	}
-	return newLeafWriter(w, s.leaves(), meta)
+	return newLeafWriter(w, s.leaves(), footer)
 }
 
-func newLeafWriter(w io.Writer, leaves []leaf, meta metadata.KeyValueMetadata) (p *parquetWriter, err error) {
+// newLeafWriter writes columns; footer is what Hugging Face datasets is told of them,
+// "" for nothing.
+func newLeafWriter(w io.Writer, leaves []leaf, footer string) (p *parquetWriter, err error) {
 	defer guard(&err)
+	var meta metadata.KeyValueMetadata
+	if footer != "" {
+		if err := meta.Append(footerKey, footer); err != nil {
+			return nil, err
+		}
+	}
 	root, err := rootNode(leaves)
 	if err != nil {
 		return nil, err
@@ -90,6 +95,9 @@ func rootNode(leaves []leaf) (*schema.GroupNode, error) {
 var optional = parquet.Repetitions.Optional
 
 func (l leaf) node() (schema.Node, error) {
+	if l.list {
+		return listNode(l.column, l.kind)
+	}
 	if l.image == nil {
 		return primitive(l.column, l.kind)
 	}
@@ -102,6 +110,19 @@ func (l leaf) node() (schema.Node, error) {
 		return nil, err
 	}
 	return schema.NewGroupNode(l.column, optional, schema.FieldList{bytes, path}, -1)
+}
+
+// listNode declares a list in the three levels that Parquet's specification asks for.
+func listNode(name string, element Kind) (schema.Node, error) {
+	value, err := primitive("element", element)
+	if err != nil {
+		return nil, err
+	}
+	list, err := schema.NewGroupNode("list", parquet.Repetitions.Repeated, schema.FieldList{value}, -1)
+	if err != nil {
+		return nil, err
+	}
+	return schema.NewGroupNodeLogical(name, optional, schema.FieldList{list}, schema.ListLogicalType{}, -1)
 }
 
 func primitive(name string, k Kind) (schema.Node, error) {
@@ -145,6 +166,9 @@ func (p *parquetWriter) Close() (err error) {
 }
 
 func (l leaf) write(group file.SerialRowGroupWriter, samples []Sample) error {
+	if l.list {
+		return writeLists(group, samples, l.get)
+	}
 	if l.image == nil {
 		return writeColumn(group, samples, func(s *Sample) (any, int16) {
 			if v := l.get(s); v != nil {
@@ -199,6 +223,47 @@ func writeColumn(group file.SerialRowGroupWriter, samples []Sample, at func(*Sam
 	return column.Close()
 }
 
+// writeLists writes a column of lists; get gives a row's, []float32 or []float64.
+func writeLists(group file.SerialRowGroupWriter, samples []Sample, get func(*Sample) any) error {
+	column, err := group.NextColumn()
+	if err != nil {
+		return err
+	}
+	for rows := range slices.Chunk(samples, maxPageRows) {
+		switch w := column.(type) {
+		case *file.Float32ColumnChunkWriter:
+			err = writeListValues(w.WriteBatch, rows, func(s *Sample) []float32 { return get(s).([]float32) })
+		case *file.Float64ColumnChunkWriter:
+			err = writeListValues(w.WriteBatch, rows, func(s *Sample) []float64 { return get(s).([]float64) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return column.Close()
+}
+
+// writeListValues hands lists to a column writer. An element is defined at level 3, an
+// empty list at 1; the first element of a row does not repeat.
+func writeListValues[T any](write func([]T, []int16, []int16) (int64, error), samples []Sample, at func(*Sample) []T) error {
+	var (
+		values             []T
+		defined, repeating []int16
+	)
+	for i := range samples {
+		list := at(&samples[i])
+		if len(list) == 0 {
+			defined, repeating = append(defined, 1), append(repeating, 0)
+		}
+		for k := range list {
+			defined, repeating = append(defined, 3), append(repeating, int16(min(k, 1)))
+		}
+		values = append(values, list...)
+	}
+	_, err := write(values, defined, repeating)
+	return err
+}
+
 func byteArray(v any) parquet.ByteArray {
 	if s, ok := v.(string); ok {
 		return parquet.ByteArray(s)
@@ -206,11 +271,13 @@ func byteArray(v any) parquet.ByteArray {
 	return v.([]byte)
 }
 
+// maxPageRows is the number of rows that are handed to a column writer at once.
+const maxPageRows = 1024
+
 // writeValues hands rows to a column writer, as many at a time as fill a page: the
 // writer looks at the page size only between calls.
 func writeValues[T any](write func([]T, []int16, []int16) (int64, error), samples []Sample,
 	at func(*Sample) (any, int16), convert func(any) T) error {
-	const maxRows = 1024
 	var (
 		values []T
 		levels []int16
@@ -231,7 +298,7 @@ func writeValues[T any](write func([]T, []int16, []int16) (int64, error), sample
 			values = append(values, convert(v))
 			bytes += blobLen(v)
 		}
-		if bytes >= pageBytes || len(levels) == maxRows {
+		if bytes >= pageBytes || len(levels) == maxPageRows {
 			if err := flush(); err != nil {
 				return err
 			}

@@ -96,6 +96,10 @@ func (s *Sample) size() int64 {
 			n += len(v)
 		case []byte:
 			n += len(v)
+		case []float32:
+			n += 4 * len(v)
+		case []float64:
+			n += 8 * len(v)
 		}
 	}
 	return int64(n)

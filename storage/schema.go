@@ -128,6 +128,8 @@ type feature struct {
 	Names []string `json:"names,omitempty"`
 	DType string   `json:"dtype,omitempty"`
 	Type  string   `json:"_type"`
+	// Element is of a List.
+	Element *feature `json:"feature,omitempty"`
 }
 
 // footerInfo is the JSON under the footer key "huggingface".
@@ -142,10 +144,12 @@ const footerKey = "huggingface"
 
 // footer is the metadata that makes Hugging Face datasets read image columns as
 // images and labels as classes. It is deterministic: JSON objects are sorted.
-func (s Schema) footer() (string, error) {
+func (s Schema) footer() (string, error) { return footerOf(s.leaves()) }
+
+func footerOf(leaves []leaf) (string, error) {
 	var f footerInfo
 	f.Info.Features = map[string]feature{}
-	for _, l := range s.leaves() {
+	for _, l := range leaves {
 		f.Info.Features[l.column] = l.feature
 	}
 	b, err := json.Marshal(f)
@@ -153,11 +157,12 @@ func (s Schema) footer() (string, error) {
 }
 
 // leaf is one column of a file: how it is declared and where its value is in a
-// sample. Exactly one of image and value is set.
+// sample. Exactly one of image and get is set; that of a list gives a slice.
 type leaf struct {
 	column  string
 	feature feature
-	kind    Kind
+	kind    Kind // of a list's elements
+	list    bool
 	image   func(*Sample) *Encoded
 	get     func(*Sample) any // nil for null
 	set     func(*Sample, any)
@@ -166,35 +171,17 @@ type leaf struct {
 
 // leaves are the columns of the schema in the order of the file.
 func (s Schema) leaves() []leaf {
-	label := feature{Type: "ClassLabel", Names: s.Classes}
-	if len(s.Classes) == 0 {
-		label = value(Int64)
-	}
 	ls := []leaf{
 		text(columnID, false, func(s *Sample) *string { return &s.ID }),
 		picture(columnImage, func(s *Sample) *Encoded { return &s.Image }),
-		{column: columnLabel, feature: label, kind: Int64, repeats: true,
-			get: func(s *Sample) any {
-				if s.Label == NoLabel {
-					return nil
-				}
-				return s.Label
-			},
-			set: func(s *Sample, v any) { s.Label = v.(int64) }},
+		class(columnLabel, s.Classes, func(s *Sample) *int64 { return &s.Label }),
 	}
 	if !s.Unmapped {
 		ls = append(ls,
 			picture(columnSaliency, func(s *Sample) *Encoded { return &s.Saliency }),
 			text(columnSource, true, func(s *Sample) *string { return &s.SaliencySource }),
 			text(columnModel, true, func(s *Sample) *string { return &s.SaliencyModel }),
-			leaf{column: columnQuality, feature: value(Float32), kind: Float32,
-				get: func(s *Sample) any {
-					if !s.Saliency.Present() || isNull(s.SaliencyQuality) {
-						return nil
-					}
-					return s.SaliencyQuality
-				},
-				set: func(s *Sample, v any) { s.SaliencyQuality = v.(float32) }},
+			quality(),
 		)
 	}
 	ls = append(ls,
@@ -217,6 +204,37 @@ func value(k Kind) feature { return feature{Type: "Value", DType: k.String()} }
 
 func picture(column string, at func(*Sample) *Encoded) leaf {
 	return leaf{column: column, feature: feature{Type: "Image"}, image: at}
+}
+
+// class is an index into class names, or a plain number where there are none.
+func class(column string, classes []string, at func(*Sample) *int64) leaf {
+	f := feature{Type: "ClassLabel", Names: classes}
+	if len(classes) == 0 {
+		f = value(Int64)
+	}
+	return leaf{
+		column: column, feature: f, kind: Int64, repeats: true,
+		get: func(s *Sample) any {
+			if *at(s) == NoLabel {
+				return nil
+			}
+			return *at(s)
+		},
+		set: func(s *Sample, v any) { *at(s) = v.(int64) },
+	}
+}
+
+func quality() leaf {
+	return leaf{
+		column: columnQuality, feature: value(Float32), kind: Float32,
+		get: func(s *Sample) any {
+			if !s.Saliency.Present() || isNull(s.SaliencyQuality) {
+				return nil
+			}
+			return s.SaliencyQuality
+		},
+		set: func(s *Sample, v any) { s.SaliencyQuality = v.(float32) },
+	}
 }
 
 func text(column string, repeats bool, at func(*Sample) *string) leaf {

@@ -154,3 +154,27 @@ func inOrder[T any](workers, n int, work func(i int) T) iter.Seq[T] {
 		}
 	}
 }
+
+// samplesInOrder yields the rows from one up to n as read gives them, while up to
+// workers of them are read ahead.
+func samplesInOrder(ctx context.Context, workers int, from, n int64, read func(i int) (Sample, error)) iter.Seq2[Sample, error] {
+	type result struct {
+		sample Sample
+		err    error
+	}
+	return func(yield func(Sample, error) bool) {
+		start := int(min(max(from, 0), n))
+		for r := range inOrder(workers, int(n)-start, func(i int) result {
+			sample, err := read(start + i)
+			return result{sample, err}
+		}) {
+			if err := ctx.Err(); err != nil {
+				yield(Sample{}, err)
+				return
+			}
+			if !yield(r.sample, r.err) {
+				return
+			}
+		}
+	}
+}

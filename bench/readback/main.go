@@ -1,6 +1,7 @@
 // Command readback writes a small data set of odd samples and its exports, with a
-// list of what a reader has to find in them; check.py reads them with the libraries
-// that they are for. The script run does both.
+// list of what a reader has to find in them, and small models with what they say of
+// images; check.py and check_models.py read them with the libraries that they are for.
+// The script run does all of it.
 //
 //	go run ./bench/readback FOLDER
 package main
@@ -32,7 +33,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: readback FOLDER")
 		os.Exit(2)
 	}
-	if err := write(os.Args[1]); err != nil {
+	err := errors.Join(write(os.Args[1]), writeModels(context.Background(), filepath.Join(os.Args[1], "models")))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "readback:", err)
 		os.Exit(1)
 	}

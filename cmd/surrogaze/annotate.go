@@ -62,13 +62,9 @@ func annotateSet(ctx context.Context, o pipeline.SetOptions, columns []string, p
 	if o.Model == "" || o.In == "" || o.Out == "" {
 		return misuse{errors.New("want --model, --in and --out together")}
 	}
-	o.Columns = map[string]string{}
-	for _, c := range columns {
-		ours, theirs, ok := strings.Cut(c, "=")
-		if !ok {
-			return misuse{fmt.Errorf("--column %q: want ours=theirs, such as image=img", c)}
-		}
-		o.Columns[ours] = theirs
+	var err error
+	if o.Columns, err = parseColumns(columns); err != nil {
+		return err
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -85,4 +81,17 @@ func annotateSet(ctx context.Context, o pipeline.SetOptions, columns []string, p
 	}
 	_, err = fmt.Fprintf(os.Stdout, "%s\nresults: %s\n", summary, o.Out)
 	return err
+}
+
+// parseColumns reads the values of --column.
+func parseColumns(flags []string) (map[string]string, error) {
+	columns := map[string]string{}
+	for _, c := range flags {
+		ours, theirs, ok := strings.Cut(c, "=")
+		if !ok {
+			return nil, misuse{fmt.Errorf("--column %q: want ours=theirs, such as image=img", c)}
+		}
+		columns[ours] = theirs
+	}
+	return columns, nil
 }

@@ -129,7 +129,7 @@ func (v victim) run(out string, workers int, after time.Duration) (ended bool, t
 func (v victim) results(out string) map[string]string {
 	v.t.Helper()
 	found := map[string]string{}
-	for _, name := range []string{"results.csv", "data", "models"} {
+	for _, name := range []string{"results.csv", "confusion.csv", "data", "models"} {
 		err := filepath.WalkDir(filepath.Join(v.dir, out, name), func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err

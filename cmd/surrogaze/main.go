@@ -3,8 +3,8 @@
 // trains classifiers to look where they say (CYBORG, arXiv 2410.16190).
 //
 // Results go to standard output, progress and messages to standard error. Exit
-// codes: 0 done, 1 failure, 2 misuse or bad configuration, 3 unusable data, 130
-// interrupted with progress kept.
+// codes: 0 done, 1 failure or a training that diverged, 2 misuse or bad
+// configuration, 3 unusable data, 130 interrupted with progress kept.
 package main
 
 import (
@@ -45,6 +45,10 @@ func execute(ctx context.Context, args []string) int {
 	switch code {
 	case exitDone:
 	case exitInterrupted:
+		if errors.As(err, &startAnewError{}) {
+			fmt.Fprintln(os.Stderr, "\ninterrupted; nothing was written")
+			break
+		}
 		fmt.Fprintf(os.Stderr, "\ninterrupted; what was done is kept. Continue with\n\n    surrogaze %s\n", commandLine(args))
 	default:
 		fmt.Fprintf(os.Stderr, "surrogaze: %v\n", err)
@@ -123,7 +127,7 @@ A run continues where it was interrupted, and skips what is done.`,
 		}
 		root.AddCommand(newStageCommand(stage))
 	}
-	root.AddCommand(newPlanCommand(), newStatusCommand(), newModelCommand(), newDoctorCommand(), newVersionCommand())
+	root.AddCommand(newCurveCommand(), newPlanCommand(), newStatusCommand(), newPredictCommand(), newModelCommand(), newDoctorCommand(), newVersionCommand())
 	return root
 }
 

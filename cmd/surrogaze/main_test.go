@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/surrogaze/surrogaze/internal/testset"
+	"github.com/surrogaze/surrogaze/internal/weights"
 )
 
 func TestMain(m *testing.M) {
@@ -19,7 +23,7 @@ func TestMain(m *testing.M) {
 // TestCommands runs the scripts in testdata: each a command line session, with
 // what it prints, its exit codes and the files it leaves. The folder set holds the
 // small data set, small.yaml a configuration that takes seconds, and the
-// folders weights and networks files of PyTorch.
+// folders weights and networks files of PyTorch; three a set of three classes.
 func TestCommands(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -27,15 +31,43 @@ func TestCommands(t *testing.T) {
 			if err := testset.Write(e.WorkDir+"/set", testset.Small); err != nil {
 				return err
 			}
+			if err := testset.Write(e.WorkDir+"/three", testset.Three); err != nil {
+				return err
+			}
 			for from, to := range map[string]string{"../../internal/weights/testdata": "weights", "../../cyborg/testdata": "networks"} {
 				if err := os.CopyFS(filepath.Join(e.WorkDir, to), os.DirFS(from)); err != nil {
 					return err
 				}
 			}
+			if err := writeSafetensors(filepath.Join(e.WorkDir, "networks")); err != nil {
+				return err
+			}
+			e.Setenv("DECAY", "{name: adamw, lr: 1, weight_decay: 11, schedule: constant, warmup: 0}")
 			return os.WriteFile(e.WorkDir+"/small.yaml", []byte(smallConfig), 0o644)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})
+}
+
+// writeSafetensors writes the weights of resnet.pth in a folder as resnet.safetensors,
+// and with a NaN in them as nan.safetensors.
+func writeSafetensors(dir string) error {
+	_, tensors, err := weights.ReadFile(filepath.Join(dir, "resnet.pth"))
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"resnet.safetensors", "nan.safetensors"} {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(weights.Write(f, nil, tensors), f.Close()); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(tensors, func(t weights.Tensor) bool { return t.Name == "module.bn1.bias" })
+		tensors[i].Data[1] = float32(math.NaN())
+	}
+	return nil
 }
 
 // smallConfig is a run of seconds on testset.Small.

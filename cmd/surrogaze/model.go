@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -9,19 +10,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/surrogaze/surrogaze/internal/weights"
+	"github.com/surrogaze/surrogaze/pipeline"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
 func newModelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "model",
-		Short: "Look into files of weights",
+		Short: "Look into files of weights, and write models for other programs",
 		Args:  noCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 
 		SuggestionsMinimumDistance: 2,
 	}
-	cmd.AddCommand(newInspectCommand())
+	cmd.AddCommand(newInspectCommand(), newExportCommand())
 	return cmd
 }
 
@@ -42,6 +44,36 @@ Nothing that the file holds is run.`,
 			return printTensors(cmd.OutOrStdout(), f.Tensors())
 		},
 	}
+}
+
+func newExportCommand() *cobra.Command {
+	var to, out string
+	cmd := &cobra.Command{
+		Use:   "export MODEL --to onnx|safetensors --out FILE",
+		Short: "Write a trained model for other programs",
+		Long: `Export writes a classifier or predictor, a file such as models/predictor.safetensors
+or a folder that holds one, for other programs:
+
+    onnx          for ONNX runtimes: image in, logits and cam or saliency out, for any
+                  number of images
+    safetensors   the parameters alone, as torchvision, timm or
+                  segmentation_models_pytorch name them
+
+What the image has to be and what the outputs mean stands in the file's metadata.`,
+		Args: exactly("MODEL"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if to != "onnx" && to != "safetensors" {
+				return misuse{fmt.Errorf("--to %q: want onnx or safetensors", to)}
+			}
+			if out == "" {
+				return misuse{errors.New("want --out, the file to write")}
+			}
+			return pipeline.ExportModel(args[0], to, out)
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "onnx or safetensors")
+	cmd.Flags().StringVar(&out, "out", "", "file to write")
+	return cmd
 }
 
 // printTensors prints tensors as a table. A scalar has the shape "scalar".

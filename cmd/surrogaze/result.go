@@ -12,6 +12,7 @@ import (
 func printResult(w io.Writer, r *pipeline.Result, last pipeline.Stage) error {
 	if r.Predictor != nil {
 		printPredictor(w, r.Predictor)
+		fmt.Fprintln(w, r.Trust)
 	}
 	if r.Table != nil {
 		fmt.Fprintln(w)

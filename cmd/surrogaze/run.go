@@ -17,6 +17,7 @@ type runOptions struct {
 	out          string
 	set          []string
 	allowMissing []string
+	jobs         int
 	progress     string
 	profile      string
 }
@@ -24,6 +25,7 @@ type runOptions struct {
 func (o *runOptions) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.out, "out", "", "folder for the results (default runs/<config name>)")
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "override a value of the configuration, such as train.alpha=0.2 (repeatable)")
+	cmd.Flags().IntVar(&o.jobs, "jobs", 0, "training runs side by side within the cores (default as the configuration says)")
 	cmd.Flags().StringArrayVar(&o.allowMissing, "allow-missing", nil, "`PATTERN` of names, such as 'layer4.*', that pretrained weights may lack or have beyond the network's (repeatable)")
 }
 
@@ -37,6 +39,9 @@ func (o *runOptions) load(path string) (*pipeline.Config, error) {
 	if o.out != "" {
 		sets = append(sets, "out="+o.out)
 	}
+	if o.jobs != 0 {
+		sets = append(sets, fmt.Sprintf("jobs=%d", o.jobs))
+	}
 	cfg, err := pipeline.LoadConfig(path, sets)
 	if err != nil {
 		return nil, err
@@ -46,14 +51,29 @@ func (o *runOptions) load(path string) (*pipeline.Config, error) {
 	return cfg, nil
 }
 
+// begin says on standard error what is run, opens the view of it, and returns the
+// options of a pipeline that is watched by it.
+func (o *runOptions) begin(cfg *pipeline.Config) (pipeline.Options, view, error) {
+	machine := doctor.Inspect()
+	fmt.Fprintf(os.Stderr, "surrogaze %s: %s to %s on %s\n", version(), cfg.Name, cfg.OutDir(), machine)
+	view, err := newView(o.progress)
+	if err != nil {
+		return pipeline.Options{}, nil, err
+	}
+	return pipeline.Options{
+		Version: version(), Hardware: machine.String(),
+		Command: "surrogaze " + commandLine(os.Args[1:]), Observe: view.observe,
+	}, view, nil
+}
+
 func newRunCommand() *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run CONFIG",
 		Short: "Run all stages: ingest, fit, annotate, train, evaluate, export, report",
 		Long: `Run runs all stages of a configuration: a YAML file, or the name of a built-in
-one (quickstart, coffee). What is done already is skipped; what was interrupted
-continues.`,
+one (quickstart, coffee, faces, iris-pad, chest-xray). What is done already is
+skipped; what was interrupted continues.`,
 		Args: exactly("CONFIG"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runStages(cmd.Context(), o, args[0], pipeline.StageReport)
@@ -99,20 +119,16 @@ func runStages(ctx context.Context, o runOptions, path string, last pipeline.Sta
 	if err != nil {
 		return err
 	}
-	machine := doctor.Inspect()
-	fmt.Fprintf(os.Stderr, "surrogaze %s: %s to %s on %s\n", version(), cfg.Name, cfg.OutDir(), machine)
-	view, err := newView(o.progress)
+	options, view, err := o.begin(cfg)
 	if err != nil {
 		return err
 	}
 	var profile *pipeline.Profile
 	if o.profile != "" {
 		profile = new(pipeline.Profile)
+		options.Profile = profile
 	}
-	p, err := pipeline.New(cfg, pipeline.Options{
-		Version: version(), Hardware: machine.String(),
-		Command: "surrogaze " + commandLine(os.Args[1:]), Observe: view.observe, Profile: profile,
-	})
+	p, err := pipeline.New(cfg, options)
 	if err != nil {
 		view.close()
 		return err
@@ -122,8 +138,8 @@ func runStages(ctx context.Context, o runOptions, path string, last pipeline.Sta
 	if profile != nil {
 		err = errors.Join(err, writeProfile(ctx, o.profile, profile))
 	}
-	if err != nil {
+	if err != nil && result == nil {
 		return err
 	}
-	return printResult(os.Stdout, result, last)
+	return errors.Join(printResult(os.Stdout, result, last), err)
 }

@@ -33,6 +33,11 @@ type Classifier struct {
 	// Features feeds the global average pool: (N, C, h, w). With Weight it
 	// decomposes a logit exactly into a class activation map.
 	Features nn.Node
+	// Reference is the tensor from which CYBORG's published code (train_cam.py) makes
+	// the class activation map, in the shape of Features. Unless it is these, it
+	// decomposes no logit with Weight. Networks that the code lacks have it in the
+	// same place as their family.
+	Reference nn.Node
 	// Logits is (N, classes, 1, 1).
 	Logits nn.Node
 	// Weight is the final linear layer's, (classes, C, 1, 1).
@@ -80,9 +85,9 @@ func side(size int, windows ...window) int {
 }
 
 // classify ends a network: the mean of the features and a linear layer.
-func classify(g *nn.Graph, path string, features nn.Node, classes int) Classifier {
+func classify(g *nn.Graph, path string, features, reference nn.Node, classes int) Classifier {
 	logits, weight := g.Classifier(path, g.GlobalAvgPool(features), classes)
-	return Classifier{Features: features, Logits: logits, Weight: weight}
+	return Classifier{Features: features, Reference: reference, Logits: logits, Weight: weight}
 }
 
 // convNormReLU is a convolution without bias, batch norm and ReLU.

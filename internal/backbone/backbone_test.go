@@ -56,6 +56,18 @@ func classifies(n Network) func(g *nn.Graph, x nn.Node) {
 	}
 }
 
+// guides is classifies with CYBORG's loss, of the map of the reference's features.
+func guides(n Network) func(g *nn.Graph, x nn.Node) {
+	return func(g *nn.Graph, x nn.Node) {
+		c := n.Build(g, x, 3)
+		labels := g.Input("labels", scalars)
+		cam := g.CAM(c.Reference, c.Weight, labels)
+		g.Output("y", cam)
+		g.Loss(nn.Term{Value: g.SoftmaxCrossEntropy(c.Logits, labels), Weight: g.Input("weight", scalars)},
+			nn.Term{Value: g.MapLoss(op.MSE, false, cam, g.Input("map", cam.Shape())), Weight: g.Input("guided", scalars)})
+	}
+}
+
 func maps(build func(g *nn.Graph, x nn.Node) nn.Node) func(g *nn.Graph, x nn.Node) {
 	return func(g *nn.Graph, x nn.Node) {
 		y := build(g, x)
@@ -76,20 +88,25 @@ var networks = map[string]network{
 	"resnet with another stem": {16, 24, classifies(ResNet{
 		Stem: Stem{Kernel: 5, Stride: 2, Width: 6, Pool: 2}, Widths: []int{17}, Strides: []int{2}, Blocks: []int{1},
 	}), exact},
-	"resnet of bottlenecks": {24, 32, classifies(ResNet{
-		Stem: Stem{Kernel: 7, Stride: 2, Width: 8, Pool: 3}, Widths: []int{8, 5}, Strides: []int{1, 2}, Blocks: []int{2, 2}, Bottleneck: true,
-	}), exact},
-	"densenet":       {32, 40, classifies(DenseNet{Width: 10, Growth: 8, Blocks: []int{2, 3, 1}}), exact},
-	"thin inception": {107, 115, classifies(Inception{Divisor: 16}), deep},
-	"thin xception": {64, 72, classifies(Xception{
-		Stem: [2]int{4, 6}, Entry: [3]int{8, 12, 17}, Middle: 2, Exit: [3]int{20, 24, 28},
-	}), exact},
+	"resnet of bottlenecks":          {24, 32, classifies(smallBottlenecks), exact},
+	"densenet":                       {32, 40, classifies(thinDenseNet), exact},
+	"thin inception":                 {107, 115, classifies(Inception{Divisor: 16}), deep},
+	"thin xception":                  {64, 72, classifies(thinXception), exact},
 	"unet":                           {8, 16, maps(UNet{Widths: []int{16, 20, 24}, StemKernel: 3, StemStride: 1}.Build), exact},
 	"unet with a strided stem":       {8, 16, maps(UNet{Widths: []int{6, 16}, StemKernel: 5, StemStride: 2}.Build), exact},
 	"unet with a residual encoder":   {16, 24, maps(EncoderUNet{smallResNet, []int{12, 9, 6}}.Build), tolerance{1e-5, 1e-4, 1e-4}},
 	"unet with a dense encoder":      {32, 64, maps(EncoderUNet{smallDenseNet, []int{20, 17, 12, 9, 6}}.Build), tolerance{1e-5, 1e-4, 1e-4}},
 	"unet++ with a residual encoder": {16, 24, maps(UNetPlusPlus{smallResNet, []int{12, 9, 6}}.Build), tolerance{1e-5, 1e-4, 1e-4}},
 }
+
+// Classifiers of few channels.
+var (
+	smallBottlenecks = ResNet{
+		Stem: Stem{Kernel: 7, Stride: 2, Width: 8, Pool: 3}, Widths: []int{8, 5}, Strides: []int{1, 2}, Blocks: []int{2, 2}, Bottleneck: true,
+	}
+	thinDenseNet = DenseNet{Width: 10, Growth: 8, Blocks: []int{2, 3, 1}}
+	thinXception = Xception{Stem: [2]int{4, 6}, Entry: [3]int{8, 12, 17}, Middle: 2, Exit: [3]int{20, 24, 28}}
+)
 
 // Encoders of few channels.
 var (
@@ -155,6 +172,7 @@ func (n network) run(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Program 
 	draw(p.Input("map"), "map", 0, 1)
 	copy(p.Input("labels"), []float32{2, 0})
 	copy(p.Input("weight"), []float32{1, 0.25})
+	copy(p.Input("guided"), []float32{0.5, 1})
 	p.Run()
 	return p
 }
@@ -266,6 +284,29 @@ func TestPublishedNetworksEqualTheirReferences(t *testing.T) {
 	all := goldens(t)
 	for name, n := range published {
 		t.Run(name, func(t *testing.T) { n.equals(t, all[name]) })
+	}
+}
+
+// TestTheMapsOfThePublishedCodeEqualTheirs is about the features of Classifier.Reference
+// and the gradients that a loss of their maps sends into the network.
+func TestTheMapsOfThePublishedCodeEqualTheirs(t *testing.T) {
+	all := goldens(t)
+	for name, n := range map[string]network{
+		"resnet of bottlenecks": {24, 32, guides(smallBottlenecks), exact},
+		"densenet":              {32, 40, guides(thinDenseNet), exact},
+		"thin inception":        {107, 115, guides(Inception{Divisor: 16}), deep},
+		"thin xception":         {64, 72, guides(thinXception), exact},
+		"resnet50":              {64, 72, guides(ResNet50()), deep},
+		"densenet121":           {64, 72, guides(DenseNet121()), deep},
+		"inception-v3":          {107, 115, guides(Inception{Divisor: 1}), deep},
+		"xception":              {64, 72, guides(LegacyXception()), deep},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, large := published[name]; large && testing.Short() {
+				t.Skip("a network of millions of parameters")
+			}
+			n.equals(t, all["CAM of "+name])
+		})
 	}
 }
 

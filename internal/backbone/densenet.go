@@ -30,10 +30,12 @@ func (d DenseNet) Grid(size int) int {
 	return side(size, windows...)
 }
 
-// Build adds the network for images x (N, 3, H, W).
+// Build adds the network for images x (N, 3, H, W). The published CAM is of what the
+// last ReLU is given.
 func (d DenseNet) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
 	levels := d.levels(g, "", x)
-	return classify(g, "classifier", g.ReLU(levels[len(levels)-1]), classes)
+	last := levels[len(levels)-1]
+	return classify(g, "classifier", g.ReLU(last), last, classes)
 }
 
 // depth is the number of levels.

@@ -24,7 +24,8 @@ func (n Inception) Grid(size int) int {
 	return side(size, half, window{3, 1, 0}, half, window{3, 1, 0}, half, half, half)
 }
 
-// Build adds the network for images x (N, 3, H, W).
+// Build adds the network for images x (N, 3, H, W). The published CAM is of the
+// features themselves.
 func (n Inception) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
 	b := inceptionBuilder{g, n.Divisor}
 	y := b.conv("Conv2d_1a_3x3", x, nn.Conv{Out: 32, Kernel: 3, Stride: 2})
@@ -44,7 +45,7 @@ func (n Inception) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
 	y = b.expanded("Mixed_7b", y)
 	y = b.expanded("Mixed_7c", y)
 	logits, weight := g.Classifier("fc", g.Dropout(g.GlobalAvgPool(y), n.Dropout), classes)
-	return Classifier{Features: y, Logits: logits, Weight: weight}
+	return Classifier{Features: y, Reference: y, Logits: logits, Weight: weight}
 }
 
 // inceptionBuilder adds Inception's modules with all widths divided.

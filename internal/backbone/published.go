@@ -41,6 +41,16 @@ func (p Published) Name(tensor string) string {
 	return p.Prefix + denseLayer.ReplaceAllString(tensor, "$1$2")
 }
 
+// EncoderName is the same of a tensor of a predictor's file, "" of one that is not its
+// encoder's.
+func (p Published) EncoderName(tensor string) string {
+	rest, ok := strings.CutPrefix(tensor, encoderPrefix)
+	if !ok {
+		return ""
+	}
+	return p.Name(rest)
+}
+
 // IsHead reports whether a parameter is the last layer's.
 func (p Published) IsHead(param string) bool {
 	return param == p.Prefix+p.Head+".weight" || param == p.Prefix+p.Head+".bias"

@@ -79,10 +79,11 @@ func (r ResNet) Grid(size int) int {
 	return side(size, windows...)
 }
 
-// Build adds the network for images x (N, 3, H, W).
+// Build adds the network for images x (N, 3, H, W). The published CAM is of what the
+// last convolution gives, before its batch norm and the addition.
 func (r ResNet) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
-	levels := r.levels(g, "", x)
-	return classify(g, "fc", levels[len(levels)-1], classes)
+	levels, last := r.stages(g, "", x)
+	return classify(g, "fc", levels[len(levels)-1], last, classes)
 }
 
 // depth is the number of levels: the stem's convolution and the stages, of which the
@@ -105,9 +106,15 @@ func (r ResNet) depth() (int, error) {
 // levels adds everything before the average pool, with parameters named from
 // prefix, and returns what the stem's convolution and each stage give.
 func (r ResNet) levels(g *nn.Graph, prefix string, x nn.Node) []nn.Node {
+	levels, _ := r.stages(g, prefix, x)
+	return levels
+}
+
+// stages is levels, with what the last convolution gives.
+func (r ResNet) stages(g *nn.Graph, prefix string, x nn.Node) (levels []nn.Node, last nn.Node) {
 	y := convNormReLU(g, prefix+"conv1", prefix+"bn1", x,
 		nn.Conv{Out: r.Stem.Width, Kernel: r.Stem.Kernel, Stride: r.Stem.Stride, Pad: r.Stem.Kernel / 2, Init: r.Init})
-	levels := []nn.Node{y}
+	levels = []nn.Node{y}
 	if r.Stem.Pool > 0 {
 		y = g.MaxPool(y, r.Stem.Pool, 2, r.Stem.Pool/3)
 	}
@@ -117,30 +124,31 @@ func (r ResNet) levels(g *nn.Graph, prefix string, x nn.Node) []nn.Node {
 			if b == 0 {
 				stride = r.Strides[i]
 			}
-			y = r.block(g, fmt.Sprintf("%slayer%d.%d", prefix, i+1, b), y, width, stride)
+			y, last = r.block(g, fmt.Sprintf("%slayer%d.%d", prefix, i+1, b), y, width, stride)
 		}
 		levels = append(levels, y)
 	}
-	return levels
+	return levels, last
 }
 
 // block is a stack of convolutions beside a shortcut, which a 1x1 convolution
-// adapts where the shapes differ.
-func (r ResNet) block(g *nn.Graph, path string, x nn.Node, width, stride int) nn.Node {
+// adapts where the shapes differ. last is what the stack's last convolution gives.
+func (r ResNet) block(g *nn.Graph, path string, x nn.Node, width, stride int) (y, last nn.Node) {
 	stack := []nn.Conv{{Out: width, Kernel: 3, Stride: stride, Pad: 1}, conv3x3(width)}
 	if r.Bottleneck {
 		stack = []nn.Conv{{Out: width, Kernel: 1}, stack[0], {Out: 4 * width, Kernel: 1}}
 	}
-	y, out := x, stack[len(stack)-1].Out
+	y = x
 	for i, c := range stack {
 		c.Init = r.Init
-		y = g.BatchNorm(fmt.Sprintf("%s.bn%d", path, i+1), g.Conv(fmt.Sprintf("%s.conv%d", path, i+1), y, c))
+		last = g.Conv(fmt.Sprintf("%s.conv%d", path, i+1), y, c)
+		y = g.BatchNorm(fmt.Sprintf("%s.bn%d", path, i+1), last)
 		if i < len(stack)-1 {
 			y = g.ReLU(y)
 		}
 	}
-	if stride != 1 || x.Shape().C != out {
+	if out := y.Shape().C; stride != 1 || x.Shape().C != out {
 		x = g.BatchNorm(path+".downsample.1", g.Conv(path+".downsample.0", x, nn.Conv{Out: out, Kernel: 1, Stride: stride, Init: r.Init}))
 	}
-	return g.ReLU(g.Add(y, x))
+	return g.ReLU(g.Add(y, x)), last
 }

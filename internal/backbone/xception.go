@@ -29,7 +29,8 @@ func (n Xception) Grid(size int) int {
 	return side(size, window{3, 2, 0}, window{3, 1, 0}, half, half, half, half)
 }
 
-// Build adds the network for images x (N, 3, H, W).
+// Build adds the network for images x (N, 3, H, W). The published CAM is of what the
+// last convolution gives, before its batch norm and ReLU.
 func (n Xception) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
 	y := convNormReLU(g, "conv1", "bn1", x, nn.Conv{Out: n.Stem[0], Kernel: 3, Stride: 2})
 	y = convNormReLU(g, "conv2", "bn2", y, nn.Conv{Out: n.Stem[1], Kernel: 3})
@@ -47,8 +48,8 @@ func (n Xception) Build(g *nn.Graph, x nn.Node, classes int) Classifier {
 	}
 	block(2, width, n.Exit[0])
 	y = g.ReLU(g.BatchNorm("bn3", separable(g, "conv3", y, n.Exit[1])))
-	y = g.ReLU(g.BatchNorm("bn4", separable(g, "conv4", y, n.Exit[2])))
-	return classify(g, "fc", y, classes)
+	last := separable(g, "conv4", y, n.Exit[2])
+	return classify(g, "fc", g.ReLU(g.BatchNorm("bn4", last)), last, classes)
 }
 
 // separable is a 3x3 convolution of every channel for itself and a 1x1

@@ -48,15 +48,15 @@ type Data struct {
 	MaxBad      float64   `json:"max_bad" min:"0" max:"1" doc:"largest share of unusable rows before the run stops"`
 }
 
-// Annotated is the set with human maps: a folder of images, a CSV file with
-// the columns file,label[,split,group] and a folder of maps that have the
-// images' base names.
+// Annotated is the set with human maps, in one of several layouts.
 type Annotated struct {
-	Format    string `json:"format" enum:"folder" doc:"folder = images, a CSV file and maps"`
-	Images    string `json:"images" doc:"folder of the images"`
-	Labels    string `json:"labels" doc:"CSV file with the columns file,label[,split,group]"`
-	Maps      string `json:"maps" doc:"folder of the maps, named like the images"`
-	HumanMaps int    `json:"human_maps" min:"0" doc:"maps of the train and val splits that may be used, 0 = all; the others are kept as reference"`
+	Format    string   `json:"format" enum:"folder,cyborg-csv,egd-cxr,nih-chest-xray" doc:"layout: folder = images, a CSV file and maps; cyborg-csv = that of the CYBORG reference; egd-cxr = PhysioNet's eye gaze data for chest X-rays; nih-chest-xray = ChestX-ray14"`
+	Images    string   `json:"images" doc:"folder of the images"`
+	Labels    string   `json:"labels" doc:"CSV file; folder: with the columns file,label[,split,group]; cyborg-csv: without header, split,class,path, where test means val; egd-cxr: master_sheet.csv; nih-chest-xray: Data_Entry_2017.csv"`
+	Tests     []string `json:"tests,omitempty" doc:"cyborg-csv: CSV files of the test split, each a group of its name"`
+	Maps      string   `json:"maps" doc:"folder of the maps, named like the images; egd-cxr: fixations.csv; nih-chest-xray: BBox_List_2017.csv"`
+	MapSuffix string   `json:"map_suffix,omitempty" doc:"cyborg-csv: what a map's name has before the ending beyond its image's"`
+	HumanMaps int      `json:"human_maps" min:"0" doc:"maps of the train and val splits that may be used, 0 = all; the others are kept as reference"`
 }
 
 // Source is one set without maps.
@@ -130,7 +130,7 @@ type Classifier struct {
 	Strides    []int          `json:"strides,omitempty" min:"1" max:"4" doc:"custom: stride of every stage's first block"`
 	Size       int            `json:"size" min:"8" max:"2048" doc:"side of the square input in pixels"`
 	Resize     string         `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
-	Pretrained string         `json:"pretrained" doc:"weights to start from, a safetensors or PyTorch file; none if empty"`
+	Pretrained string         `json:"pretrained" doc:"weights to start from, a safetensors or PyTorch file, or predictor = the encoder of the run's own predictor; none if empty"`
 	// AllowMissing has a flag of its own, because YAML takes a * at the beginning of a
 	// value for something else.
 	AllowMissing []string `json:"allow_missing" doc:"patterns, such as layer4.*, of parameters that the weights may lack and of tensors that they may have beyond the network's"`
@@ -148,8 +148,8 @@ type ClassifierStem struct {
 
 // CAM chooses the class activation map that guidance compares.
 type CAM struct {
-	Class    string `json:"class" enum:"true,predicted" doc:"whose row of the last layer weighs the features"`
-	Features string `json:"features" enum:"pool_input" doc:"pool_input = the tensor that the average pooling sees"`
+	Class    string `json:"class" enum:"true,predicted,difference" doc:"whose row of the last layer weighs the features; difference = the true class's less the mean of the others'"`
+	Features string `json:"features" enum:"pool_input,reference" doc:"pool_input = the tensor that the average pooling sees, reference = the one that CYBORG's published code takes"`
 }
 
 // Train is the training of the classifiers.
@@ -157,9 +157,12 @@ type Train struct {
 	Arms          []string  `json:"arms" enum:"none,human,predicted,combined,full,human_small,none_small,shuffled,mean,inverted" doc:"ways of training to compare"`
 	Seeds         int       `json:"seeds" min:"1" doc:"paired runs an arm"`
 	Alpha         float64   `json:"alpha" min:"0" max:"1" doc:"weight of the cross-entropy against guidance, 1 = no guidance"`
-	AlphaSchedule string    `json:"alpha_schedule" enum:"fixed,linear,cosine" doc:"course of alpha over the training: fixed, or to alpha_end in a straight line or half a cosine wave"`
+	AlphaSchedule string    `json:"alpha_schedule" enum:"fixed,linear,cosine,adaptive" doc:"course of alpha over the training: fixed, or to alpha_end in a straight line or half a cosine wave; adaptive = each step's cross-entropy over the sum of cross-entropy and distance, whatever alpha"`
 	AlphaEnd      float64   `json:"alpha_end" min:"0" max:"1" doc:"alpha of the last step, if it is scheduled"`
+	Trust         string    `json:"trust" enum:"auto,full" doc:"weight of predicted maps in the guidance: auto = less where they do not clearly beat the mean map, full = that of human maps"`
 	Guidance      string    `json:"guidance" enum:"mse,bce,kl,cc" doc:"distance between class activation map and saliency map"`
+	Entropy       float64   `json:"entropy" min:"0" doc:"weight of the entropy of every image's class activation map, in nats, in all arms: more makes maps focus, 0 = none"`
+	Blur          float64   `json:"blur" min:"0" max:"100" doc:"standard deviation, in pixels of the square input, of a blur of training images where the map that guides them is low, 0 = none"`
 	Epochs        int       `json:"epochs" min:"1" doc:"passes through the training samples"`
 	Batch         int       `json:"batch" min:"1" doc:"samples a step"`
 	Select        string    `json:"select" enum:"auc,accuracy,loss,last" doc:"which epoch is kept, by the validation split; ties go to the later"`
@@ -230,7 +233,7 @@ func DefaultConfig() *Config {
 		Annotate:   Annotate{Annotator: "predictor", Ensemble: 1, Batch: 32, Mirror: true, RISE: RISE{Masks: 500, Cells: 7, Keep: 0.5}},
 		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", AllowMissing: []string{}, CAM: CAM{Class: "true", Features: "pool_input"}},
 		Train: Train{
-			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Guidance: "mse",
+			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Trust: "auto", Guidance: "mse",
 			Epochs: 20, Batch: 16, Select: "auc", Optimizer: adamw,
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},

@@ -73,9 +73,7 @@ func (k *checker) data(d Data) {
 			strings.Join(configs.DataSets(), ", "), name, didYouMean(name, configs.DataSets()))
 	}
 	k.given("data.root", d.Root)
-	k.given("data.annotated.images", d.Annotated.Images)
-	k.given("data.annotated.labels", d.Annotated.Labels)
-	k.given("data.annotated.maps", d.Annotated.Maps)
+	k.annotated(d.Annotated)
 	for i, s := range d.Unannotated {
 		k.given(fmt.Sprintf("data.unannotated.%d.path", i), s.Path)
 	}
@@ -88,6 +86,19 @@ func (k *checker) data(d Data) {
 	k.unique("data.classes", d.Classes)
 	if sum := d.Split.Val + d.Split.Test; sum >= 1 {
 		k.problem("data.split", "want val + test below 1 so that some rows train, found %g", sum)
+	}
+}
+
+func (k *checker) annotated(a Annotated) {
+	k.given("data.annotated.images", a.Images)
+	k.given("data.annotated.labels", a.Labels)
+	k.given("data.annotated.maps", a.Maps)
+	for i, t := range a.Tests {
+		k.given(fmt.Sprintf("data.annotated.tests.%d", i), t)
+	}
+	k.unique("data.annotated.tests", a.Tests)
+	if a.Format != "cyborg-csv" && (len(a.Tests) > 0 || a.MapSuffix != "") {
+		k.problem("data.annotated", "tests and map_suffix belong to format: cyborg-csv, found format: %s", a.Format)
 	}
 }
 

@@ -47,28 +47,32 @@ func Inspect() Machine {
 	if m.CPU == "" {
 		m.CPU = m.Arch
 	}
-	m.instructionSets(kernel.Supported(), kernel.Detect(), os.Getenv("SURROGAZE_ISA"))
+	m.instructionSets(kernel.Supported(), kernel.Detect(), kernel.TilesRefused(), os.Getenv("SURROGAZE_ISA"))
 	return m
 }
 
 // instructionSets explains what is used of what is supported under a limit by
-// name, which is empty where there is none.
-func (m *Machine) instructionSets(supported, used kernel.ISA, limitName string) {
+// name, which is empty where there is none. AMX may be refused.
+func (m *Machine) instructionSets(supported, used kernel.ISA, refused bool, limitName string) {
 	limit, err := kernel.ParseISA(limitName)
 	if err != nil {
-		limit = kernel.AVX512BF16
+		limit = kernel.Best
 		if limitName != "" {
 			m.Notice = "SURROGAZE_ISA is ignored: " + err.Error()
 		}
 	}
 	m.ISA = used.String()
-	for isa := kernel.Generic; isa <= kernel.AVX512BF16; isa++ {
+	for isa := kernel.Generic; isa <= kernel.Best; isa++ {
 		found := ISA{Name: isa.String(), Found: isa <= supported}
 		switch {
 		case isa == used:
 			found.State = "used"
 		case isa < used:
 			found.State = "available"
+		case isa == kernel.AVX512BF16 && refused:
+			found.State = "left out: on processors with AMX slower than float32"
+		case isa == kernel.AMX && refused:
+			found.State = "refused by the operating system"
 		case !found.Found:
 			found.State = "not offered by the processor, or not enabled by the operating system"
 		case isa > limit:
@@ -115,7 +119,7 @@ func size(bytes int64) string {
 // Write prints the machine as a table.
 func (m Machine) Write(w io.Writer) error {
 	var b strings.Builder
-	row := func(name, value string) { fmt.Fprintf(&b, "%-16s %s\n", name, value) }
+	row := func(name, value string) { fmt.Fprintf(&b, "%-19s %s\n", name, value) }
 	row("processor", m.CPU)
 	row("cores", m.cores())
 	row("memory", size(m.Memory))

@@ -17,23 +17,26 @@ func TestEveryInstructionSetIsUsedOrSaysWhyNot(t *testing.T) {
 	for _, c := range []struct {
 		name            string
 		supported, used kernel.ISA
+		refused         bool
 		limit           string
-		want            [4]string // generic, avx2, avx512, avx512bf16
+		want            [5]string // generic, avx2, avx512, avx512bf16, amx
 		notice          bool
 	}{
-		{"an old processor", kernel.Generic, kernel.Generic, "", [4]string{"used", missing, missing, missing}, false},
-		{"no AVX-512", kernel.AVX2, kernel.AVX2, "", [4]string{"available", "used", missing, missing}, false},
-		{"everything", kernel.AVX512, kernel.AVX512, "", [4]string{"available", "available", "used", missing}, false},
-		{"bfloat16, too", kernel.AVX512BF16, kernel.AVX512BF16, "", [4]string{"available", "available", "available", "used"}, false},
-		{"a limit", kernel.AVX512, kernel.AVX2, "avx2", [4]string{"available", "used", "turned off by SURROGAZE_ISA=avx2", missing}, false},
-		{"a limit above the machine", kernel.AVX2, kernel.AVX2, "avx512", [4]string{"available", "used", missing, missing}, false},
-		{"a limit that is none", kernel.AVX2, kernel.AVX2, "avx3", [4]string{"available", "used", missing, missing}, true},
-		{"a build in Go", kernel.AVX2, kernel.Generic, "", [4]string{"used", "not in this build (tag noasm)", missing, missing}, false},
-		{"a build in Go and a limit", kernel.AVX512, kernel.Generic, "avx2", [4]string{"used", "not in this build (tag noasm)", "turned off by SURROGAZE_ISA=avx2", missing}, false},
+		{"an old processor", kernel.Generic, kernel.Generic, false, "", [5]string{"used", missing, missing, missing, missing}, false},
+		{"no AVX-512", kernel.AVX2, kernel.AVX2, false, "", [5]string{"available", "used", missing, missing, missing}, false},
+		{"everything", kernel.AVX512, kernel.AVX512, false, "", [5]string{"available", "available", "used", missing, missing}, false},
+		{"bfloat16, too", kernel.AVX512BF16, kernel.AVX512BF16, false, "", [5]string{"available", "available", "available", "used", missing}, false},
+		{"tiles, too", kernel.AMX, kernel.AMX, false, "", [5]string{"available", "available", "available", "available", "used"}, false},
+		{"tiles that are refused", kernel.AVX512, kernel.AVX512, true, "", [5]string{"available", "available", "used", "left out: on processors with AMX slower than float32", "refused by the operating system"}, false},
+		{"a limit", kernel.AVX512, kernel.AVX2, false, "avx2", [5]string{"available", "used", "turned off by SURROGAZE_ISA=avx2", missing, missing}, false},
+		{"a limit above the machine", kernel.AVX2, kernel.AVX2, false, "avx512", [5]string{"available", "used", missing, missing, missing}, false},
+		{"a limit that is none", kernel.AVX2, kernel.AVX2, false, "avx3", [5]string{"available", "used", missing, missing, missing}, true},
+		{"a build in Go", kernel.AVX2, kernel.Generic, false, "", [5]string{"used", "not in this build (tag noasm)", missing, missing, missing}, false},
+		{"a build in Go and a limit", kernel.AVX512, kernel.Generic, false, "avx2", [5]string{"used", "not in this build (tag noasm)", "turned off by SURROGAZE_ISA=avx2", missing, missing}, false},
 	} {
 		var m Machine
-		m.instructionSets(c.supported, c.used, c.limit)
-		var got [4]string
+		m.instructionSets(c.supported, c.used, c.refused, c.limit)
+		var got [5]string
 		for i, isa := range m.ISAs {
 			got[i] = isa.State
 			if isa.Found != (kernel.ISA(i) <= c.supported) {
@@ -69,14 +72,14 @@ func TestAMachineIsPrintedInFullAndInALine(t *testing.T) {
 	if got, want := m.String(), "Model 7, 8 cores (limited to 2), 1.5 GiB memory, avx2, linux/amd64"; got != want {
 		t.Errorf("line %q, want %q", got, want)
 	}
-	const want = `processor        Model 7
-cores            8 cores (limited to 2)
-memory           1.5 GiB
-system           linux/amd64, go1.26
-kernels avx2     used
-kernels avx512   missing
-warning          odd
-gpu              none
+	const want = `processor           Model 7
+cores               8 cores (limited to 2)
+memory              1.5 GiB
+system              linux/amd64, go1.26
+kernels avx2        used
+kernels avx512      missing
+warning             odd
+gpu                 none
 `
 	var b strings.Builder
 	if err := m.Write(&b); err != nil {

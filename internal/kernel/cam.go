@@ -66,6 +66,23 @@ func CAMBackwardWeights[T Element](e *Env, g op.CAM, dw, dcam []float32, f []T, 
 	}))
 }
 
+// Contrast is each of the rows of w (classes, n) less the mean of the others, planar:
+// y (classes, n). It is its own gradient.
+func Contrast(_ *Env, classes, n int, y, w []float32) []Phase {
+	return []Phase{ranges(n, classes, func(from, to, _ int) {
+		for i := from; i < to; i++ {
+			var sum float64
+			for k := range classes {
+				sum += float64(w[k*n+i])
+			}
+			for k := range classes {
+				own := float64(w[k*n+i])
+				y[k*n+i] = float32(own - (sum-own)/float64(classes-1))
+			}
+		}
+	})}
+}
+
 // activation computes class activation maps before their scaling.
 type activation[T Element] struct {
 	*vector

@@ -18,7 +18,7 @@ func ConvForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogu
 		return depthwiseForward(e, g, y, x, w, ep)
 	case g.Groups > 1:
 		return groupedForward(e, g, y, x, w, ep)
-	case winogradPays[T](g):
+	case winogradPays[T](e.ISA, g):
 		return winogradForward(e, g, y, x, w, ep)
 	}
 	return directForward(e, g, y, x, w, ep)
@@ -26,7 +26,7 @@ func ConvForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogu
 
 func directForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogue[T]) []Phase {
 	if x, ok := any(x).([]BF16); ok {
-		return convForward(e, g, pairSource(g.In), y, words(x), w, ep)
+		return convForward(e, g, e.wordSource(g.In), y, words(x), w, ep)
 	}
 	return convForward(e, g, blockedSource(g.In), y, any(x).([]float32), w, ep)
 }
@@ -42,9 +42,9 @@ func ConvForwardPlanar[T Element](e *Env, g op.Conv, y []T, x, w []float32, ep E
 
 func convForward[T Element](e *Env, g op.Conv, from source, y []T, x, w []float32, ep Epilogue[T]) []Phase {
 	out, m := g.OutShape(), multiplierOf(e.ISA, from.pairs)
-	p := newProduct(e, 0, m, newGather(e, g.In, from, forwardRows(g), forwardCols(g), productPixels(m, out), m.depth), out, blockedLayout(out), y, x, ep)
+	p := newProduct(e, 0, m, newGather(e, g.In, from, forwardRows(g), forwardCols(g), m.limits(out)), out, blockedLayout(out), y, x, ep)
 	if from.pairs {
-		e.reserve(pairStretch(p.taps()) * Block)
+		e.reserve(p.pairStretch() * Block)
 	}
 	n := g.In.C * p.taps()
 	pack := Phase{Tasks: Blocks(g.Out), Constant: e.Keep, Run: func(block, worker int) {
@@ -67,7 +67,7 @@ func ConvBackwardData[T Element](e *Env, g op.Conv, dx, dy []T, w []float32) []P
 		return depthwiseBackwardData(e, g, dx, dy, w)
 	case g.Groups > 1:
 		return groupedBackwardData(e, g, dx, dy, w)
-	case winogradPays[T](g):
+	case winogradPays[T](e.ISA, g):
 		return winogradBackwardData(e, g, dx, dy, w)
 	}
 	return directBackwardData(e, g, dx, dy, w)
@@ -75,7 +75,7 @@ func ConvBackwardData[T Element](e *Env, g op.Conv, dx, dy []T, w []float32) []P
 
 func directBackwardData[T Element](e *Env, g op.Conv, dx, dy []T, w []float32) []Phase {
 	if dy, ok := any(dy).([]BF16); ok {
-		return convBackwardData(e, g, pairSource(g.OutShape()), dx, words(dy), w)
+		return convBackwardData(e, g, e.wordSource(g.OutShape()), dx, words(dy), w)
 	}
 	return convBackwardData(e, g, blockedSource(g.OutShape()), dx, any(dy).([]float32), w)
 }
@@ -92,7 +92,7 @@ func convBackwardData[T Element](e *Env, g op.Conv, from source, dx []T, dy, w [
 			to := blockedLayout(g.In)
 			to.line *= g.StrideH
 			to.pixel *= g.StrideW
-			p := newProduct(e, at, m, newGather(e, g.OutShape(), from, rows, cols, productPixels(m, g.In), m.depth), g.In, to, dx, dy, Epilogue[T]{})
+			p := newProduct(e, at, m, newGather(e, g.OutShape(), from, rows, cols, m.limits(g.In)), g.In, to, dx, dy, Epilogue[T]{})
 			at += p.packedLen()
 			p.origin = (i*g.In.W + j) * Block
 			part := turned[T]{product: p}
@@ -171,7 +171,7 @@ func (p *product[T]) packRows(w []float32, n, block int) {
 // packRowPairs is packRows for elements that are pairs of channels.
 func (p *product[T]) packRowPairs(w []float32, n, block int, scratch []float32) {
 	taps := p.taps()
-	dst, w, lanes, stretch := p.weights(block), w[block*Block*n:], p.lanesOf(block), pairStretch(taps)
+	dst, w, lanes, stretch := p.weights(block), w[block*Block*n:], p.lanesOf(block), p.pairStretch()
 	rows := scratch[:stretch*Block]
 	if lanes < Block {
 		clear(rows)
@@ -179,26 +179,44 @@ func (p *product[T]) packRowPairs(w []float32, n, block int, scratch []float32) 
 	for i := 0; i < n; i += stretch {
 		some := min(stretch, n-i)
 		p.transpose(rows, Block, w[i:], n, lanes, some)
-		if pair := 2 * taps; some%pair != 0 { // the last channel is by itself
-			clear(rows[some*Block:][:taps*Block])
-			some += taps
+		if unit := p.pairUnit() * taps; some%unit != 0 { // channels that are none
+			missing := unit - some%unit
+			clear(rows[some*Block:][:missing*Block])
+			some += missing
 		}
 		p.pairElements(dst[i/2*Block:], rows, some/2, taps)
 	}
 }
 
+// pairUnit is the number of channels whose pairs lie together, tap by tap.
+func (p *product[T]) pairUnit() int {
+	if p.joined {
+		return 2 * p.lanes
+	}
+	return 2
+}
+
 // pairStretch is a number of elements, pairs of whole channels, whose lanes stay in
 // the first level cache if that is possible.
-func pairStretch(taps int) int { return max(32/taps, 1) * 2 * taps }
+func (p *product[T]) pairStretch() int {
+	unit := p.pairUnit() * p.taps()
+	return max(64/unit, 1) * unit
+}
 
 // pairElements makes n pairs of elements of channels that follow one another.
 func (p *product[T]) pairElements(dst, rows []float32, n, taps int) {
-	if taps == 1 {
+	switch unit := p.pairUnit() / 2; {
+	case taps == 1:
 		p.vectors.pairFloats(dst[:n*Block], rows, rows[Block:], 2*Block)
-		return
-	}
-	for i := 0; i < n; i += taps {
-		p.vectors.pairFloats(dst[i*Block:][:taps*Block], rows[2*i*Block:], rows[(2*i+taps)*Block:], Block)
+	case unit == 1:
+		for i := 0; i < n; i += taps {
+			p.vectors.pairFloats(dst[i*Block:][:taps*Block], rows[2*i*Block:], rows[(2*i+taps)*Block:], Block)
+		}
+	default:
+		for i := 0; i < n; i += unit {
+			tap, rows := i/unit%taps, rows[i/(unit*taps)*2*unit*taps*Block:]
+			p.vectors.pairFloats(dst[i*Block:][:unit*Block], rows[tap*Block:], rows[(tap+taps)*Block:], 2*taps*Block)
+		}
 	}
 }
 
@@ -210,11 +228,11 @@ type turned[T Element] struct {
 
 // packTurned packs the filters as steps (k, tap) of lanes c, or of pairs of k.
 func packTurned[T Element](e *Env, g op.Conv, w []float32, parts []turned[T]) Phase {
-	const perTask = 32 // output channels
+	const perTask = 2 * Block // output channels
 	size := g.KernelH * g.KernelW
 	together := 1 // filters
 	if parts[0].pairs {
-		together = 2
+		together = parts[0].pairUnit()
 	}
 	e.reserve(together * size * Block)
 	tasks := ceil(g.Out, perTask)
@@ -233,19 +251,20 @@ func packTurned[T Element](e *Env, g op.Conv, w []float32, parts []turned[T]) Ph
 				}
 			}
 			for _, p := range parts {
-				p.packTaps(p.weights(block)[k/together*len(p.taps)*Block:], filters, size)
+				p.packTaps(p.weights(block), k, filters, size)
 			}
 		}
 	}}
 }
 
-// packTaps packs those of one filter, or of two.
-func (p turned[T]) packTaps(dst, filters []float32, size int) {
+// packTaps packs those of the filters that lie together, from one on.
+func (p turned[T]) packTaps(dst []float32, k int, filters []float32, size int) {
 	for i, tap := range p.taps {
-		if filter := filters[tap*Block:]; p.pairs {
-			p.vectors.pairFloats(dst[i*Block:][:Block], filter, filter[size*Block:], Block)
-		} else {
-			copy(dst[i*Block:][:Block], filter)
+		filter := filters[tap*Block:]
+		if !p.pairs {
+			copy(dst[p.element(k, i)*Block:][:Block], filter)
+			continue
 		}
+		p.vectors.pairFloats(dst[p.element(k/2, i)*Block:][:p.pairUnit()/2*Block], filter, filter[size*Block:], 2*size*Block)
 	}
 }

@@ -30,6 +30,12 @@ func tilesAVX512BF162(t *tiles)
 //go:noescape
 func tilesAVX512BF164(t *tiles)
 
+//go:noescape
+func tilesAMX1(t *tiles)
+
+//go:noescape
+func tilesAMX2(t *tiles)
+
 // dst[i*dstStride+l] = src[l*srcStride+i] for l in [0, 8), i in [0, 8*squares).
 //
 //go:noescape
@@ -44,18 +50,25 @@ func peakAVX512(rounds int)
 //go:noescape
 func peakAVX512BF16(rounds int)
 
+// t says how high the tiles are.
+//
+//go:noescape
+func peakAMX(t *tiles, rounds int)
+
 // multipliers of the instruction sets that have one of their own.
 var multipliers = map[ISA]*multiplier{
-	AVX2:       {depth: 320, spans: []span{{1, tilesAVX21}}, squares: transposeAVX2},
+	AVX2:       {depth: 320, room: frameSize, spans: []span{{1, tilesAVX21}}, squares: transposeAVX2},
 	AVX512:     &avx512Multiplier,
 	AVX512BF16: &avx512Multiplier,
+	AMX:        &avx512Multiplier,
 }
 
-var avx512Multiplier = multiplier{depth: 144, spans: []span{{4, tilesAVX5124}, {2, tilesAVX5122}, {1, tilesAVX5121}}, squares: transposeAVX2}
+var avx512Multiplier = multiplier{depth: 144, room: frameSize, spans: []span{{4, tilesAVX5124}, {2, tilesAVX5122}, {1, tilesAVX5121}}, squares: transposeAVX2}
 
 // pairMultipliers are those of pairs of bfloat16.
 var pairMultipliers = map[ISA]*multiplier{
-	AVX512BF16: {depth: 208, spans: []span{{4, tilesAVX512BF164}, {2, tilesAVX512BF162}, {1, tilesAVX512BF161}}, squares: transposeAVX2},
+	AVX512BF16: {depth: 208, room: frameSize, spans: []span{{4, tilesAVX512BF164}, {2, tilesAVX512BF162}, {1, tilesAVX512BF161}}, squares: transposeAVX2},
+	AMX:        {depth: matrixDepth, room: matrixRoom, matrix: true, spans: []span{{2, tilesAMX2}, {1, tilesAMX1}}, squares: transposeAVX2},
 }
 
 // peaks of the instruction sets, 24 registers a round.
@@ -63,9 +76,11 @@ var peaks = map[ISA]peak{
 	AVX2:       {peakAVX2, 24 * 8 * 2},
 	AVX512:     {peakAVX512, 24 * 16 * 2},
 	AVX512BF16: {peakAVX512, 24 * 16 * 2},
+	AMX:        {peakAVX512, 24 * 16 * 2},
 }
 
 // pairPeaks are those of pairs of bfloat16.
 var pairPeaks = map[ISA]peak{
 	AVX512BF16: {peakAVX512BF16, 24 * 32 * 2},
+	AMX:        {func(rounds int) { peakAMX(&tiles{height: matrixRows}, rounds) }, 8 * matrixRows * Block * Block * 4},
 }

@@ -77,19 +77,20 @@ func (l layout) offsets(images, lines, columns int) []int32 {
 // has one tap. The frame holds one piece of the elements' planes at a time.
 type gather struct {
 	source
+	division
+	vectors    *vector
 	shape      op.Shape // of the source
 	rows, cols axis
 	direct     bool   // there is no frame
 	frame      layout // of units, or of the source's pixels
 	unitRow    int    // of the source, to a line of the frame
 	unitCol    int
-	images     int     // of a strip
-	lines      int     // of a strip
 	pixels     []int32 // offsets in the frame
 	pieces     []piece
 }
 
-// piece is some of the elements (c, u, v) that a filter looks at, in order.
+// piece is some of the elements (c, u, v) that a filter looks at, in order; of joined
+// planes (plane, u, v, c).
 type piece struct {
 	first    int     // element
 	from, to int     // planes
@@ -104,6 +105,7 @@ type source struct {
 	layout   layout
 	inPlace  bool // may be read where it is
 	pairs    bool // words are two bfloat16
+	joined   bool // a plane of the frame is two of the source, pixel by pixel
 }
 
 func blockedSource(s op.Shape) source {
@@ -123,18 +125,38 @@ func pairSource(s op.Shape) source {
 	}
 }
 
+// matrixSource is that of blocked bfloat16 for matrix units, whose pixels are whole
+// cache lines.
+func matrixSource(s op.Shape) source {
+	from := pairSource(s)
+	from.channels, from.lanes = ceil(s.C, 2*Block)*Block, Block
+	from.inPlace, from.joined = false, true
+	return from
+}
+
+// wordSource is that of blocked bfloat16 for an instruction set's products.
+func (e *Env) wordSource(s op.Shape) source {
+	if multiplierOf(e.ISA, true).matrix {
+		return matrixSource(s)
+	}
+	return pairSource(s)
+}
+
 // frameSize is about what a frame may hold, so that it stays in the second
 // level cache.
 const frameSize = 48 << 10
 
-// newGather divides the source into strips of about a number of output pixels,
-// and the elements into pieces of at most about a number.
-func newGather(e *Env, s op.Shape, from source, rows, cols axis, pixels, elements int) *gather {
-	g := &gather{source: from, shape: s, rows: rows, cols: cols, unitRow: rows.unit(), unitCol: cols.unit()}
+// limits are about what may be taken at a time: output pixels in a strip, elements in
+// a piece, and float32 in the frame.
+type limits struct{ pixels, elements, frame int }
+
+// newGather divides the source into strips and the elements into pieces.
+func newGather(e *Env, s op.Shape, from source, rows, cols axis, most limits) *gather {
+	g := &gather{source: from, division: division{batch: s.N, height: rows.outputs}, vectors: e.vectors, shape: s, rows: rows, cols: cols, unitRow: rows.unit(), unitCol: cols.unit()}
 	one := g.taps() == 1 && rows.step == 1 && cols.step == 1
 	g.direct = from.inPlace && (from.lanes == 1 || one) && rows.inside(s.H) && cols.inside(s.W)
-	g.cut(elements)
-	g.divide(pixels)
+	g.cut(most.elements)
+	g.divide(most.pixels, most.frame)
 	if g.direct {
 		g.frame, g.unitRow, g.unitCol = g.layout, 1, 1
 	} else {
@@ -160,6 +182,14 @@ func (g *gather) frameLen() int {
 func (g *gather) taps() int     { return len(g.rows.taps) * len(g.cols.taps) }
 func (g *gather) elements() int { return g.channels * g.taps() }
 
+// element is where a channel and a tap come in order.
+func (g *gather) element(channel, tap int) int {
+	if !g.joined {
+		return channel*g.taps() + tap
+	}
+	return (channel/g.lanes*g.taps()+tap)*g.lanes + channel%g.lanes
+}
+
 // cut makes the pieces: of whole planes, or else of whole channels, where they
 // are small enough.
 func (g *gather) cut(most int) {
@@ -167,6 +197,8 @@ func (g *gather) cut(most int) {
 	switch {
 	case unit*g.lanes <= most:
 		unit *= g.lanes
+	case g.joined:
+		unit = g.lanes
 	case unit > most:
 		unit = 1
 	}
@@ -190,31 +222,32 @@ func (g *gather) planes() (most int) {
 func (g *gather) place() {
 	f := g.frame
 	g.pixels = layout{0, f.image, g.rows.step / g.unitRow * f.line, g.cols.step / g.unitCol * f.pixel}.offsets(g.images, g.lines, g.cols.outputs)
-	for _, p := range g.pieces {
-		for i := range p.elements {
-			c, tap := (p.first+i)/g.taps(), (p.first+i)%g.taps()
-			down := (g.rows.taps[tap/len(g.cols.taps)] - g.rows.first()) / g.unitRow
-			right := (g.cols.taps[tap%len(g.cols.taps)] - g.cols.first()) / g.unitCol
-			p.elements[i] = int32((c/g.lanes-p.from)*f.plane + c%g.lanes + down*f.line + right*f.pixel)
+	for tap := range g.taps() {
+		down := (g.rows.taps[tap/len(g.cols.taps)] - g.rows.first()) / g.unitRow
+		right := (g.cols.taps[tap%len(g.cols.taps)] - g.cols.first()) / g.unitCol
+		for c := range g.channels {
+			i := g.element(c, tap)
+			p := g.pieces[i/len(g.pieces[0].elements)]
+			p.elements[i-p.first] = int32((c/g.lanes-p.from)*f.plane + c%g.lanes + down*f.line + right*f.pixel)
 		}
 	}
 }
 
 // divide chooses the size of a strip.
-func (g *gather) divide(pixels int) {
+func (g *gather) divide(pixels, frame int) {
 	line := g.planes() * g.lanes * g.cols.span(g.cols.outputs) // of the frame
 	all := line * g.rows.span(g.rows.outputs)
 	if g.direct || g.taps() == 0 {
 		line, all = 0, 0
 	}
 	g.lines = g.rows.outputs
-	g.images = even(g.shape.N, min(pixels/(g.lines*g.cols.outputs), frameSize/max(1, all)))
+	g.images = even(g.shape.N, min(pixels/(g.lines*g.cols.outputs), frame/max(1, all)))
 	if g.images > 1 {
 		return
 	}
 	lines := pixels / g.cols.outputs
 	if line > 0 {
-		lines = min(lines, (frameSize/line-g.rows.span(1))/g.rows.step+1)
+		lines = min(lines, (frame/line-g.rows.span(1))/g.rows.step+1)
 	}
 	g.lines = even(g.rows.outputs, lines)
 }
@@ -234,13 +267,19 @@ type strip struct{ image, images, line, lines int }
 // pixels is the number of a strip's output pixels.
 func (s strip) pixels(g *gather) int { return s.images * s.lines * g.cols.outputs }
 
-func (g *gather) strips() int { return ceil(g.shape.N, g.images) * ceil(g.rows.outputs, g.lines) }
+// division divides a batch of images of a height into strips.
+type division struct {
+	batch, height int
+	images, lines int // of a strip, at most
+}
 
-func (g *gather) strip(i int) strip {
-	perImage := ceil(g.rows.outputs, g.lines)
-	s := strip{image: i / perImage * g.images, line: i % perImage * g.lines}
-	s.images = min(g.images, g.shape.N-s.image)
-	s.lines = min(g.lines, g.rows.outputs-s.line)
+func (d *division) strips() int { return ceil(d.batch, d.images) * ceil(d.height, d.lines) }
+
+func (d *division) strip(i int) strip {
+	perImage := ceil(d.height, d.lines)
+	s := strip{image: i / perImage * d.images, line: i % perImage * d.lines}
+	s.images = min(d.images, d.batch-s.image)
+	s.lines = min(d.lines, d.height-s.line)
 	return s
 }
 
@@ -256,15 +295,58 @@ func (g *gather) load(frame, src []float32, s strip, c piece) []float32 {
 	}
 	for p := c.from; p < c.to; p++ {
 		for n := range s.images {
+			lines, many := frame[(p-c.from)*g.frame.plane+n*g.frame.image:], g.rows.span(s.lines)
+			if g.joined {
+				g.joinLines(lines, src, 2*p, s.image+n, top, left, many)
+				continue
+			}
 			image := src[p*g.layout.plane+(s.image+n)*g.layout.image:]
-			for i := range g.rows.span(s.lines) {
-				line := frame[(p-c.from)*g.frame.plane+n*g.frame.image+i*g.frame.line:][:g.frame.line]
-				copyLineOf(g.layout, line, image, top+i*g.unitRow, g.shape.H, left, g.unitCol)
+			for i := range many {
+				copyLineOf(g.layout, lines[i*g.frame.line:][:g.frame.line], image, top+i*g.unitRow, g.shape.H, left, g.unitCol)
 			}
 		}
 	}
 	return frame
 }
+
+// joinLines joins two planes' lines of an image from one on, the second of which may be
+// none; what lies outside is zero. Lines that are whole follow one another.
+func (g *gather) joinLines(dst, src []float32, plane, image, top, left, n int) {
+	at := plane*g.layout.plane + image*g.layout.image
+	if left == 0 && g.unitRow == 1 && g.frame.line == g.shape.W*Block && top >= 0 && top+n <= g.shape.H {
+		g.join(dst[:n*g.frame.line], src[at+top*g.layout.line:], plane)
+		return
+	}
+	begin, end := inside(g.frame.line/Block, g.shape.W, left, g.unitCol)
+	for i := range n {
+		dst, line := dst[i*g.frame.line:][:g.frame.line], top+i*g.unitRow
+		if line < 0 || line >= g.shape.H || begin == end {
+			clear(dst)
+			continue
+		}
+		clear(dst[:begin*Block])
+		clear(dst[end*Block:])
+		g.join(dst[begin*Block:end*Block], src[at+line*g.layout.line+(left+begin*g.unitCol)*g.layout.pixel:], plane)
+	}
+}
+
+// join fills pixels from a plane and the next.
+func (g *gather) join(dst, src []float32, plane int) {
+	step := g.unitCol * g.layout.pixel
+	if plane+1 < Blocks(g.shape.C) {
+		g.vectors.join(dst, src, src[g.layout.plane:], step)
+		return
+	}
+	for i := range len(dst) / Block {
+		*(*wordPixel)(dst[i*Block:]) = wordPixel(src[i*step:])
+		clear(dst[i*Block+wordsPerPixel:][:wordsPerPixel])
+	}
+}
+
+// wordPixel is the lanes of one pixel in words of two bfloat16.
+type wordPixel = [wordsPerPixel]float32
+
+const wordsPerPixel = Block / 2
 
 // copyLineOf copies every unit-th pixel of an image's line i, of height lines, from a
 // column on; what lies outside is zero.

@@ -12,7 +12,7 @@ func pairBackwardWeights(e *Env, g op.Conv, dw []float32, x, dy []BF16) []Phase 
 	perPair := rows.step / rows.unit() * pairs.step / pairs.unit() * Block
 	from := blockedSource(g.In)
 	from.inPlace, from.pairs = false, true
-	d := newWeightGradient(e, g, newGather(e, g.In, from, rows, pairs, 2*weightStrip/(Block+perPair), weightElements))
+	d := newWeightGradient(e, g, newGather(e, g.In, from, rows, pairs, limits{2 * weightStrip / (Block + perPair), weightElements, frameSize}))
 	e.reserve(d.frameLen() + d.perTask*len(d.pixels)*Block)
 	d.operands = &pairOperands{
 		weightGradient: d, vectors: e.vectors, x: x, dy: dy,
@@ -51,7 +51,7 @@ func (p *pairOperands) image(worker int, s strip, c piece) []float32 {
 				if line := top + i*p.unitRow; line < 0 || line >= p.shape.H {
 					clear(words)
 				} else {
-					p.pairLine(words, image[line*p.layout.line:][:p.layout.line], left, p.unitCol, p.distance)
+					p.vectors.pairLine(words, image[line*p.layout.line:][:p.layout.line], left, p.unitCol, p.distance)
 				}
 			}
 		}
@@ -79,13 +79,13 @@ func (p *pairOperands) pairLines(words []float32, lines []BF16, n int) {
 	}
 	each := p.cols.outputs * Block
 	for i := range n {
-		p.pairLine(words[i*each:][:each], lines[i*p.width*Block:][:p.width*Block], 0, 2, 1)
+		p.vectors.pairLine(words[i*each:][:each], lines[i*p.width*Block:][:p.width*Block], 0, 2, 1)
 	}
 }
 
 // pairLine pairs every unit-th pixel of a line, from one on, with that a distance
 // behind it; those outside are zero.
-func (p *pairOperands) pairLine(words []float32, line []BF16, from, unit, distance int) {
+func (v *vector) pairLine(words []float32, line []BF16, from, unit, distance int) {
 	n, width := len(words)/Block, len(line)/Block
 	begin, last := inside(n, width, from, unit)
 	_, end := inside(n, width-distance, from, unit)
@@ -93,7 +93,7 @@ func (p *pairOperands) pairLine(words []float32, line []BF16, from, unit, distan
 	clear(words[:begin*Block])
 	if begin < end {
 		at := (from + begin*unit) * Block
-		p.vectors.pairs(words[begin*Block:end*Block], line[at:], line[at+distance*Block:], unit*Block)
+		v.pairs(words[begin*Block:end*Block], line[at:], line[at+distance*Block:], unit*Block)
 	}
 	for i := end; i < last; i++ { // the second is outside
 		for l, v := range line[(from+i*unit)*Block:][:Block] {

@@ -2,13 +2,12 @@ package kernel
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// productPixels is the size of strips of products whose rows are pixels: large
-// enough that the weights are read rarely, but for results of few pixels, whose work
-// is divided among tasks.
-func productPixels(m *multiplier, s op.Shape) int {
+// limits of what a product takes at a time. Strips have as many pixels as make
+// weights be read rarely, but fewer where results of few pixels are divided among tasks.
+func (m *multiplier) limits(s op.Shape) limits {
 	const least, most = 96, 256
 	perStrip := ceil(Blocks(s.C), m.wide()) // tasks
-	return min(max(s.Pixels()/ceil(enoughTasks, perStrip), least), most)
+	return limits{min(max(s.Pixels()/ceil(enoughTasks, perStrip), least), most), m.depth, m.room}
 }
 
 // productResult is the number of float32 of the result that a task goes through
@@ -35,14 +34,10 @@ type product[T Element] struct {
 	packed    memory   // of weights and bias
 	perTask   int      // channel blocks
 	full      band
-	short     band    // of a strip that is smaller than the others
-	rounded   bool    // by the kernel
-	dense     []int32 // where a strip's pixels are summed in scratch
+	short     band // of a strip that is smaller than the others
+	rounded   bool // by the kernel
 	perWorker []tiles
 }
-
-// band is a strip's rows.
-type band struct{ rows, outs []int32 }
 
 // newProduct places its weights in shared memory from an index on, or keeps them.
 func newProduct[T Element](e *Env, at int, m *multiplier, g *gather, shape op.Shape, result layout, y []T, x []float32, ep Epilogue[T]) *product[T] {
@@ -54,31 +49,30 @@ func newProduct[T Element](e *Env, at int, m *multiplier, g *gather, shape op.Sh
 	p.packed = e.memory(at, p.packedLen())
 	_, direct := any(y).([]float32)
 	p.rounded = !direct && g.pairs && len(g.pieces) == 1 && ep.Residual == nil
-	outs := result.offsets(g.images, g.lines, g.cols.outputs)
-	if p.rounded {
-		for i := range outs {
-			outs[i] /= 2
-		}
-	}
-	p.full = band{wholeTiles(g.pixels), wholeTiles(outs)}
+	outs := p.places(direct)
+	p.full = m.band(g.pixels, outs, g.cols.outputs)
 	if n := g.strip(g.strips() - 1).pixels(g); n < len(g.pixels) {
-		p.short = band{wholeTiles(g.pixels[:n]), wholeTiles(outs[:n])}
+		p.short = m.band(g.pixels[:n], outs[:n], g.cols.outputs)
 	}
 	p.perTask = m.blocksPerTask(p.blocks(), min(p.blocks()/ceil(enoughTasks, g.strips()), productResult/(Block*len(g.pixels))))
 	if !direct && !p.rounded {
-		p.dense = pixelOffsets(len(p.full.rows))
 		e.reserve(g.frameLen() + p.perTask*p.sumsLen() + epilogueLen[T](p.sumsLen()))
 	}
 	return p
 }
 
-// wholeTiles repeats the last row until the tile is full.
-func wholeTiles(list []int32) []int32 {
-	list = list[:len(list):len(list)]
-	for len(list)%tileRows != 0 {
-		list = append(list, list[len(list)-1])
+// places are those of a strip's pixels in the result, or in scratch.
+func (p *product[T]) places(direct bool) []int32 {
+	if !direct && !p.rounded {
+		return pixelOffsets(len(p.pixels))
 	}
-	return list
+	outs := p.result.offsets(p.images, p.lines, p.cols.outputs)
+	if p.rounded {
+		for i := range outs {
+			outs[i] /= 2
+		}
+	}
+	return outs
 }
 
 func (p *product[T]) blocks() int { return Blocks(p.shape.C) }
@@ -87,7 +81,7 @@ func (p *product[T]) blocks() int { return Blocks(p.shape.C) }
 func (p *product[T]) lanesOf(block int) int { return min(Block, p.shape.C-block*Block) }
 
 // sumsLen is the number of float32 of a strip's sums of a channel block.
-func (p *product[T]) sumsLen() int { return len(p.full.rows) * Block }
+func (p *product[T]) sumsLen() int { return len(p.pixels) * Block }
 
 // packedLen is the number of float32 of the packed weights and bias.
 func (p *product[T]) packedLen() int { return (p.elements() + 1) * Block * p.blocks() }
@@ -144,14 +138,16 @@ func (p *product[T]) direct(worker int, s strip, rows band, origin, block, block
 	if p.epilogue.Bias != nil {
 		first.bias = p.bias()[block*Block:]
 	}
-	p.multiply(worker, first, s, rows.rows, block, blocks)
+	p.multiply(worker, first, s, rows, block, blocks)
 	if lanes := p.shape.C % Block; block+blocks == p.blocks() && lanes != 0 {
 		last, scale := p.y[(block+blocks-1)*p.result.plane+origin:], 1
 		if p.rounded {
 			scale = 2
 		}
 		for _, at := range rows.outs {
-			clear(last[scale*int(at)+lanes:][:Block-lanes])
+			if at >= 0 {
+				clear(last[scale*int(at)+lanes:][:Block-lanes])
+			}
 		}
 	}
 }
@@ -160,7 +156,7 @@ func (p *product[T]) direct(worker int, s strip, rows band, origin, block, block
 func (p *product[T]) summed(worker int, s strip, rows band, origin, block, blocks int) {
 	scratch := p.env.scratch[worker][p.frameLen():]
 	sums, rest := scratch[:p.perTask*p.sumsLen()], scratch[p.perTask*p.sumsLen():]
-	p.multiply(worker, tiles{y: sums, outs: p.dense[:len(rows.rows)], yBlock: p.sumsLen()}, s, rows.rows, block, blocks)
+	p.multiply(worker, tiles{y: sums, outs: rows.outs, yBlock: p.sumsLen()}, s, rows, block, blocks)
 	n := s.pixels(p.gather) * Block
 	for b := range blocks {
 		ep := newBlockEpilogue(p.vectors, p.epilogue, p.shape, block+b, rest)
@@ -187,12 +183,13 @@ func (p *product[T]) scatter(plane []BF16, sums []float32, s strip, origin, lane
 
 // multiply computes a strip of some channel blocks, piece by piece. What is added,
 // the bias among it, is added to the first, and the ReLU is that of the last.
-func (p *product[T]) multiply(worker int, first tiles, s strip, rows []int32, block, blocks int) {
+func (p *product[T]) multiply(worker int, first tiles, s strip, rows band, block, blocks int) {
 	t := &p.perWorker[worker]
 	for i, c := range p.pieces {
 		last := i == len(p.pieces)-1
 		*t = first
-		t.x, t.w, t.rows, t.steps = p.load(p.env.scratch[worker], p.x, s, c), p.weightsFrom(block, c.first), rows, c.elements
+		t.x, t.w, t.rows, t.steps = p.load(p.env.scratch[worker], p.x, s, c), p.weightsFrom(block, c.first), rows.rows, c.elements
+		t.height, t.pitch = rows.height, rows.pitch
 		t.wBlock, t.relu = p.elements()*Block, first.relu && last
 		if !last {
 			t.next = p.weightsFrom(block, p.pieces[i+1].first)

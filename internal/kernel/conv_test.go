@@ -70,7 +70,7 @@ type pass struct {
 // kernels say, it is rounded at most terms+3 times.
 func passes[T Element](d draw, g op.Conv) []pass {
 	list := passesOf(chosen[T](), d, g)
-	if winogradPays[T](g) {
+	if winogradPays[T](Generic, g) {
 		loosen(list)
 	}
 	return list

@@ -18,12 +18,18 @@ const tileRows = 6
 //
 // len(rows) = len(outs) is a multiple of tileRows, the last row repeated where
 // need be. A tile reads all that it adds before it writes, so y may be add.
+//
+// Matrix units want more: len(steps) is a multiple of Block, and every Block steps
+// follow one another; len(rows) is a multiple of twice the height, and every height
+// rows lie a pitch apart; rows and weights begin at cache lines. Rows whose outs are
+// negative have no place in y.
 type tiles struct {
 	x, w, y, add, bias []float32
 	rows, outs, steps  []int32
 	wBlock, yBlock     int
 	next               []float32 // what w will be, to be fetched
 	pace               int       // steps of next to fetch during a tile
+	height, pitch      int       // of a matrix unit's tiles
 	relu               bool
 	narrow             bool // y is words of two bfloat16, and outs and yBlock are of those
 }
@@ -35,6 +41,10 @@ type multiplier struct {
 	depth int
 	// spans are the kernels, those for the most blocks first.
 	spans []span
+	// room is the number of float32 that a frame may hold.
+	room int
+	// matrix says that the kernels are those of a matrix unit.
+	matrix bool
 	// squares transposes 8 rows of some times 8 columns; nil if there is none.
 	squares func(dst, src *float32, dstStride, srcStride, squares int)
 }
@@ -46,8 +56,8 @@ type span struct {
 }
 
 var (
-	genericMultiplier     = multiplier{depth: 320, spans: []span{{1, tilesGeneric}}}
-	genericPairMultiplier = multiplier{depth: 320, spans: []span{{1, tilesGenericPairs}}}
+	genericMultiplier     = multiplier{depth: 320, room: frameSize, spans: []span{{1, tilesGeneric}}}
+	genericPairMultiplier = multiplier{depth: 320, room: frameSize, spans: []span{{1, tilesGenericPairs}}}
 )
 
 // multiplierOf is an instruction set's product of float32, or of words of two
@@ -131,6 +141,29 @@ func (m *multiplier) transpose(dst []float32, dstStride int, src []float32, srcS
 	}
 }
 
+// band is a strip's rows, in tiles.
+type band struct {
+	rows, outs    []int32
+	height, pitch int // of a matrix unit's tiles
+}
+
+// band arranges rows and their places, of which those of a line lie equally far apart.
+func (m *multiplier) band(rows, outs []int32, line int) band {
+	if m.matrix {
+		return matrixBand(rows, outs, line)
+	}
+	return band{rows: wholeTiles(rows), outs: wholeTiles(outs)}
+}
+
+// wholeTiles repeats the last row until the tile is full.
+func wholeTiles(list []int32) []int32 {
+	list = list[:len(list):len(list)]
+	for len(list)%tileRows != 0 {
+		list = append(list, list[len(list)-1])
+	}
+	return list
+}
+
 // tilesGeneric multiplies two rows by four lanes at a time, whose sums fit in
 // registers.
 func tilesGeneric(t *tiles) {
@@ -173,8 +206,8 @@ func dotPair(x, w []float32, first, second int, steps []int32) (a, b [4]float32)
 // tilesGenericPairs multiplies row by row.
 func tilesGenericPairs(t *tiles) {
 	for r, row := range t.rows {
-		if r > 0 && t.outs[r] == t.outs[r-1] {
-			return
+		if t.outs[r] < 0 || r > 0 && t.outs[r] == t.outs[r-1] {
+			continue
 		}
 		var sums pixel
 		for i, s := range t.steps {

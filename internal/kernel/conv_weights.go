@@ -15,7 +15,7 @@ func ConvBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) 
 		return depthwiseBackwardWeights(e, g, dw, x, dy)
 	case g.Groups > 1:
 		return groupedBackwardWeights(e, g, dw, x, dy)
-	case winogradPays[T](g):
+	case winogradPays[T](e.ISA, g):
 		return winogradBackwardWeights(e, g, dw, x, dy)
 	}
 	return directBackwardWeights(e, g, dw, x, dy)
@@ -23,7 +23,11 @@ func ConvBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) 
 
 func directBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) []Phase {
 	if x, ok := any(x).([]BF16); ok {
-		return pairBackwardWeights(e, g, dw, x, any(dy).([]BF16))
+		dy := any(dy).([]BF16)
+		if multiplierOf(e.ISA, true).matrix {
+			return matrixBackwardWeights(e, g, dw, x, dy)
+		}
+		return pairBackwardWeights(e, g, dw, x, dy)
 	}
 	return convBackwardWeights(e, g, blockedSource(g.In), dw, any(x).([]float32), dy)
 }
@@ -65,7 +69,7 @@ type weightOperands interface {
 func convBackwardWeights[T Element](e *Env, g op.Conv, from source, dw, x []float32, dy []T) []Phase {
 	rows, cols := forwardRows(g), forwardCols(g)
 	perPixel := rows.step / rows.unit() * cols.step / cols.unit() * from.lanes
-	d := newWeightGradient(e, g, newGather(e, g.In, from, rows, cols, weightStrip/(Block+perPixel), weightElements))
+	d := newWeightGradient(e, g, newGather(e, g.In, from, rows, cols, limits{weightStrip / (Block + perPixel), weightElements, frameSize}))
 	f := &floatOperands[T]{weightGradient: d, vectors: e.vectors, x: x, dy: dy, result: blockedLayout(g.OutShape())}
 	if _, direct := any(dy).([]float32); !direct {
 		e.reserve(d.frameLen() + d.perTask*len(d.pixels)*Block)
@@ -105,7 +109,7 @@ func (f *floatOperands[T]) steps(s strip) []int32 { return f.pixels[:s.pixels(f.
 func newWeightGradient(e *Env, g op.Conv, from *gather) *weightGradient {
 	d := &weightGradient{gather: from, multiplier: multiplierOf(e.ISA, from.pairs), env: e, blocks: Blocks(g.Out), perWorker: make([]tiles, e.Workers)}
 	for _, c := range d.pieces {
-		d.bands = append(d.bands, band{wholeTiles(c.elements), wholeTiles(c.places())})
+		d.bands = append(d.bands, band{rows: wholeTiles(c.elements), outs: wholeTiles(c.places())})
 	}
 	d.perTask = d.blocksPerTask(d.blocks, weightResult/(Block*len(d.bands[0].rows)))
 	d.chunks = ceil(d.strips(), ceil(d.strips(), ceil(enoughTasks, d.groups()*len(d.pieces))))

@@ -17,9 +17,13 @@ const (
 	AVX2                  // AVX2 and FMA
 	AVX512                // AVX-512 F, BW, DQ and VL
 	AVX512BF16            // AVX-512 BF16: products of bfloat16
+	AMX                   // AMX BF16: products of tiles of bfloat16
 )
 
-var isaNames = [...]string{"generic", "avx2", "avx512", "avx512bf16"}
+// Best is the last of them.
+const Best = AMX
+
+var isaNames = [...]string{"generic", "avx2", "avx512", "avx512bf16", "amx"}
 
 func (i ISA) String() string { return isaNames[i] }
 
@@ -32,8 +36,11 @@ func (i ISA) MultipliesBF16() bool { return i >= AVX512BF16 }
 func Supported() ISA {
 	x := cpu.X86
 	avx512 := x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL
+	bf16 := avx512 && x.HasAVX512BF16
 	switch {
-	case avx512 && x.HasAVX512BF16:
+	case bf16 && offersTiles() && tilesPermitted():
+		return AMX
+	case bf16 && !offersTiles(): // processors with AMX multiply pairs at half the rate of float32
 		return AVX512BF16
 	case avx512:
 		return AVX512
@@ -43,8 +50,14 @@ func Supported() ISA {
 	return Generic
 }
 
+func offersTiles() bool { return cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 }
+
+// TilesRefused reports that the processor has AMX, which the operating system does not
+// let this process use.
+func TilesRefused() bool { return offersTiles() && !tilesPermitted() }
+
 // Detect is the best supported instruction set of which this build has kernels.
-// SURROGAZE_ISA (generic, avx2, avx512 or avx512bf16) can lower it.
+// SURROGAZE_ISA (generic, avx2, avx512, avx512bf16 or amx) can lower it.
 func Detect() ISA {
 	best := Generic
 	if vectorised {

@@ -93,6 +93,79 @@ func WeightedMeanBackward(_ *Env, n int, dvalues, dout, weights []float32) []Pha
 	}}}
 }
 
+// Balance is the weight of each of N samples in the sum of two losses, first and
+// second (N), of which the second is of the samples with mapped (N) 1 alone, not 0:
+//
+//	alpha = sum of mapped*first / sum of mapped*(first+second)
+//
+// mapped samples weigh alpha in the first and 1-alpha in the second, the others 1 and
+// 0. Where that sum is zero, alpha is 1. It has no gradient.
+func Balance(_ *Env, n int, ofSecond bool, weights, first, second, mapped []float32) []Phase {
+	return []Phase{{Tasks: 1, Run: func(int, int) {
+		var a, b float64
+		for i, m := range mapped[:n] {
+			a += float64(m) * float64(first[i])
+			b += float64(m) * float64(second[i])
+		}
+		share := 0.0 // of the second: 1 - alpha
+		if a+b != 0 {
+			share = b / (a + b)
+		}
+		for i, m := range mapped[:n] {
+			weights[i] = float32(share * float64(m))
+			if !ofSecond {
+				weights[i] = float32(1 - share*float64(m))
+			}
+		}
+	}}}
+}
+
+// Entropy is -sum p log p of each map (N, 1, H, W) scaled to sum 1: one value an image
+// (N), planar. A map that sums to zero counts as uniform, and has no gradient.
+func Entropy(_ *Env, s op.Shape, entropy, maps []float32) []Phase {
+	return eachPlane(s, maps, func(n int, p []float32) { entropy[n] = float32(entropyOf(p, densityOf(p))) })
+}
+
+// EntropyBackward is the gradient of [Entropy] by the maps. That of a value of zero
+// is infinite, and taken for zero.
+func EntropyBackward(_ *Env, s op.Shape, dmaps, dentropy, maps []float32) []Phase {
+	plane := s.H * s.W
+	return eachPlane(s, maps, func(n int, p []float32) {
+		d := dmaps[n*plane : (n+1)*plane]
+		clear(d)
+		density := densityOf(p)
+		if density.total == 0 {
+			return
+		}
+		entropy, scale := entropyOf(p, density), -float64(dentropy[n])/density.total
+		for i, v := range p {
+			if v != 0 {
+				d[i] = float32(scale * (math.Log(density.of(float64(v))) + entropy))
+			}
+		}
+	})
+}
+
+// eachPlane visits the maps of (N, 1, H, W).
+func eachPlane(s op.Shape, maps []float32, visit func(n int, p []float32)) []Phase {
+	plane := s.H * s.W
+	return []Phase{ranges(s.N, plane*expCost, func(from, to, _ int) {
+		for n := from; n < to; n++ {
+			visit(n, maps[n*plane:(n+1)*plane])
+		}
+	})}
+}
+
+func entropyOf(p []float32, d density) float64 {
+	var sum float64
+	for _, v := range p {
+		if q := d.of(float64(v)); q != 0 {
+			sum -= q * math.Log(q)
+		}
+	}
+	return sum
+}
+
 // klEpsilon keeps the logarithm of the KL distance finite, as pysaliency does.
 const klEpsilon = 2.2204e-16
 

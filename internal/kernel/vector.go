@@ -12,6 +12,7 @@ type vector struct {
 	// Words of y are pairs of bfloat16; pixels of first and second lie a step apart.
 	pairs      func(y []float32, first, second []BF16, step int)
 	pairFloats func(y, first, second []float32, step int)
+	join       func(y, first, second []float32, step int) // pixels of y are one of each, in words of two bfloat16
 
 	axpy  func(y, x []float32, factor float32)              // y += factor*x
 	blend func(y, a, b []float32, factorA, factorB float32) // factorA*a + factorB*b

@@ -8449,3 +8449,32 @@ pixelTest:
 	JLT  pixel
 	VZEROUPPER
 	RET
+
+// func joinAVX512BF16(y []float32, first []float32, second []float32, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·joinAVX512BF16(SB), NOSPLIT, $0-80
+	MOVQ y_base+0(FP), AX
+	MOVQ y_len+8(FP), CX
+	SHLQ $0x02, CX
+	MOVQ first_base+24(FP), DX
+	MOVQ second_base+48(FP), BX
+	MOVQ step+72(FP), SI
+	SHLQ $0x02, SI
+	XORQ DI, DI
+	JMP  pixelTest
+
+pixel:
+	PREFETCHT0   1024(DX)
+	PREFETCHT0   1024(BX)
+	VMOVUPS      (DX), Y0
+	VINSERTF64X4 $0x01, (BX), Z0, Z1
+	VMOVUPS      Z1, (AX)(DI*1)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	ADDQ         $0x40, DI
+
+pixelTest:
+	CMPQ DI, CX
+	JLT  pixel
+	VZEROUPPER
+	RET

@@ -13,7 +13,7 @@ var generic = vector{
 		filter: filterMatrix.transform, filterGradient: transposed(filterMatrix).transform,
 	},
 	taps: goTaps, sgd: goSGD, adam: goAdam,
-	widen: goWiden, narrow: goNarrow, pairs: goPairs, pairFloats: goPairFloats,
+	widen: goWiden, narrow: goNarrow, pairs: goPairs, pairFloats: goPairFloats, join: goJoin,
 }
 
 func goAxpy(y, x []float32, factor float32) {
@@ -208,6 +208,13 @@ func goPairFloats(y, first, second []float32, step int) {
 	for i := range y {
 		from := i/Block*step + i%Block
 		y[i] = pair(roundBF16(first[from]), roundBF16(second[from]))
+	}
+}
+
+func goJoin(y, first, second []float32, step int) {
+	for i := range len(y) / Block {
+		*(*wordPixel)(y[i*Block:]) = wordPixel(first[i*step:])
+		*(*wordPixel)(y[i*Block+wordsPerPixel:]) = wordPixel(second[i*step:])
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"testing"
 )
 
@@ -398,6 +399,18 @@ func TestPairsAreTwoPixelsChannelByChannel(t *testing.T) {
 					t.Fatalf("%s, %v: word %d is %v and %v, want %v and %v", name, isa, i, first, second, x[from], x[from+Block])
 				}
 			}
+		}
+	}
+}
+
+func TestJoinedPixelsAreOneOfEachBlock(t *testing.T) {
+	const step = 2 * wordsPerPixel
+	x := newDraw(1).values(10 * wordsPerPixel)
+	for _, isa := range isas() {
+		y := make([]float32, 4*Block)
+		vectors(isa).join(y, x, x[wordsPerPixel:], step)
+		if !slices.Equal(y, x[:len(y)]) {
+			t.Fatalf("%v: pixels %v, want %v", isa, y, x[:len(y)])
 		}
 	}
 }

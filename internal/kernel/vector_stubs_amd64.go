@@ -288,3 +288,6 @@ func pairsAVX512BF16(y []float32, first []BF16, second []BF16, step int)
 
 //go:noescape
 func pairFloatsAVX512BF16(y []float32, first []float32, second []float32, step int)
+
+//go:noescape
+func joinAVX512BF16(y []float32, first []float32, second []float32, step int)

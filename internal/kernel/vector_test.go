@@ -88,10 +88,11 @@ func wide(x []float32) []float64 {
 	return y
 }
 
-// isas are the instruction sets that run on this machine.
+// isas are the instruction sets that run on this machine, AMX among them, for which
+// Go's loops may stand in.
 func isas() []ISA {
-	var list []ISA
-	for isa := Generic; isa <= Detect(); isa++ {
+	list := []ISA{AMX}
+	for isa := Generic; isa <= Detect() && isa < AMX; isa++ {
 		list = append(list, isa)
 	}
 	return list
@@ -393,7 +394,12 @@ func camTrials(d draw, s op.Shape) []trial {
 	reference.CAM(g, cam, wide(f), wide(w), wide(class))
 	reference.CAMBackwardFeatures(g, df, wide(dcam), wide(f), wide(w), wide(class))
 	reference.CAMBackwardWeights(g, dw, wide(dcam), wide(f), wide(w), wide(class))
-	return []trial{{fmt.Sprintf("cam of %v", s), func(e *Env) ([]Phase, []result) {
+	contrast := make([]float64, len(w))
+	reference.Contrast(3, s.C, contrast, wide(w))
+	return []trial{{fmt.Sprintf("contrast of 3 rows of %d", s.C), func(e *Env) ([]Phase, []result) {
+		r := newResult(vec(len(w)), false)
+		return Contrast(e, 3, s.C, r.data, w), []result{r}
+	}, [][]float64{contrast}, 0}, {fmt.Sprintf("cam of %v", s), func(e *Env) ([]Phase, []result) {
 		r := []result{newResult(g.OutShape(), false), newResult(s, true), newResult(vec(len(w)), false)}
 		return slices.Concat(CAM(e, g, r[0].data, fb, w, class), CAMBackwardFeatures(e, g, r[1].data, dcam, fb, w, class),
 			CAMBackwardWeights(e, g, r[2].data, dcam, fb, w, class)), r
@@ -439,6 +445,7 @@ func lossTrials(d draw, s op.Shape) []trial {
 			SoftmaxCrossEntropyBackward(e, n, classes, r[2].data, dloss, logits, labels), WeightedMean(e, n, r[3].data, dloss, labels),
 			WeightedMeanBackward(e, n, r[4].data, []float32{0.75}, labels)), r
 	}, [][]float64{class, loss, dlogits, mean, dvalues}, 0}}
+	list = append(list, entropyTrial(d, s), balanceTrial(d, n))
 	for _, kind := range []op.MapLossKind{op.MSE, op.BCE, op.KL, op.CC} {
 		for _, isLogits := range []bool{false, true} {
 			g := op.MapLoss{Kind: kind, N: n, H: s.H, W: s.W, Logits: isLogits}
@@ -459,6 +466,35 @@ func lossTrials(d draw, s op.Shape) []trial {
 		}
 	}
 	return list
+}
+
+// entropyTrial has a map of zeros, and one with a zero.
+func entropyTrial(d draw, s op.Shape) trial {
+	s.C = 1
+	maps, dentropy := d.positives(s.Len(), 0.05), d.values(s.N)
+	maps[0] = 0
+	clear(maps[(s.N-1)*s.H*s.W:])
+	entropy, dmaps := make([]float64, s.N), make([]float64, len(maps))
+	reference.Entropy(s, entropy, wide(maps))
+	reference.EntropyBackward(s, dmaps, wide(dentropy), wide(maps))
+	return trial{fmt.Sprintf("entropy of %v", s), func(e *Env) ([]Phase, []result) {
+		r := []result{newResult(vec(s.N), false), newResult(s, false)}
+		return append(Entropy(e, s, r[0].data, maps), EntropyBackward(e, s, r[1].data, dentropy, maps)...), r
+	}, [][]float64{entropy, dmaps}, 0}
+}
+
+func balanceTrial(d draw, n int) trial {
+	first, second, mapped := d.positives(n, 0), d.positives(n, 0), make([]float32, n)
+	for i := range mapped {
+		mapped[i] = float32(d.IntN(2))
+	}
+	ofFirst, ofSecond := make([]float64, n), make([]float64, n)
+	reference.Balance(n, false, ofFirst, wide(first), wide(second), wide(mapped))
+	reference.Balance(n, true, ofSecond, wide(first), wide(second), wide(mapped))
+	return trial{fmt.Sprintf("balance of %d", n), func(e *Env) ([]Phase, []result) {
+		r := []result{newResult(vec(n), false), newResult(vec(n), false)}
+		return append(Balance(e, n, false, r[0].data, first, second, mapped), Balance(e, n, true, r[1].data, first, second, mapped)...), r
+	}, [][]float64{ofFirst, ofSecond}, 0}
 }
 
 func optimizerTrials(d draw, n int) []trial {

@@ -160,8 +160,9 @@ func (w *windows[T]) inside(top, left int) bool {
 // repay the transforms, and tiles that reach beyond the result are work for nothing.
 // The number of images has no say, so that an image's result does not depend on the
 // batch that it is in. Tiles are of float32 whatever T is, and must be worth twice as
-// much where direct products of bfloat16 are twice as fast.
-func winogradPays[T Element](g op.Conv) bool {
+// much where direct products of bfloat16 are twice as fast; those of a matrix unit are
+// ten times as fast.
+func winogradPays[T Element](isa ISA, g op.Conv) bool {
 	if g.Groups != 1 || g.KernelH != 3 || g.KernelW != 3 || g.StrideH != 1 || g.StrideW != 1 ||
 		g.DilationH != 1 || g.DilationW != 1 || g.PadH > 2 || g.PadW > 2 {
 		return false
@@ -172,7 +173,7 @@ func winogradPays[T Element](g op.Conv) bool {
 	useful := float64(out.H*out.W) / float64(tiles*winogradTile*winogradTile)
 	channels := min(g.In.C, g.Out)
 	if _, double := any(T(0)).(BF16); double {
-		return channels >= 64 && (tiles >= 4 && useful > 0.95 || tiles >= 16 && useful > 0.75)
+		return !multiplierOf(isa, true).matrix && channels >= 64 && (tiles >= 4 && useful > 0.95 || tiles >= 16 && useful > 0.75)
 	}
 	switch {
 	case tiles < 4:

@@ -78,7 +78,7 @@ func newWinogradProduct[T Element](e *Env, from, to op.Shape, padH, padW int, y,
 	p.perTask = p.blocksPerTask(Blocks(to.C), Blocks(to.C)*p.perRound/winogradTasks)
 	full := wholeTiles(pixelOffsets(p.perGroup))
 	short := wholeTiles(pixelOffsets(p.count() - (p.groups()-1)*p.perGroup))
-	p.full, p.short = band{full, full}, band{short, short}
+	p.full, p.short = band{rows: full, outs: full}, band{rows: short, outs: short}
 	for c := range from.C {
 		p.steps = append(p.steps, int32(c/Block*p.perGroup*Block+c%Block))
 	}

@@ -40,7 +40,7 @@ func winogradBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy [
 	for c := range d.in {
 		rows = append(rows, int32(c/Block*d.perRound*Block+c%Block))
 	}
-	d.rows = band{wholeTiles(rows), wholeTiles(pixelOffsets(d.in))}
+	d.rows = band{rows: wholeTiles(rows), outs: wholeTiles(pixelOffsets(d.in))}
 	d.atImage = positions * d.outB * d.in * Block
 	d.atGradient = d.atImage + positions*d.inB*d.perRound*Block
 	e.share(d.atGradient + positions*d.outB*d.perRound*Block)

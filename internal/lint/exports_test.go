@@ -16,7 +16,7 @@ import (
 var clients = []string{"pipeline", "predictor", "cyborg", "storage"}
 
 // engine are the packages of ours whose types clients keep to themselves.
-var engine = []string{"internal/backbone", "internal/cuda", "internal/kernel", "internal/nn", "internal/op", "internal/raster", "internal/weights"}
+var engine = []string{"internal/backbone", "internal/cuda", "internal/kernel", "internal/modelfile", "internal/nn", "internal/onnx", "internal/op", "internal/raster", "internal/weights"}
 
 // load type-checks the clients as the compiler left them.
 func load(t *testing.T) []*types.Package {

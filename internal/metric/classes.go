@@ -43,6 +43,98 @@ func against(scores [][]float64, labels []int, k int) (column []float64, positiv
 	return column, positive
 }
 
+// ClassAUCs are the [AUC] of every class against the others, whose mean is that of
+// [OneVsRest]; NaN of a class that does not occur.
+func ClassAUCs(scores [][]float64, labels []int, classes int) []float64 {
+	found := make([]float64, classes)
+	for k := range found {
+		found[k] = AUC(against(scores, labels, k))
+	}
+	return found
+}
+
+// MacroROC is the ROC curve as one of several: at every FPR that a class has, the
+// mean over the classes that occur of the highest TPR there, each against the
+// others, so that its TPR at an FPR is the [OneVsRest] of [TPRAtFPR]. Its points have
+// no thresholds: they are NaN. With two classes it is the [ROC] of class 1. It is nil
+// where that is.
+func MacroROC(scores [][]float64, labels []int) []ROCPoint {
+	classes := judged(scores, labels)
+	if len(classes) == 1 {
+		return ROC(against(scores, labels, classes[0]))
+	}
+	var curves [][]ROCPoint
+	var rates []float64
+	for _, k := range classes {
+		curve := ROC(against(scores, labels, k))
+		if curve == nil {
+			return nil
+		}
+		curves = append(curves, curve)
+		for _, p := range curve {
+			rates = append(rates, p.FPR)
+		}
+	}
+	slices.Sort(rates)
+	rates = slices.Compact(rates)
+	return meanCurve(curves, rates)
+}
+
+// meanCurve is the mean of the highest TPRs of some curves at rising FPRs.
+func meanCurve(curves [][]ROCPoint, rates []float64) []ROCPoint {
+	mean := make([]ROCPoint, len(rates))
+	at := make([]int, len(curves)) // the point in force of each curve
+	for i, rate := range rates {
+		mean[i] = ROCPoint{FPR: rate, Threshold: math.NaN()}
+		for c, curve := range curves {
+			for at[c]+1 < len(curve) && curve[at[c]+1].FPR <= rate {
+				at[c]++
+			}
+			mean[i].TPR += curve[at[c]].TPR / float64(len(curves))
+		}
+	}
+	return mean
+}
+
+// Confusion counts the samples by their class and by the class of the highest score,
+// the first of equals: found[i][j] are of class i and are taken for j. A sample with
+// a score of NaN is not counted.
+func Confusion(scores [][]float64, labels []int, classes int) [][]int {
+	pair(len(scores), len(labels))
+	found := make([][]int, classes)
+	for i := range found {
+		found[i] = make([]int, classes)
+	}
+	for i, row := range scores {
+		if highest := slices.Max(row); !math.IsNaN(highest) {
+			found[labels[i]][slices.Index(row, highest)]++
+		}
+	}
+	return found
+}
+
+// F1 is the mean over the classes of their F1 scores
+//
+//	2 true positives / (2 true positives + false positives + false negatives)
+//
+// by a matrix of [Confusion], in [0, 1]; 1 is perfect. Classes that neither occur nor
+// are predicted are left out. NaN of no samples.
+//
+// Source: scikit-learn's f1_score with average="macro".
+func F1(confusion [][]int) float64 {
+	var found []float64
+	for k, row := range confusion {
+		members := 0 // of class k, and those taken for it
+		for i, n := range row {
+			members += n + confusion[i][k]
+		}
+		if members > 0 {
+			found = append(found, 2*float64(row[k])/float64(members))
+		}
+	}
+	return Mean(found)
+}
+
 // Accuracy is the share of samples whose class has the highest score, the first
 // of equals. scores and labels are those of [OneVsRest]. NaN of no samples.
 func Accuracy(scores [][]float64, labels []int) float64 { return share(hits(scores, labels)) }

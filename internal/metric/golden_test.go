@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"reflect"
 	"strconv"
 	"testing"
 )
@@ -46,6 +47,10 @@ type goldens struct {
 		Accuracy   number
 		Balanced   number
 		Brier, ECE number
+		F1         number
+		Confusion  [][]int
+		Classes    []number
+		FPR, TPR   []number // of the mean curve; more than two classes
 	}
 	Compared []struct {
 		A, B           [][]float64
@@ -139,6 +144,34 @@ func TestMeasuresOfSeveralClassesEqualScikitLearns(t *testing.T) {
 		check(t, i, "BalancedAccuracy", BalancedAccuracy(g.Scores, g.Labels), g.Balanced)
 		check(t, i, "Brier", Brier(g.Scores, g.Labels), g.Brier)
 		check(t, i, "ECE", ECE(g.Scores, g.Labels), g.ECE)
+		confusion := Confusion(g.Scores, g.Labels, len(g.Classes))
+		if !reflect.DeepEqual(confusion, g.Confusion) {
+			t.Errorf("case %d: found the confusion %v, want %v", i, confusion, g.Confusion)
+		}
+		check(t, i, "F1", F1(confusion), g.F1)
+		for k, auc := range ClassAUCs(g.Scores, g.Labels, len(g.Classes)) {
+			check(t, i, "AUC of class "+strconv.Itoa(k), auc, g.Classes[k])
+		}
+	}
+}
+
+func TestTheMeanCurveOfSeveralClassesEqualsScikitLearns(t *testing.T) {
+	for i, g := range readGoldens(t).Several {
+		points := MacroROC(g.Scores, g.Labels)
+		if len(g.FPR) == 0 {
+			if scores, positive := against(g.Scores, g.Labels, 1); !reflect.DeepEqual(points, ROC(scores, positive)) {
+				t.Errorf("case %d: the curve of two classes is not that of class 1", i)
+			}
+			continue
+		}
+		if len(points) != len(g.FPR) {
+			t.Errorf("case %d: found %d points, want %d", i, len(points), len(g.FPR))
+			continue
+		}
+		for k, p := range points {
+			check(t, i, "FPR", p.FPR, g.FPR[k])
+			check(t, i, "TPR", p.TPR, g.TPR[k])
+		}
 	}
 }
 

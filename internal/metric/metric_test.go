@@ -229,6 +229,9 @@ func TestWhatIsUndefinedIsNaN(t *testing.T) {
 		"Brier of no samples":             Brier(nil, nil),
 		"Brier of NaN":                    Brier([][]float64{{nan, 1}}, []int{1}),
 		"ECE of no samples":               ECE(nil, nil),
+		"F1 of no samples":                F1(Confusion(nil, nil, 3)),
+		"F1 of NaN":                       F1(Confusion([][]float64{{nan, 1}}, []int{1}, 2)),
+		"AUC of a class that is missing":  ClassAUCs([][]float64{{1, 2, 3}, {3, 2, 1}}, []int{0, 2}, 3)[1],
 		"ECE of NaN":                      ECE([][]float64{{nan, 1}}, []int{1}),
 		"DeLong of no samples":            DeLong(nil, nil).Mean,
 		"DeLong of one class":             DeLong([][]float64{{1, 2}, {2, 1}}, []int{1, 1}).Mean,
@@ -251,6 +254,7 @@ func TestWhatIsUndefinedIsNaN(t *testing.T) {
 		"Spearman of NaN":                 Spearman(two, []float64{nan, 3}),
 		"interval of one pair":            PairedDifference(one, one).Low,
 		"difference of no pairs":          PairedDifference(nil, nil).Mean,
+		"interval of one value":           MeanInterval(one).Low,
 		"P of one pair":                   PairedDifference(one, one).P,
 		"P of equal pairs":                PairedDifference(two, two).P,
 	} {
@@ -290,6 +294,7 @@ func TestMeasuresOfClassesAreInTheirRangeOrNaN(t *testing.T) {
 			{"BalancedAccuracy", BalancedAccuracy(p, labels), 0, 1},
 			{"Brier", Brier(p, labels), 0, 4},
 			{"ECE", ECE(p, labels), 0, 1},
+			{"F1", F1(Confusion(p, labels, 4)), 0, 1},
 			{"AUC by DeLong", auc.Mean, OneVsRest(p, labels, AUC) - 1e-9, OneVsRest(p, labels, AUC) + 1e-9},
 			{"lower end", auc.Low, 0, auc.Mean + 1e-9},
 			{"upper end", auc.High, auc.Mean - 1e-9, 1},
@@ -298,6 +303,23 @@ func TestMeasuresOfClassesAreInTheirRangeOrNaN(t *testing.T) {
 			if m.got < m.low || m.got > m.high {
 				t.Fatalf("%s: found %v, want it in [%v, %v] or NaN", m.name, m.got, m.low, m.high)
 			}
+		}
+	})
+}
+
+func TestTheMeanCurveIsTheMeanOfTheRatesAtEveryFPR(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, labels := fewClasses(t)
+		before := 0.0
+		for _, x := range MacroROC(p, labels) {
+			if len(p[0]) == 2 {
+				return // it is that of one class, with more than one point at an FPR
+			}
+			want := OneVsRest(p, labels, func(scores []float64, positive []bool) float64 { return TPRAtFPR(scores, positive, x.FPR) })
+			if math.Abs(x.TPR-want) > 1e-12 || x.TPR < before-1e-12 {
+				t.Fatalf("at FPR %v found TPR %v behind one of %v, want %v", x.FPR, x.TPR, before, want)
+			}
+			before = x.TPR
 		}
 	})
 }

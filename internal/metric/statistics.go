@@ -54,16 +54,27 @@ func PairedDifference(a, b []float64) Difference {
 	for i := range a {
 		d[i] = a[i] - b[i]
 	}
-	m, half, p := mean(d), math.NaN(), math.NaN()
+	p := math.NaN()
 	if n := float64(len(d)); n > 1 {
-		student := distuv.StudentsT{Sigma: 1, Nu: n - 1}
 		se := SD(d) / math.Sqrt(n)
-		half = student.Quantile(0.975) * se
-		if t := math.Abs(m) / se; !math.IsNaN(t) {
-			p = 2 * student.Survival(t)
+		if t := math.Abs(mean(d)) / se; !math.IsNaN(t) {
+			p = 2 * distuv.StudentsT{Sigma: 1, Nu: n - 1}.Survival(t)
 		}
 	}
-	return Difference{Interval{m, m - half, m + half}, p}
+	return Difference{MeanInterval(d), p}
+}
+
+// MeanInterval is the mean of values with Student's interval:
+//
+//	mean ± t(0.975, n-1) sd / sqrt(n)
+//
+// Low and High are NaN of fewer than two values, all is of none.
+func MeanInterval(values []float64) Interval {
+	m, half := mean(values), math.NaN()
+	if n := float64(len(values)); n > 1 {
+		half = distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975) * SD(values) / math.Sqrt(n)
+	}
+	return Interval{m, m - half, m + half}
 }
 
 // Spearman is the correlation of the ranks of a and b, where equal values share

@@ -92,8 +92,12 @@ func (c *Checkpoint) restore(t *Trainer, best *Params, state any, meta map[strin
 
 // Save writes the trainer, a state that JSON can hold, and the best weights,
 // which are of step bestStep; 0 says that there are none yet. After a crash at
-// any moment the folder holds this or what it held before.
+// any moment the folder holds this or what it held before. Parameters that are no
+// finite numbers are a [DivergedError] and change nothing.
 func (c *Checkpoint) Save(t *Trainer, best *Params, bestStep int, state any) error {
+	if err := t.CheckFinite(); err != nil {
+		return err
+	}
 	if err := c.save(t, best, bestStep, state); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}

@@ -130,8 +130,33 @@ func conformanceCases() []conformanceCase {
 			g.Output("y", cam)
 			g.Loss(Term{g.MapLoss(op.MSE, false, cam, g.Input("target", cam.Shape())), scalarInput(g, "weight")})
 		}),
+		train("CAM of a class against the others", func(g *Graph) {
+			f := image(g, 19, 4, 5)
+			_, w := g.Classifier("fc", g.GlobalAvgPool(f), 3)
+			cam := g.CAM(f, g.Contrast(w), g.Input("labels", op.Shape{N: 2, C: 1, H: 1, W: 1}))
+			g.Output("y", cam)
+			g.Loss(Term{g.MapLoss(op.MSE, false, cam, g.Input("target", cam.Shape())), scalarInput(g, "weight")})
+		}),
+		train("entropy of a map", func(g *Graph) {
+			p := g.Sigmoid(image(g, 1, 4, 5))
+			e := g.Entropy(p)
+			g.Output("y", e)
+			g.Loss(Term{e, scalarInput(g, "weight")})
+		}),
+		train("losses with balanced weights", func(g *Graph) {
+			p := g.Sigmoid(image(g, 1, 4, 5))
+			forMSE, forCC := g.Balance(scalarInput(g, "first"), scalarInput(g, "second"), scalarInput(g, "labels"))
+			g.Output("y", forMSE)
+			target := g.Input("target", p.Shape())
+			g.Loss(Term{g.MapLoss(op.MSE, false, p, target), forMSE}, Term{g.MapLoss(op.CC, false, p, target), forCC})
+		}),
 		{"frozen batch norm after a convolution", Eval, func(g *Graph) {
 			g.Output("y", g.BatchNorm("bn", image(g, 18, 4, 4)))
+		}},
+		{"frozen batch norm of a convolution with another reader", Eval, func(g *Graph) {
+			x := image(g, 18, 4, 4)
+			y := g.Conv("conv", x, Conv{Out: 18, Kernel: 3, Pad: 1})
+			g.Output("y", g.Add(y, g.ReLU(g.BatchNorm("bn", y))))
 		}},
 		{"folded batch norm with another eps", Eval, func(g *Graph) {
 			g.Output("y", g.BatchNormEps("bn", image(g, 18, 4, 4), 0.5))

@@ -178,6 +178,14 @@ func kernelsOf[T kernel.Element](p *Program, ins *instruction) ([]kernel.Phase, 
 		return kernel.CAMBackwardFeatures(e, o.g, out(0), planarIn(0), in(1), planarIn(2), planarIn(3)), nil
 	case camBackwardWeights:
 		return kernel.CAMBackwardWeights(e, o.g, planarOut(0), planarIn(0), in(1), planarIn(2), planarIn(3)), nil
+	case contrast:
+		return kernel.Contrast(e, o.s.N, o.s.C, planarOut(0), planarIn(0)), nil
+	case entropy:
+		return kernel.Entropy(e, o.s, planarOut(0), planarIn(0)), nil
+	case entropyBackward:
+		return kernel.EntropyBackward(e, o.s, planarOut(0), planarIn(0), planarIn(1)), nil
+	case balance:
+		return kernel.Balance(e, o.n, o.ofSecond, planarOut(0), planarIn(0), planarIn(1), planarIn(2)), nil
 	case mapLoss:
 		return kernel.MapLoss(e, o.g, planarOut(0), planarIn(0), planarIn(1)), nil
 	case mapLossBackward:

@@ -228,6 +228,43 @@ func (g *Graph) CAM(features, weight, class Node) Node {
 	return g.apply("cam", cam{op.CAM{Features: features.s, Classes: weight.s.N}}, features, weight, class)
 }
 
+// Contrast is the weight (K, C, 1, 1) of a linear layer of at least two classes with
+// each class's row less the mean of the other rows. Where rows make a class activation
+// map, these make the difference of the class's map and the mean of the others', which
+// like the softmax does not see what is added to all rows alike.
+func (g *Graph) Contrast(weight Node) Node {
+	if g.err == nil && (!perClass(weight.s) || weight.s.N < 2) {
+		return g.fail("contrast", fmt.Errorf("weight %v: want one row for each of at least two classes", weight.s))
+	}
+	return g.apply("contrast", contrast{weight.s}, weight)
+}
+
+// Entropy is -sum p log p of every map in [0, 1], (N, 1, H, W), scaled to sum 1: one
+// value an image in nats, (N, 1, 1, 1), from 0 for a single cell to log(H*W) for equal
+// ones. A map of zeros counts as uniform and gets no gradient.
+func (g *Graph) Entropy(maps Node) Node {
+	if g.err == nil && maps.s.C != 1 {
+		return g.fail("entropy", fmt.Errorf("maps %v: want one channel", maps.s))
+	}
+	return g.apply("entropy", entropy{maps.s}, maps)
+}
+
+// Balance weighs the terms of two losses by what they come to in the batch. All are
+// one value an image, (N, 1, 1, 1); mapped is 1 where both count and 0 where only the
+// first does:
+//
+//	alpha = sum of mapped*first / sum of mapped*(first+second)
+//
+// Where mapped, the first weighs alpha and the second 1-alpha, elsewhere 1 and 0. Where
+// that sum is zero, alpha is 1. The weights get no gradient.
+func (g *Graph) Balance(first, second, mapped Node) (ofFirst, ofSecond Node) {
+	n := first.s.N
+	if g.err == nil && (!perImage(first.s, n) || !perImage(second.s, n) || !perImage(mapped.s, n)) {
+		return g.fail("balance", fmt.Errorf("values %v, %v and %v: want one of each for every image", first.s, second.s, mapped.s)), Node{}
+	}
+	return g.apply("balance", balance{n, false}, first, second, mapped), g.apply("balance", balance{n, true}, first, second, mapped)
+}
+
 // MapLoss is the distance between predicted and target maps (N, 1, H, W), one
 // value an image: (N, 1, 1, 1). With logits the prediction is given before its
 // sigmoid. Only the prediction gets a gradient.

@@ -589,6 +589,61 @@ func (o camBackwardWeights) reference(dst []float64, src [][]float64) {
 	reference.CAMBackwardWeights(o.g, dst, src[0], src[1], src[2], src[3])
 }
 
+// contrast is the rows of a weight, each less the mean of the others.
+type contrast struct{ s op.Shape }
+
+func (o contrast) name() string                { return "contrast" }
+func (o contrast) out() op.Shape               { return o.s }
+func (o contrast) layouts() ([]layout, layout) { return []layout{planar}, planar }
+func (o contrast) differentiable() []bool      { return []bool{true} }
+func (o contrast) gradient(g *Graph, _ []node, _, grad node) ([]node, error) {
+	c := collect{g: g}
+	return []node{c.apply(o, grad)}, c.err
+}
+func (o contrast) reference(dst []float64, src [][]float64) {
+	reference.Contrast(o.s.N, o.s.C, dst, src[0])
+}
+
+// entropy is maps to one value an image.
+type entropy struct{ s op.Shape }
+
+func (o entropy) name() string                { return "entropy" }
+func (o entropy) out() op.Shape               { return op.Shape{N: o.s.N, C: 1, H: 1, W: 1} }
+func (o entropy) layouts() ([]layout, layout) { return []layout{planar}, planar }
+func (o entropy) differentiable() []bool      { return []bool{true} }
+func (o entropy) gradient(g *Graph, in []node, _, grad node) ([]node, error) {
+	c := collect{g: g}
+	return []node{c.apply(entropyBackward(o), grad, in[0])}, c.err
+}
+func (o entropy) reference(dst []float64, src [][]float64) { reference.Entropy(o.s, dst, src[0]) }
+
+// entropyBackward is dentropy, maps to dmaps.
+type entropyBackward struct{ s op.Shape }
+
+func (o entropyBackward) name() string                { return "entropy backward" }
+func (o entropyBackward) out() op.Shape               { return o.s }
+func (o entropyBackward) layouts() ([]layout, layout) { return []layout{planar, planar}, planar }
+func (o entropyBackward) reference(dst []float64, src [][]float64) {
+	reference.EntropyBackward(o.s, dst, src[0], src[1])
+}
+
+// balance is first, second, mapped to the weights of the first or the second loss.
+type balance struct {
+	n        int
+	ofSecond bool
+}
+
+func (o balance) name() string                { return "balance" }
+func (o balance) out() op.Shape               { return op.Shape{N: o.n, C: 1, H: 1, W: 1} }
+func (o balance) layouts() ([]layout, layout) { return []layout{planar, planar, planar}, planar }
+func (o balance) differentiable() []bool      { return []bool{false, false, false} }
+func (o balance) gradient(*Graph, []node, node, node) ([]node, error) {
+	return []node{nil, nil, nil}, nil
+}
+func (o balance) reference(dst []float64, src [][]float64) {
+	reference.Balance(o.n, o.ofSecond, dst, src[0], src[1], src[2])
+}
+
 // mapLoss is prediction, target to one loss an image.
 type mapLoss struct{ g op.MapLoss }
 

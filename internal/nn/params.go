@@ -84,11 +84,17 @@ func (p *Params) Tensors() []weights.Tensor {
 }
 
 // Load overwrites every parameter with the tensor of its name. Missing,
-// unexpected or differently shaped tensors are an error and change nothing.
+// unexpected or differently shaped tensors, and values that are no finite numbers,
+// are an error and change nothing.
 func (p *Params) Load(tensors []weights.Tensor) error {
 	data, err := p.match(tensors)
 	if err != nil {
 		return err
+	}
+	for i, x := range p.list {
+		if err := weights.CheckFinite(x.Name, data[i]); err != nil {
+			return err
+		}
 	}
 	p.assign(data)
 	return nil

@@ -398,6 +398,9 @@ func TestTheFirstMistakeInAGraphIsReportedWithItsPath(t *testing.T) {
 		"logits that are maps":                {func(g *Graph, x Node) { g.SoftmaxCrossEntropy(x, g.Input("l", scalar)) }, "cross entropy"},
 		"labels of another batch":             {func(g *Graph, x Node) { g.SoftmaxCrossEntropy(g.Linear("fc", g.GlobalAvgPool(x), 2), x) }, "cross entropy"},
 		"class activation of another channel": {func(g *Graph, x Node) { g.CAM(x, g.Input("w", op.Shape{N: 2, C: 5, H: 1, W: 1}), g.Input("l", scalar)) }, "cam"},
+		"contrast of one class":               {func(g *Graph, x Node) { g.Contrast(g.Input("w", scalar)) }, "contrast"},
+		"entropy of several channels":         {func(g *Graph, x Node) { g.Entropy(x) }, "entropy"},
+		"balance of maps":                     {func(g *Graph, x Node) { g.Balance(x, x, x) }, "balance"},
 		"loss that is no value an image":      {func(g *Graph, x Node) { g.Loss(Term{x, x}) }, "loss"},
 	} {
 		t.Run(name, func(t *testing.T) {

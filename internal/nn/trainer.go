@@ -41,14 +41,23 @@ type Step struct {
 	Rate  float64 // learning rate
 }
 
-// DivergedError reports a loss that is no finite number.
+// DivergedError reports a training that came to something else than finite numbers.
 type DivergedError struct {
-	Step int
-	Loss float32
+	Steps int    // that had been taken
+	Found string // such as "loss NaN"
 }
 
 func (e *DivergedError) Error() string {
-	return fmt.Sprintf("training diverged at step %d: loss %v, want a finite number (a lower learning rate may help)", e.Step, e.Loss)
+	return fmt.Sprintf("diverged after %d steps: found %s, want finite numbers (a lower learning rate may help)", e.Steps, e.Found)
+}
+
+// CheckLoss is a [DivergedError] if the loss named so, found after some steps, is no
+// finite number.
+func CheckLoss(name string, loss float64, steps int) error {
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return &DivergedError{steps, fmt.Sprintf("%s %v", name, loss)}
+	}
+	return nil
 }
 
 // Trainer minimises the loss of one graph over its parameters. It is the one
@@ -200,11 +209,11 @@ func (t *Trainer) take() (Step, error) {
 	t.program.SetStep(t.training.Seed, t.step)
 	t.program.Run()
 	s := Step{Index: t.step, Loss: t.program.Loss(), Rate: rate}
-	if l := float64(s.Loss); math.IsNaN(l) || math.IsInf(l, 0) {
+	if err := CheckLoss("loss", float64(s.Loss), t.step); err != nil {
 		for _, s := range t.statistics {
 			copy(s.Data, s.before)
 		}
-		return s, &DivergedError{s.Index, s.Loss}
+		return s, err
 	}
 	t.step++
 	t.updates.set(t.step, rate)
@@ -222,6 +231,17 @@ func (t *Trainer) Save(w io.Writer, meta map[string]string) error {
 	all[stepKey] = strconv.Itoa(t.step)
 	if err := weights.Write(w, all, append(t.params.Tensors(), t.updates.moments.Tensors()...)); err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
+	}
+	return nil
+}
+
+// CheckFinite is a [DivergedError] if a parameter is no finite number, as after a
+// step whose gradient was none.
+func (t *Trainer) CheckFinite() error {
+	for _, x := range t.params.All() {
+		if i := weights.NonFinite(x.Data); i >= 0 {
+			return &DivergedError{t.step, fmt.Sprintf("%v in parameter %q", x.Data[i], x.Name)}
+		}
 	}
 	return nil
 }

@@ -249,7 +249,7 @@ func TestTrainingThatDivergesKeepsTheParametersBeforeTheStep(t *testing.T) {
 			before = trainer.Params().Clone()
 		}
 	}
-	if diverged == nil || diverged.Step != 3 {
+	if diverged == nil || diverged.Steps != 3 {
 		t.Fatalf("error %v, want divergence at step 3", diverged)
 	}
 	sameParams(t, trainer.Params(), before)

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path"
 	"slices"
@@ -32,11 +31,16 @@ type Weights struct {
 	// 0.5, and that the first layers were changed so that the network computes the
 	// same from images less ImageNet's mean, divided by its deviation.
 	Recentred bool `json:"recentred,omitempty"`
+	// Encoder says that the file is a predictor's, of which the encoder was taken.
+	Encoder bool `json:"encoder,omitempty"`
 }
 
 // String is the weights as the end of a sentence about a training.
 func (w *Weights) String() string {
 	text := "pretrained weights"
+	if w.Encoder {
+		text = "the encoder of a predictor"
+	}
 	if w.HeadReplaced {
 		text += ", last layer replaced"
 	}
@@ -69,7 +73,11 @@ func (e *MismatchError) Error() string {
 	return b.String()
 }
 
-// Load sets parameters from the file at path, by the names that published files have.
+// predictorFormat is what the file of a predictor says that it is.
+const predictorFormat = "surrogaze-predictor"
+
+// Load sets parameters from the file at path, by the names that published files have;
+// of a predictor's file, from its encoder.
 // allowMissing are patterns, as path.Match has them, of the names of parameters that
 // the file may lack and of tensors that it may have beyond them.
 func Load(path string, params *nn.Params, published backbone.Published, allowMissing []string) (*Weights, error) {
@@ -90,7 +98,11 @@ func Load(path string, params *nn.Params, published backbone.Published, allowMis
 }
 
 func (w *Weights) load(f *weights.File, params *nn.Params, published backbone.Published, allowMissing []string) error {
-	m := pair(f.Tensors(), params, published)
+	name := published.Name
+	if w.Encoder = f.Metadata()["format"] == predictorFormat; w.Encoder {
+		name = published.EncoderName
+	}
+	m := pair(f.Tensors(), params, published, name)
 	if err := m.mismatch(allowMissing); err != nil {
 		return err
 	}
@@ -102,7 +114,7 @@ func (w *Weights) load(f *weights.File, params *nn.Params, published backbone.Pu
 		if err := f.ReadFloat32(tensor, param.Data); err != nil {
 			return err
 		}
-		if err := checkFinite(tensor, param.Data); err != nil {
+		if err := weights.CheckFinite(tensor, param.Data); err != nil {
 			return err
 		}
 	}
@@ -125,13 +137,13 @@ type pairing struct {
 	misshapen    []string
 }
 
-// pair finds the tensor of every parameter, by the names that a network's published
-// files have. Of the last layer all or nothing is taken.
-func pair(tensors []weights.Info, params *nn.Params, published backbone.Published) pairing {
+// pair finds the tensor of every parameter, by the name that the network has for a
+// tensor; "" is none. Of the last layer all or nothing is taken.
+func pair(tensors []weights.Info, params *nn.Params, published backbone.Published, nameOf func(tensor string) string) pairing {
 	m := pairing{tensors: map[*nn.Param]string{}}
 	known := map[*nn.Param]bool{}
 	for _, t := range tensors {
-		name := published.Name(t.Name)
+		name := nameOf(t.Name)
 		if name == "" {
 			continue
 		}
@@ -203,15 +215,6 @@ func matches(patterns []string, name string) bool {
 		ok, err := path.Match(pattern, name)
 		return ok && err == nil
 	})
-}
-
-func checkFinite(name string, values []float32) error {
-	for i, v := range values {
-		if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
-			return fmt.Errorf("tensor %q: found %v at index %d, want finite numbers", name, v, i)
-		}
-	}
-	return nil
 }
 
 // recentre makes a network that was trained on images less 0.5, divided by 0.5,

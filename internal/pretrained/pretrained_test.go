@@ -21,10 +21,15 @@ import (
 // written is a safetensors file of tensors.
 func written(t *testing.T, tensors ...weights.Tensor) string {
 	t.Helper()
+	return writtenAs(t, nil, tensors...)
+}
+
+func writtenAs(t *testing.T, meta map[string]string, tensors ...weights.Tensor) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "w.safetensors")
 	f, err := os.Create(path)
 	if err == nil {
-		err = errors.Join(weights.Write(f, nil, tensors), f.Close())
+		err = errors.Join(weights.Write(f, meta, tensors), f.Close())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +99,43 @@ func TestAnEncoderTakesAClassifiersWeightsButForTheLastLayer(t *testing.T) {
 	}
 	if want := len(trained.All()) - 2; encoder != want { // weight and bias of the last layer
 		t.Errorf("found %d parameters of the encoder, want %d", encoder, want)
+	}
+}
+
+func TestAClassifierTakesAPredictorsEncoderAndNothingElseOfIt(t *testing.T) {
+	fitted, params := predictor(t), classifier(t, 2)
+	for _, x := range fitted.All() { // a fit has changed what its first values were
+		for i := range x.Data {
+			x.Data[i] += 0.5
+		}
+	}
+	tensors := append(fitted.Tensors(), weights.Float32("baseline.mean_map", []int{1}, []float32{1}))
+	first := params.Clone()
+	w, err := Load(writtenAs(t, map[string]string{"format": "surrogaze-predictor"}, tensors...), params, dense.Published(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !w.Encoder || !w.HeadReplaced || w.Missing != nil || w.String() != "the encoder of a predictor, last layer replaced" {
+		t.Errorf("found %+v (%s), want an encoder without a last layer", w, w)
+	}
+	for _, x := range params.All() {
+		want := fitted.Get("encoder." + x.Name)
+		if want == nil {
+			want = first.Get(x.Name)
+			if !dense.Published().IsHead(x.Name) {
+				t.Errorf("%s: the encoder lacks it", x.Name)
+			}
+		}
+		if !slices.Equal(x.Data, want.Data) {
+			t.Errorf("%s: found other values than its own", x.Name)
+		}
+	}
+	other := predictor(t)
+	if w, err := Load(writtenAs(t, map[string]string{"format": "surrogaze-predictor"}, tensors...), other, unet.Published(), nil); err != nil || !w.Encoder {
+		t.Errorf("another predictor: found %+v, %v", w, err)
+	}
+	if _, err := Load(written(t, tensors...), params, dense.Published(), nil); err == nil {
+		t.Error("a file that does not say that it is a predictor's is taken for one")
 	}
 }
 

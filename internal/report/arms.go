@@ -41,6 +41,8 @@ var measures = []Fact{
 	{"± and [ ]", "standard deviation over the runs of an arm; 95 % interval of the mean difference between runs of the same seed (Student's t), or of one run's AUC over other images (DeLong)"},
 	{"P", "how probable a difference at least as large is if there is none: over seeds by the paired t-test; run by run, over other images, by DeLong's test"},
 	{"EER", "equal error rate: where false positives and false negatives are equally frequent"},
+	{"balanced accuracy", "mean over the classes of the accuracy in each; chance is 1 over their number"},
+	{"F1", "mean over the classes of 2 TP / (2 TP + FP + FN): true and false positives and false negatives of a class; 1 is perfect"},
 	{"TPR at FPR 1 %", "share of the positives found at a threshold that lets through at most one in a hundred of the negatives"},
 	{"APCER, BPCER, ACER", "share of the positive class (the attacks) that is missed, share of the other (the bona fide) that raises an alarm, and their mean, at the threshold at which they are equal on the validation images"},
 	{"ECE", "expected calibration error: how far the classifier's confidence is from its accuracy; 0 is calibrated"},

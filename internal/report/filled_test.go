@@ -71,6 +71,10 @@ func inventRun(rng *rand.Rand, arm string, index int, separation, cam float64) R
 			EER: metric.EER(scores, positive), PAD: metric.PADAt(scores, positive, 0.3), ECE: metric.ECE(p, labels),
 		},
 	}
+	run.Confusion, run.ClassAUC = metric.Confusion(p, labels, 2), metric.ClassAUCs(p, labels, 2)
+	for i, row := range p {
+		run.Scores.Add(row[1], positive[i])
+	}
 	if arm != "none" {
 		run.ToNone = rng.Float64() / 1000 * (4 - separation)
 	}

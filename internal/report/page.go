@@ -17,7 +17,7 @@ var pageHTML string
 var style string
 
 var tmpl = template.Must(template.New("page").Funcs(template.FuncMap{
-	"three": three, "signed": signed, "count": count, "counted": counted, "meanSD": meanSD, "interval": interval, "probability": probability, "took": took,
+	"three": three, "signed": signed, "count": count, "counted": counted, "meanSD": meanSD, "interval": interval, "probability": probability, "took": took, "sentence": sentence,
 	"style": func() template.CSS { return template.CSS(style) },
 }).Parse(pageHTML))
 
@@ -26,11 +26,15 @@ type page struct {
 	*Report
 	Verdict  string
 	Warnings []string
+	Several  bool // more than two classes
+	Hidden   bool // too many classes to show each
 	Arms     []arm
 	Errors   []column // heads of arm.Errors
+	ClassAUC []column // heads of arm.ClassAUC; nil with two classes
 	Look     []column // heads of arm.Look
 	Results  []figure
 	ROC      []figure
+	Scores   []figure
 	Curves   []figure
 	Fit      []figure
 	Quality  []figure
@@ -38,7 +42,9 @@ type page struct {
 	Sources  []string // heads of the columns of numbers
 	Examples []example
 	Glossary []Fact // arms
-	Measures []Fact
+
+	Confusions []confusion
+	Measures   []Fact
 }
 
 // arm is a row of the results table and an entry of the legends.
@@ -54,6 +60,7 @@ type arm struct {
 	DifferenceWith string
 	P              string
 	Errors, Look   []string // cells
+	ClassAUC       []string
 }
 
 // figure is a plot and what it shows.
@@ -89,11 +96,13 @@ func Write(w io.Writer, r *Report) error {
 
 func newPage(r *Report) (*page, error) {
 	arms := summarise(r.Runs)
-	p := &page{Report: r, Verdict: verdict(arms, r.Split), Warnings: warnings(r, arms), Measures: measures, Errors: errorColumns, Look: lookColumns}
+	p := &page{Report: r, Verdict: verdict(arms, r.Split), Warnings: warnings(r, arms), Measures: measures, Several: len(r.Classes) > 2, Look: lookColumns}
+	p.Errors = errorColumns(p.Several)
 	main := subject(arms)
 	for i := range arms {
-		p.Arms = append(p.Arms, newArm(&arms[i], &arms[i] == main))
+		p.Arms = append(p.Arms, newArm(&arms[i], &arms[i] == main, p.Errors))
 	}
+	p.addClasses()
 	for _, a := range arms {
 		if a.meaning != "" {
 			p.Glossary = append(p.Glossary, Fact{a.name, a.meaning})
@@ -112,11 +121,11 @@ func newPage(r *Report) (*page, error) {
 	return p, nil
 }
 
-func newArm(s *summary, main bool) arm {
+func newArm(s *summary, main bool, errors []column) arm {
 	a := arm{
 		Name: s.name, Colour: s.colour, Line: s.line.String(), Subject: main, Runs: s.runs,
 		AUC: meanSD(s.auc), Interval: s.interval(), Accuracy: meanSD(s.accuracy), CAM: meanSD(s.cam),
-		Difference: dash, P: dash, Errors: cells(s.runs, errorColumns), Look: cells(s.runs, lookColumns),
+		Difference: dash, P: dash, Errors: cells(s.runs, errors), Look: cells(s.runs, lookColumns),
 	}
 	if s.pairs > 0 {
 		a.Difference = signed(s.difference.Mean)
@@ -136,11 +145,16 @@ func (p *page) draw(arms []summary) {
 		p.Results = append(p.Results, figure{"Difference to none", "Runs are paired by seed: the same images, initial weights and order. An interval that leaves out 0 is more than chance.", differenceChart(arms)})
 	}
 	if hasROC(arms) {
+		caption := "Mean over the runs of each arm; the dotted diagonal is chance."
+		if p.Several {
+			caption = "Mean over the classes, each against the rest, and over the runs of each arm; the dotted diagonal is chance."
+		}
 		p.ROC = []figure{
-			{"ROC", "Mean over the runs of each arm; the dotted diagonal is chance.", rocChart(arms, false)},
+			{"ROC", caption, rocChart(arms, false)},
 			{"ROC, log scale", "The same with the false positive rate in decades, where an attack detector is set to work.", rocChart(arms, true)},
 		}
 	}
+	p.Scores = scoreFigures(arms, p.Classes)
 	p.Curves = histories(arms)
 	if p.Predictor != nil {
 		p.drawPredictor()

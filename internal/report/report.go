@@ -42,9 +42,16 @@ type Run struct {
 	// Errors and CAM are of Report.Split.
 	Errors
 	CAM Look
-	// ROC has false-positive rates in rising order; nil if there is none: one
-	// class, or more than two.
+	// ROC has false-positive rates in rising order, of more than two classes the mean
+	// curve; nil if there is none: one class.
 	ROC []metric.ROCPoint
+	// ClassAUC are the AUCs of Report.Classes, each against the rest; NaN of one that
+	// does not occur.
+	ClassAUC []float64
+	// Confusion counts the images by their class and by the one that they are taken
+	// for; nil if that is not known.
+	Confusion [][]int
+	Scores    ScoreHistogram
 	// History is the course of the training, one item an epoch.
 	History []Epoch
 	// Best is the epoch that was kept, counted from 1; 0 if it is not known.
@@ -60,6 +67,8 @@ type Errors struct {
 	Accuracy, EER float64
 	PAD           metric.PAD // at the threshold that was set on validation; two classes only
 	ECE           float64
+	// BalancedAccuracy and F1 are means over the classes.
+	BalancedAccuracy, F1 float64
 }
 
 // Look is where the classifier of a run looks, in means over the images: how well
@@ -86,6 +95,7 @@ type Predictor struct {
 	History           []Point // validations in order
 	Best              int     // the Point.Step that was kept
 	Checks            []Check // against human maps that it had not seen
+	Trust             string  // how much its maps count in the loss, and why
 }
 
 // Point is a validation during the predictor's fit.
@@ -106,7 +116,9 @@ type Check struct {
 	// BeatsMean reports whether the predictor's CC exceeds the mean map's by more
 	// than chance.
 	BeatsMean bool
-	Images    []ImageScore // one an image, for the scatter plot; may be nil
+	// Doubt is what to say where it does not; "" for a sentence made of the numbers.
+	Doubt  string
+	Images []ImageScore // one an image, for the scatter plot; may be nil
 }
 
 // Scores are means over the images of a check.
@@ -152,6 +164,24 @@ func (h *Histogram) Add(v float64) {
 		return
 	}
 	h[min(max(int((v+1)/2*Bins), 0), Bins-1)]++
+}
+
+// ScoreBins is the number of bins of a ScoreHistogram.
+const ScoreBins = 20
+
+// ScoreHistogram counts, in equal bins over [0, 1], the probabilities that a
+// classifier gives to a class: of the class's own images, and of the others. With two
+// classes it is of class 1, with more of all of them together.
+type ScoreHistogram struct{ Own, Others [ScoreBins]int }
+
+// Add counts a probability.
+func (h *ScoreHistogram) Add(p float64, own bool) {
+	bin := min(max(int(p*ScoreBins), 0), ScoreBins-1)
+	if own {
+		h.Own[bin]++
+	} else {
+		h.Others[bin]++
+	}
 }
 
 // Example is one image with its maps. The pictures are encoded PNG or JPEG files

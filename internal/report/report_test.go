@@ -105,6 +105,8 @@ func TestPageHasAPlotForEveryMeasure(t *testing.T) {
 		"difference of the AUC to the arm none with its 95 % interval",
 		"ROC curves, mean over runs by arm",
 		"ROC curves, mean over runs by arm, false positive rate on a logarithmic axis",
+		"scores of none by class",
+		"scores of combined by class",
 		"training loss by epoch, mean over runs by arm",
 		"validation loss by epoch, mean over runs by arm",
 		"validation AUC by epoch, mean over runs by arm",
@@ -129,7 +131,7 @@ func runsOf(arm string, aucs ...float64) []Run {
 }
 
 func allErrors(v float64) Errors {
-	return Errors{metric.Interval{Mean: v, Low: v, High: v}, v, v, v, metric.PAD{APCER: v, BPCER: v, ACER: v}, v}
+	return Errors{metric.Interval{Mean: v, Low: v, High: v}, v, v, v, metric.PAD{APCER: v, BPCER: v, ACER: v}, v, v, v}
 }
 
 func allLook(v float64) Look { return Look{v, v, v, v, v, v, v} }
@@ -212,6 +214,58 @@ func TestEveryNumberOfAFilledReportIsShown(t *testing.T) {
 		if !strings.Contains(text["making"], want) {
 			t.Errorf("making lacks %q", want)
 		}
+	}
+}
+
+// threeClasses are two runs of an arm that never finds the third class, of which only
+// the second run has images.
+func threeClasses(arm string) []Run {
+	runs := runsOf(arm, 0.75, 0.85)
+	for i, confusion := range [][][]int{{{3, 1, 0}, {0, 4, 0}, {0, 0, 0}}, {{4, 0, 0}, {2, 2, 0}, {1, 1, 0}}} {
+		runs[i].Confusion, runs[i].ClassAUC = confusion, []float64{0.75, 0.875, []float64{nan, 0.625}[i]}
+		runs[i].BalancedAccuracy, runs[i].F1, runs[i].EER = 0.5, 0.375, 0.25
+		runs[i].ROC = []metric.ROCPoint{{FPR: 0, TPR: 0}, {FPR: 1, TPR: 1}}
+		for k := range ScoreBins {
+			runs[i].Scores.Add(float64(k)/ScoreBins, k > 12)
+		}
+	}
+	return runs
+}
+
+func TestSeveralClassesAreShownEachAndWithoutErrorsOfAttackDetection(t *testing.T) {
+	r := &Report{Split: "test", Classes: []string{"rust", "healthy", "<miner>"}, Runs: append(threeClasses("none"), threeClasses("human")...)}
+	page := written(t, r)
+	results := part(page, "results")
+	for _, want := range []string{
+		"The AUC is the mean over the classes that occur, each against the rest",
+		"arm EER TPR at FPR 1 % balanced accuracy F1 ECE none 0.250 ± 0.000 0.000 ± 0.000 0.500 ± 0.000 0.375 ± 0.000 –",
+		"AUC of each class against the rest arm rust healthy <miner> none 0.750 ± 0.000 0.875 ± 0.000 0.625",
+		"human rust healthy <miner> rust 0.88 0.12 0.00 healthy 0.25 0.75 0.00 <miner> 0.50 0.50 0.00",
+	} {
+		if !strings.Contains(results, want) {
+			t.Errorf("results lack %q:\n%s", want, results)
+		}
+	}
+	if regexp.MustCompile("APCER|BPCER|ACER").MatchString(results) {
+		t.Errorf("results of three classes show errors of attack detection:\n%s", results)
+	}
+	if want := `<td style="--shade:45%" class="right">0.75</td>`; !strings.Contains(page, want) {
+		t.Errorf("the page lacks %s", want)
+	}
+	if curves := part(page, "curves"); !strings.Contains(curves, "Mean over the classes, each against the rest, and over the runs") || !strings.Contains(curves, "Probability of a class, over all classes") {
+		t.Errorf("the curves do not say what they are of:\n%s", curves)
+	}
+	checkLoadsNothing(t, page)
+}
+
+func TestManyClassesAreNotShownEach(t *testing.T) {
+	r := &Report{Runs: threeClasses("none")}
+	for i := range mostShown + 1 {
+		r.Classes = append(r.Classes, fmt.Sprintf("class-%d", i))
+	}
+	results := part(written(t, r), "results")
+	if !strings.Contains(results, "too many classes to show each") || strings.Contains(results, "class-0") {
+		t.Errorf("found\n%s", results)
 	}
 }
 

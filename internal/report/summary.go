@@ -40,15 +40,24 @@ type column struct {
 	value      func(Run) float64
 }
 
-// errorColumns are the measures by which classifiers are compared beside AUC and
-// accuracy.
-var errorColumns = []column{
-	{"EER", "", func(r Run) float64 { return r.EER }},
-	{"TPR", "at FPR 1 %", func(r Run) float64 { return tprAt(r.ROC, 0.01) }},
-	{"APCER", "", func(r Run) float64 { return r.PAD.APCER }},
-	{"BPCER", "", func(r Run) float64 { return r.PAD.BPCER }},
-	{"ACER", "", func(r Run) float64 { return r.PAD.ACER }},
-	{"ECE", "", func(r Run) float64 { return r.ECE }},
+// errorColumns are the measures by which classifiers of two or of several classes are
+// compared beside AUC and accuracy.
+func errorColumns(several bool) []column {
+	columns := []column{
+		{"EER", "", func(r Run) float64 { return r.EER }},
+		{"TPR", "at FPR 1 %", func(r Run) float64 { return tprAt(r.ROC, 0.01) }},
+	}
+	if several {
+		columns = append(columns,
+			column{"balanced accuracy", "", func(r Run) float64 { return r.BalancedAccuracy }},
+			column{"F1", "", func(r Run) float64 { return r.F1 }})
+	} else {
+		columns = append(columns,
+			column{"APCER", "", func(r Run) float64 { return r.PAD.APCER }},
+			column{"BPCER", "", func(r Run) float64 { return r.PAD.BPCER }},
+			column{"ACER", "", func(r Run) float64 { return r.PAD.ACER }})
+	}
+	return append(columns, column{"ECE", "", func(r Run) float64 { return r.ECE }})
 }
 
 // lookColumns are the measures of class activation maps beside their CC.

@@ -72,7 +72,11 @@ func warnings(r *Report, arms []summary) []string {
 	}
 	if p := r.Predictor; p != nil {
 		for _, c := range p.Checks {
-			if c.N > 0 && !c.BeatsMean {
+			switch {
+			case c.BeatsMean:
+			case c.Doubt != "":
+				found = append(found, sentence(c.Doubt))
+			case c.N > 0:
 				warn("%s does not clearly beat the mean map (%s: CC %s against %s): do not expect predicted maps to help.", p.subject(), c.HeldOut, three(c.Predictor.CC), three(c.MeanMap.CC))
 			}
 		}

@@ -19,7 +19,20 @@ type Spec struct {
 	Train      int // training images in all
 	Val, Test  int
 	References int // test images with a map, against which predictions can be held
+	// Three has the images of [ThreeClasses] instead of [Classes].
+	Three bool
 }
+
+// Classes are the names of the set's classes in the order of their indices.
+func (s Spec) Classes() []string {
+	if s.Three {
+		return ThreeClasses
+	}
+	return Classes
+}
+
+// draw makes sample i of a split of the set.
+func (s Spec) draw(split string, i int) Sample { return draw(len(s.Classes()), s.Seed, split, i) }
 
 // Quickstart is the data set in testdata/quickstart.
 var Quickstart = Spec{Seed: 1, Annotated: 40, Train: 400, Val: 100, Test: 400, References: 40}
@@ -40,7 +53,7 @@ func (s Spec) Folder() ([]File, error) {
 		count, mapped int
 	}{{"train", s.Annotated, s.Annotated}, {"val", s.Val, 0}, {"test", s.Test, s.References}} {
 		for i := range part.count {
-			x := Draw(s.Seed, part.split, i)
+			x := s.draw(part.split, i)
 			name := x.ID + ".png"
 			rows = append(rows, []string{name, strconv.Itoa(x.Label), x.Split, x.Group})
 			img, err := x.PNG()
@@ -69,7 +82,7 @@ func (s Spec) Folder() ([]File, error) {
 func (s Spec) Unannotated() []Sample {
 	samples := make([]Sample, 0, s.Train-s.Annotated)
 	for i := s.Annotated; i < s.Train; i++ {
-		samples = append(samples, Draw(s.Seed, "train", i))
+		samples = append(samples, s.draw("train", i))
 	}
 	return samples
 }

@@ -4,10 +4,12 @@
 // three things on it, apart from each other:
 //
 //   - a disc with a bright rim, whose faint bars run in the direction that is
-//     the class (0 vertical, 1 horizontal). The disc is the human map.
+//     the class (0 vertical, 1 horizontal; of three classes 2 diagonal). The disc is
+//     the human map.
 //   - a distractor: a disc with a dark rim and bars of a random direction.
-//   - a tag, a small square. It is white for class 1 and black for class 0 in
-//     the train and val splits, and of a random colour in the test split.
+//   - a tag, a small square. It is white for the last class and black for class 0
+//     (grey for the one between) in the train and val splits, and of a random colour
+//     in the test split.
 //
 // A classifier that takes the tag, which is easier to see than the bars, does
 // well in validation and no better than chance in the test. One that is told
@@ -27,8 +29,12 @@ import (
 // Size is the side of an image in pixels.
 const Size = 40
 
-// Classes are the names of the classes in the order of their indices.
-var Classes = []string{"vertical", "horizontal"}
+// Classes are the names of the classes in the order of their indices, and
+// ThreeClasses those of sets with three.
+var (
+	Classes      = []string{"vertical", "horizontal"}
+	ThreeClasses = []string{"vertical", "horizontal", "diagonal"}
+)
 
 // Levels of grey, out of 256. They were chosen so that a small network finds
 // the tag first and needs guidance for the bars.
@@ -51,24 +57,26 @@ type Sample struct {
 	Map   *image.Gray // 255 in the disc that decides, 0 elsewhere
 }
 
-// Draw makes sample i of a split (train, val or test). It depends on its
-// arguments alone.
-func Draw(seed uint64, split string, i int) Sample {
+// Draw makes sample i of a split (train, val or test), of one of [Classes]. It
+// depends on its arguments alone.
+func Draw(seed uint64, split string, i int) Sample { return draw(len(Classes), seed, split, i) }
+
+func draw(classes int, seed uint64, split string, i int) Sample {
 	stream := uint64(i)
 	for _, b := range []byte(split) {
 		stream = stream*257 + uint64(b)<<32
 	}
 	p := &painter{rng: rand.New(rand.NewPCG(seed, stream)), pix: make([]int, Size*Size)}
-	label := p.rng.IntN(2)
+	label := p.rng.IntN(classes)
 	p.background()
 	disc := p.place(discRadius2)
 	p.disc(disc, +rim, label)
-	p.disc(p.place(discRadius2), -rim, p.rng.IntN(2))
+	p.disc(p.place(discRadius2), -rim, p.rng.IntN(classes))
 	tag := label
 	if split == "test" {
-		tag = p.rng.IntN(2)
+		tag = p.rng.IntN(classes)
 	}
-	p.tag(tag)
+	p.tag(255 * tag / (classes - 1))
 	return Sample{
 		ID:    fmt.Sprintf("%s-%05d", split, i),
 		Split: split,
@@ -152,10 +160,7 @@ func (p *painter) disc(c point, height, direction int) {
 			case d > square(innerRadius2):
 				p.pix[y*Size+x] += height
 			default:
-				across := x
-				if direction == 1 {
-					across = y
-				}
+				across := [...]int{x, y, x + y}[direction]
 				p.pix[y*Size+x] += bar * (1 - (across+phase)/2%2*2)
 			}
 		}
@@ -163,12 +168,12 @@ func (p *painter) disc(c point, height, direction int) {
 }
 
 // tag draws a square of five or six pixels.
-func (p *painter) tag(class int) {
+func (p *painter) tag(grey int) {
 	side := 5 + p.rng.IntN(2)
 	c := p.place(side + 2) // half the diagonal, in half pixels
 	for y := (c.y - side) / 2; y < (c.y-side)/2+side; y++ {
 		for x := (c.x - side) / 2; x < (c.x-side)/2+side; x++ {
-			p.pix[y*Size+x] = 255 * class
+			p.pix[y*Size+x] = grey
 		}
 	}
 }

@@ -3,7 +3,6 @@ package testset
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/surrogaze/surrogaze/internal/synthetic"
@@ -13,6 +12,9 @@ import (
 // Small has a few images of each kind, enough to run every stage in seconds.
 var Small = synthetic.Spec{Seed: 3, Annotated: 36, Train: 56, Val: 12, Test: 16, References: 6}
 
+// Three is such a set of three classes.
+var Three = synthetic.Spec{Seed: 3, Annotated: 36, Train: 56, Val: 18, Test: 24, References: 6, Three: true}
+
 // Write writes the two parts of a data set into dir: the annotated folder (images,
 // maps and labels.csv) and the Parquet set in unannotated/data.
 func Write(dir string, spec synthetic.Spec) error {
@@ -20,20 +22,14 @@ func Write(dir string, spec synthetic.Spec) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		path := filepath.Join(dir, filepath.FromSlash(f.Path))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, f.Data, 0o644); err != nil {
-			return err
-		}
+	if err := writeFiles(dir, files); err != nil {
+		return err
 	}
 	return writeUnannotated(filepath.Join(dir, "unannotated"), spec)
 }
 
 func writeUnannotated(dir string, spec synthetic.Spec) error {
-	w, err := storage.Create(dir, storage.Schema{Classes: synthetic.Classes, Unmapped: true})
+	w, err := storage.Create(dir, storage.Schema{Classes: spec.Classes(), Unmapped: true})
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type archive struct {
 func (f *File) openArchive(size int64, limits Limits) (*archive, error) {
 	z, err := zip.NewReader(f.r, size)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("no zip archive, or a truncated one: %w", err)
 	}
 	a := &archive{file: f, size: size, limits: limits, records: make(map[string]*zip.File, len(z.File))}
 	for _, r := range z.File {

@@ -34,6 +34,25 @@ func each(size int, element func([]byte) float32) func([]float32, []byte) {
 	}
 }
 
+// NonFinite is the index of the first value that is NaN or infinite, -1 if there is
+// none.
+func NonFinite(values []float32) int {
+	for i, v := range values {
+		if v-v != 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// CheckFinite is an error if a value of the tensor of that name is NaN or infinite.
+func CheckFinite(name string, values []float32) error {
+	if i := NonFinite(values); i >= 0 {
+		return fmt.Errorf("tensor %q: found %v at index %d, want finite numbers", name, values[i], i)
+	}
+	return nil
+}
+
 // appendAs appends v, rounded to the nearest (ties to even) value of d.
 func appendAs(b []byte, d DType, v float32) ([]byte, error) {
 	switch d {

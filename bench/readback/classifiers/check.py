@@ -1,4 +1,5 @@
-"""Loads the classifiers that main.go wrote in torchvision and timm, and compares.
+"""Loads the classifiers that main.go wrote in torchvision and timm, and in
+onnxruntime, and compares.
 
     python check.py FOLDER
 
@@ -11,6 +12,7 @@ import json
 import pathlib
 import sys
 
+import onnxruntime
 import timm
 import torch
 import torchvision
@@ -64,17 +66,25 @@ def activation_maps(features, weights):
     return (maps - low) / (high - low)
 
 
-def differences(name, verdicts):
-    """The largest ones, of scores as a share of the largest logit."""
+def by_torch(name, about, images):
+    """Logits and maps of the network in Python."""
     build, last, head = NETWORKS[name]
-    file = folder / f"{name}.safetensors"
-    about = description(file)
     net = build(num_classes=len(about["classes"]))
-    net.load_state_dict(load_file(file), strict=True)
-    images = torch.stack([to_tensor(Image.open(folder / f"{id}.png").convert("RGB")) for id in verdicts])
-    logits, features = judge(net, last, normalize(images, **about["preprocessing"]))
-    labels = [v["label"] for v in verdicts.values()]
-    maps = activation_maps(features, net.get_submodule(head).weight[labels].detach())
+    net.load_state_dict(load_file(folder / f"{name}.safetensors"), strict=True)
+    logits, features = judge(net, last, images)
+    return logits, activation_maps(features, net.get_submodule(head).weight[logits.argmax(1)].detach())
+
+
+def by_onnx(name, images):
+    """The same of the ONNX file, image by image: the number of images is free."""
+    session = onnxruntime.InferenceSession(folder / f"{name}.onnx")
+    results = [session.run(["logits", "cam"], {"image": image[None].numpy()}) for image in images]
+    logits, maps = (torch.cat([torch.from_numpy(r[i]).double() for r in results]) for i in range(2))
+    return logits, maps.flatten(1)
+
+
+def differences(logits, maps, verdicts):
+    """The largest ones, of scores as a share of the largest logit."""
     our_scores = torch.tensor([v["scores"] for v in verdicts.values()], dtype=torch.float64)
     our_maps = torch.tensor([v["cam"] for v in verdicts.values()], dtype=torch.float64)
     scores = (logits.log_softmax(1) - our_scores.log()).abs().max() / logits.abs().max()
@@ -85,7 +95,11 @@ verdicts = json.loads((folder / "verdicts.json").read_text())
 assert verdicts.keys() == NETWORKS.keys(), list(verdicts)
 close = True
 for name in verdicts:
-    scores, maps = differences(name, verdicts[name])
-    print(f"{name}: scores differ by {scores:.1e} of the largest logit, maps by {maps:.1e}")
-    close = close and scores <= NEAR and maps <= NEAR
+    about = description(folder / f"{name}.safetensors")
+    images = torch.stack([to_tensor(Image.open(folder / f"{id}.png").convert("RGB")) for id in verdicts[name]])
+    images = normalize(images, **about["preprocessing"])
+    for where, found in (("PyTorch", by_torch(name, about, images)), ("ONNX", by_onnx(name, images))):
+        scores, maps = differences(*found, verdicts[name])
+        print(f"{name} in {where}: scores differ by {scores:.1e} of the largest logit, maps by {maps:.1e}")
+        close = close and scores <= NEAR and maps <= NEAR
 sys.exit(0 if close else 1)

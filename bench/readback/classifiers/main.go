@@ -1,6 +1,7 @@
 // Command classifiers trains a classifier of every published network for a few steps,
-// and writes its file, and what it says of the images beside it; check.py loads the
-// file in torchvision or timm and compares. The script run does both.
+// and writes its file, the same as ONNX, and what it says of the images beside it;
+// check.py loads the one in torchvision or timm and the other in onnxruntime, and
+// compares. The script run does both.
 //
 //	go run ./bench/readback/classifiers FOLDER
 package main
@@ -36,8 +37,10 @@ func main() {
 // size is the side of images and networks, so that nothing is resampled.
 const size = 112
 
+// config asks for the map of the predicted class, as ONNX has it.
 func config(network string) cyborg.Config {
 	c := cyborg.DefaultConfig()
+	c.CAMClass = "predicted"
 	c.Network, c.Size, c.Batch, c.Epochs, c.Select = network, size, 2, 6, "last"
 	c.Precision, c.Workers = "f32", runtime.NumCPU()
 	return c
@@ -47,10 +50,10 @@ func config(network string) cyborg.Config {
 type verdict struct {
 	Label  int       `json:"label"`
 	Scores []float64 `json:"scores"` // probability of each class
-	CAM    []float32 `json:"cam"`    // of the label
+	CAM    []float32 `json:"cam"`    // of the class with the highest score
 }
 
-// write leaves NETWORK.safetensors, the test images ID.png, and verdicts.json: the
+// write leaves NETWORK.safetensors and NETWORK.onnx, the test images ID.png, and verdicts.json: the
 // verdicts by network and image.
 func write(ctx context.Context, dir string) error {
 	set, err := writeSet(dir)
@@ -87,6 +90,9 @@ func writeClassifier(ctx context.Context, set *storage.Dataset, network, dir str
 	verdicts := map[string]verdict{}
 	for _, s := range e.Samples {
 		verdicts[s.ID] = verdict{s.Label, s.Scores, s.CAM.Pix}
+	}
+	if err := m.Export(filepath.Join(dir, network+".onnx"), "onnx"); err != nil {
+		return nil, err
 	}
 	return verdicts, m.Save(filepath.Join(dir, network+".safetensors"))
 }

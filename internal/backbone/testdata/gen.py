@@ -5,7 +5,9 @@
 
 networks.json holds results of evaluation and of one training step: of a tensor of
 more than 16 values its norm and its product with a fixed vector, and of the
-published networks every 16th gradient and statistic. The text files list the
+published networks every 16th gradient and statistic. "CAM of" a network are those of
+CYBORG's loss, whose class activation map is of the features that its published code
+takes (github.com/CVRL/CYBORG, training_code/train_cam.py). The text files list the
 parameters and buffers of the published networks. Values are drawn by a hash, which
 the test draws again.
 """
@@ -250,15 +252,58 @@ def case(net, height, width, loss, step=1):
 
 
 WEIGHT = torch.tensor([1.0, 0.25])
+GUIDED = torch.tensor([0.5, 1.0])
+LABELS = torch.tensor([2, 0])
 
 
 def cross_entropy(y):
-    return (F.cross_entropy(y, torch.tensor([2, 0]), reduction="none") * WEIGHT).mean()
+    return (F.cross_entropy(y, LABELS, reduction="none") * WEIGHT).mean()
 
 
 def map_loss(y):
     target = draw("map", y.shape, 0, 1)
     return (F.binary_cross_entropy_with_logits(y, target, reduction="none").mean((1, 2, 3)) * WEIGHT).mean()
+
+
+def reference(net):
+    """The module whose result CYBORG's published code makes the map of."""
+    if isinstance(net, ResNet):
+        return getattr(net, f"layer{net.layers}")[-1].conv3
+    if isinstance(net, torchvision.models.ResNet):
+        return net.layer4[-1].conv3
+    if isinstance(net, torchvision.models.DenseNet):
+        return net.features
+    if isinstance(net, torchvision.models.Inception3):
+        return net.Mixed_7c
+    return net.conv4
+
+
+def cam(features, weight):
+    """The map of each image's class, scaled to [0, 1]."""
+    raw = torch.einsum("nchw,nc->nhw", features, weight[LABELS])
+    low, high = (f(raw.flatten(1), 1).values[:, None, None] for f in (torch.min, torch.max))
+    return (raw - low) / (high - low)
+
+
+def guided_case(net, height, width, step=1):
+    """case of the loss with a map, and of the map itself."""
+    net = fill(net)
+    held = {}
+    # DenseNet's last ReLU works in place: what it is given is kept before.
+    reference(net).register_forward_hook(lambda m, x, y: held.update(y=y) or y.clone())
+    head = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
+    x = draw("image", (2, 3, height, width), 0, 1)
+    net.eval()(x)
+    out = {"eval": write("eval", cam(held["y"], head.weight))}
+    logits = net.train()(x)
+    y = cam(held["y"], head.weight)
+    out["train"] = write("train", y)
+    distance = F.mse_loss(y, draw("map", y.shape, 0, 1), reduction="none").mean((1, 2))
+    total = cross_entropy(logits) + (distance * GUIDED).mean()
+    total.backward()
+    out["loss"] = total.item()
+    out["gradients"] = {name: write(name, p.grad) for name, p in list(net.named_parameters())[::step]}
+    return out
 
 
 def published(name):
@@ -278,13 +323,17 @@ def published(name):
 
 folder = pathlib.Path(sys.argv[1])
 basic, bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
+small = {
+    "resnet of bottlenecks": (lambda: ResNet(bottleneck, (7, 2, 8, 3), [8, 5], [1, 2], [2, 2]), 24, 32),
+    "densenet": (lambda: torchvision.models.DenseNet(8, (2, 3, 1), 10, num_classes=3), 32, 40),
+    "thin inception": (thin_inception, 107, 115),
+    "thin xception": (lambda: Xception([4, 6], [8, 12, 17], 2, [20, 24, 28]), 64, 72),
+}
 nets = {
     "resnet": case(ResNet(basic, (7, 2, 12, 3), [12, 20], [1, 2], [2, 1]), 24, 32, cross_entropy),
     "resnet with another stem": case(ResNet(basic, (5, 2, 6, 2), [17], [2], [1]), 16, 24, cross_entropy),
-    "resnet of bottlenecks": case(ResNet(bottleneck, (7, 2, 8, 3), [8, 5], [1, 2], [2, 2]), 24, 32, cross_entropy),
-    "densenet": case(torchvision.models.DenseNet(8, (2, 3, 1), 10, num_classes=3), 32, 40, cross_entropy),
-    "thin inception": case(thin_inception(), 107, 115, cross_entropy),
-    "thin xception": case(Xception([4, 6], [8, 12, 17], 2, [20, 24, 28]), 64, 72, cross_entropy),
+    **{name: case(make(), h, w, cross_entropy) for name, (make, h, w) in small.items()},
+    **{"CAM of " + name: guided_case(make(), h, w) for name, (make, h, w) in small.items()},
     "unet": case(UNet([16, 20, 24], 3, 1), 8, 16, map_loss),
     "unet with a strided stem": case(UNet([6, 16], 5, 2), 8, 16, map_loss),
     "unet with a residual encoder": case(behind_resnet(UnetDecoder), 16, 24, map_loss),
@@ -299,4 +348,6 @@ for name, height, width in [
     lines = [f"{name} {'x'.join(map(str, t.shape))}\n" for name, t in net.state_dict().items() if t.dim() > 0]
     folder.joinpath(name + ".txt").write_text("".join(lines))
     nets[name] = case(net, height, width, map_loss if name.startswith("unet") else cross_entropy, 16)
+    if name in ("resnet50", "densenet121", "inception-v3", "xception"):
+        nets["CAM of " + name] = guided_case(published(name), height, width, 16)
 folder.joinpath("networks.json").write_text(json.dumps(nets, separators=(",", ":")))

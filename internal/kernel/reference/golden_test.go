@@ -108,6 +108,26 @@ var runs = map[string]func(g golden, r results){
 		reference.CAMBackwardFeatures(c, r.like(g, "df"), g.In["dy"], g.In["f"], g.In["w"], g.In["k"])
 		reference.CAMBackwardWeights(c, r.like(g, "dw"), g.In["dy"], g.In["f"], g.In["w"], g.In["k"])
 	},
+	"contrast": func(g golden, r results) {
+		reference.Contrast(g.int("classes"), g.int("n"), r.like(g, "y"), g.In["w"])
+		reference.Contrast(g.int("classes"), g.int("n"), r.like(g, "dw"), g.In["dy"])
+	},
+	"entropy": func(g golden, r results) {
+		reference.Entropy(g.shape(), r.like(g, "y"), g.In["p"])
+		reference.EntropyBackward(g.shape(), r.like(g, "dp"), g.In["dy"], g.In["p"])
+	},
+	"adaptive": func(g golden, r results) {
+		n := g.int("n")
+		first, second := make([]float64, n), make([]float64, n)
+		reference.Balance(n, false, first, g.In["ce"], g.In["s"], g.In["mapped"])
+		reference.Balance(n, true, second, g.In["ce"], g.In["s"], g.In["mapped"])
+		y, part := r.like(g, "y"), make([]float64, 1)
+		reference.WeightedMean(n, y, g.In["ce"], first)
+		reference.WeightedMean(n, part, g.In["s"], second)
+		y[0] += part[0]
+		reference.WeightedMeanBackward(n, r.like(g, "dce"), g.In["dy"], first)
+		reference.WeightedMeanBackward(n, r.like(g, "ds"), g.In["dy"], second)
+	},
 	"maploss": func(g golden, r results) {
 		kind, err := op.ParseMapLoss(g.Geometry["kind"].(string))
 		if err != nil {

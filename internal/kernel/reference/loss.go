@@ -81,6 +81,47 @@ func WeightedMeanBackward[T Float](n int, dvalues, dout, weights []T) {
 	}
 }
 
+// Balance is the weight of each of N samples in the sum of two losses, first and
+// second (N), of which the second is of the samples with mapped (N) 1 alone, not 0:
+//
+//	alpha = sum of mapped*first / sum of mapped*(first+second)
+//
+// mapped samples weigh alpha in the first and 1-alpha in the second, the others 1 and
+// 0. Where that sum is zero, alpha is 1.
+func Balance[T Float](n int, ofSecond bool, weights, first, second, mapped []T) {
+	var a, b float64
+	for i := range n {
+		a += float64(mapped[i]) * float64(first[i])
+		b += float64(mapped[i]) * float64(second[i])
+	}
+	alpha := 1.0
+	if a+b != 0 {
+		alpha = a / (a + b)
+	}
+	for i := range n {
+		weights[i] = T(1 - (1-alpha)*float64(mapped[i]))
+		if ofSecond {
+			weights[i] = T((1 - alpha) * float64(mapped[i]))
+		}
+	}
+}
+
+// Contrast is each of the rows of w (classes, n) less the mean of the others. It is
+// its own gradient.
+func Contrast[T Float](classes, n int, y, w []T) {
+	for k := range classes {
+		for i := range n {
+			var others float64
+			for j := range classes {
+				if j != k {
+					others += float64(w[j*n+i])
+				}
+			}
+			y[k*n+i] = T(float64(w[k*n+i]) - others/float64(classes-1))
+		}
+	}
+}
+
 // CAM is the class activation map of [op.CAM]: f (N, C, H, W), w (Classes, C),
 // class (N), cam (N, 1, H, W). A constant map, and that of a class outside
 // [0, Classes), is zeros.

@@ -55,6 +55,41 @@ func MapLossBackward[T Float](g op.MapLoss, dpred, dloss, pred, target []T) {
 	})
 }
 
+// Entropy is -sum p log p of each map (N, 1, H, W) scaled to sum 1: one value an image
+// (N). A map that sums to zero counts as uniform, and has no gradient.
+func Entropy[T Float](s op.Shape, entropy, maps []T) {
+	plane := s.H * s.W
+	for n := range s.N {
+		p, _ := density(widen(maps[n*plane : (n+1)*plane]))
+		entropy[n] = T(entropyOf(p))
+	}
+}
+
+// EntropyBackward is the gradient of [Entropy] by the maps. That of a value of zero
+// is infinite, and taken for zero.
+func EntropyBackward[T Float](s op.Shape, dmaps, dentropy, maps []T) {
+	plane := s.H * s.W
+	for n := range s.N {
+		p, total := density(widen(maps[n*plane : (n+1)*plane]))
+		for i, v := range p {
+			dmaps[n*plane+i] = 0
+			if total != 0 && v != 0 {
+				dmaps[n*plane+i] = T(-float64(dentropy[n]) * (math.Log(v) + entropyOf(p)) / total)
+			}
+		}
+	}
+}
+
+func entropyOf(p []float64) float64 {
+	var sum float64
+	for _, v := range p {
+		if v != 0 {
+			sum -= v * math.Log(v)
+		}
+	}
+	return sum
+}
+
 // eachMap visits every image's prediction as given and as a probability, and
 // its target.
 func eachMap[T Float](g op.MapLoss, pred, target []T, visit func(n int, raw, p, t []float64)) {

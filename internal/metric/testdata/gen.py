@@ -130,8 +130,21 @@ def ece(s, y, bins=15):
     return sum_
 
 
+def class_auc(s, y, c):
+    return metrics.roc_auc_score(y == c, s[:, c]) if 0 < (y == c).sum() < len(y) else math.nan
+
+
+def macro_roc(s, y):
+    """The mean over the classes that occur of the highest TPR at every FPR."""
+    curves = [metrics.roc_curve(y == c, s[:, c], drop_intermediate=False)[:2] for c in np.unique(y)]
+    rates = np.unique(np.concatenate([fpr for fpr, _ in curves]))
+    return rates, [np.mean([tpr[fpr <= x].max() for fpr, tpr in curves]) for x in rates]
+
+
 def several(s, y):
     k = s.shape[1]
+    predicted = s.argmax(1)
+    fpr, tpr = macro_roc(s, y) if k > 2 else ([], [])
     occurring = range(k) if k > 2 else [1]
     return {
         "scores": s, "labels": y,
@@ -141,6 +154,26 @@ def several(s, y):
         "balanced": metrics.balanced_accuracy_score(y, s.argmax(1)),
         "brier": metrics.brier_score_loss(y, s if k > 2 else s[:, 1]),
         "ece": ece(s, y),
+        "f1": metrics.f1_score(y, predicted, average="macro"),
+        "confusion": metrics.confusion_matrix(y, predicted, labels=range(k)),
+        "classes": [class_auc(s, y, c) for c in range(k)],
+        "fpr": fpr, "tpr": tpr,
+    }
+
+
+def absent(s, y):
+    """A class without a sample, which scikit-learn's macro average of AUC refuses."""
+    occurring, predicted = np.unique(y), s.argmax(1)
+    fpr, tpr = macro_roc(s, y)
+    return {
+        "scores": s, "labels": y,
+        "auc": np.mean([class_auc(s, y, c) for c in occurring]), "eer": np.mean([eer(y == c, s[:, c]) for c in occurring]),
+        "accuracy": metrics.accuracy_score(y, predicted), "balanced": np.mean([(predicted[y == c] == c).mean() for c in occurring]),
+        "brier": ((s - np.eye(s.shape[1])[y]) ** 2).sum(1).mean(), "ece": ece(s, y),
+        "f1": metrics.f1_score(y, predicted, average="macro"),
+        "confusion": metrics.confusion_matrix(y, predicted, labels=range(s.shape[1])),
+        "classes": [class_auc(s, y, c) for c in range(s.shape[1])],
+        "fpr": fpr, "tpr": tpr,
     }
 
 
@@ -155,6 +188,10 @@ for n, k in ((2, 2), (20, 2), (25, 3), (30, 5)):
 y = labels(12, 3)
 several_cases += [several(np.full((12, 3), 1 / 3), y), several(np.eye(3)[y], y), several(np.eye(3)[(y + 1) % 3], y)]
 several_cases += [several(np.eye(2)[[0, 1, 1, 0]], np.array([0, 1, 0, 1])), several(np.full((6, 2), 0.5), labels(6, 2))]
+
+
+y = np.array([0, 2, 2, 0, 2, 0, 2])
+several_cases += [absent(np.array([[5, 1, 2], [1, 2, 5], [4, 1, 3], [3, 3, 2], [2, 4, 2], [6, 1, 1], [1, 1, 6]]) / 8, y)]
 
 
 # DeLong, from the comparison of every positive with every negative instead of ranks.

@@ -1,6 +1,6 @@
 """Writes the pictures of this folder and what Pillow makes of them.
 
-    python -m venv env && env/bin/pip install pillow==13.0.0 numpy torchvision
+    python -m venv env && env/bin/pip install pillow==13.0.0 numpy scipy torchvision
     env/bin/python gen.py
 
 decode/NAME.EXT is a file to decode, decode/NAME.EXT.want.png its pixels by
@@ -8,7 +8,8 @@ Pillow: exif_transpose, then convert("RGB"); 16-bit grey is scaled by hand, sinc
 Pillow clips it. map/ is the same for saliency maps, want is 16-bit grey.
 resize/ holds one picture and Pillow's antialiased bilinear resizes of it. view/ holds
 a square picture and what torchvision's usual preparation for a network makes of it:
-resized, the centre cropped, normalised; float32, planar.
+resized, the centre cropped, normalised; float32, planar. blur/SIGMA.f32 is a corner of
+that picture, mixed by a mask with what scipy.ndimage.gaussian_filter makes of it.
 """
 
 import io
@@ -18,6 +19,7 @@ import zlib
 
 import numpy as np
 from PIL import Image, ImageOps
+from scipy import ndimage
 from torchvision import transforms
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -295,8 +297,18 @@ def views():
     prepare(source).numpy().astype("<f4").tofile(path("view", "resize-32-crop-28.f32"))
 
 
+def blurs():
+    picture = np.asarray(Image.open(path("view", "source.png")), np.float64)[:13, :17].transpose(2, 0, 1) / 255
+    y, x = np.mgrid[:13, :17]
+    mask = (3 * x + 5 * y) % 11 / 10
+    for sigma in 0.3, 2, 15:
+        blurred = np.stack([ndimage.gaussian_filter(plane, sigma) for plane in picture])
+        (mask * picture + (1 - mask) * blurred).astype("<f4").tofile(path("blur", f"{sigma}.f32"))
+
+
 decode()
 maps()
 resize()
 more()
 views()
+blurs()

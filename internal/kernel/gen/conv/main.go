@@ -43,8 +43,10 @@ const (
 	fieldYBlock = 200
 	fieldNext   = 208
 	fieldPace   = 232
-	fieldReLU   = 240
-	fieldNarrow = 241
+	fieldHeight = 240
+	fieldPitch  = 248
+	fieldReLU   = 256
+	fieldNarrow = 257
 	length      = 8 // of a slice, from its pointer
 )
 
@@ -69,6 +71,7 @@ func generate() string {
 	p.line("")
 	p.line("//go:build amd64 && !noasm")
 	p.line("")
+	p.line("#include \"funcdata.h\"")
 	p.line("#include \"textflag.h\"")
 	p.tiles(avx2, 1, 1)
 	p.tiles(avx512, 1, 2)
@@ -77,10 +80,13 @@ func generate() string {
 	p.tiles(avx512bf16, 1, 2)
 	p.tiles(avx512bf16, 2, 1)
 	p.tiles(avx512bf16, 4, 1)
+	p.matrixTiles(1)
+	p.matrixTiles(2)
 	p.transpose()
 	p.peak(avx2)
 	p.peak(avx512)
 	p.peak(avx512bf16)
+	p.matrixPeak()
 	return p.text.String()
 }
 
@@ -307,11 +313,7 @@ func encode(opcode, a, b, result int) string {
 		opcode,
 		3<<6 | result&7<<3 | a&7,
 	}
-	var text []string
-	for _, b := range encoded {
-		text = append(text, fmt.Sprintf("BYTE $%#04x", b))
-	}
-	return strings.Join(text, "; ")
+	return bytes(encoded)
 }
 
 // transpose writes the transposition of squares of 8x8, one after another along

@@ -39,6 +39,24 @@ func (s isa) conversions() {
 		VPSLLD(Imm(16), v, v)
 		return v
 	})
+	s.join()
+}
+
+// join writes pixels of two blocks of bfloat16, a cache line each.
+func (s isa) join() {
+	s.function("join", "y, first, second []float32, step int")
+	y, n, first, second, step := base("y"), byteLen("y", 2), base("first"), base("second"), s.step("step", 2)
+	loop("pixel", n, pixelBytes, func(i Register) {
+		PREFETCHT0(Mem{Base: first, Disp: ahead})
+		PREFETCHT0(Mem{Base: second, Disp: ahead})
+		low, both := YMM(), ZMM()
+		VMOVUPS(Mem{Base: first}, low)
+		VINSERTF64X4(Imm(1), Mem{Base: second}, low.AsZ(), both)
+		VMOVUPS(both, at(y, i))
+		ADDQ(step, first)
+		ADDQ(step, second)
+	})
+	end()
 }
 
 // ahead is how many bytes before they are needed pixels are fetched: what is paired

@@ -160,5 +160,29 @@ for name, cls in ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW):
     for hyper in (dict(lr=0.01, weight_decay=0.0), dict(lr=0.01, weight_decay=0.1)):
         optimiser(name, lambda p: cls(p, betas=(0.9, 0.99), eps=1e-8, **hyper), hyper)
 
+for classes in 2, 3:
+    case("contrast", dict(classes=classes, n=4), dict(w=rand(classes, 4)),
+         lambda w: torch.stack([w[k] - torch.cat([w[:k], w[k + 1:]]).mean(0) for k in range(len(w))]), ("w",))
+
+
+def entropy(p):
+    """Of maps scaled to sum 1, by torch.distributions."""
+    return torch.distributions.Categorical(probs=p.flatten(1)).entropy()
+
+
+case("entropy", dict(n=3, c=1, h=2, w=4), dict(p=rand(3, 1, 2, 4, low=0.01, high=1)), entropy, ("p",))
+
+
+def adaptive(ce, s, mapped):
+    """CYBORG's loss with the alpha of VISER, a constant to the gradient, of the mapped samples."""
+    a, b = ce[mapped > 0].mean(), s[mapped > 0].mean()
+    alpha = (a / (a + b)).detach()
+    return torch.where(mapped > 0, alpha * ce + (1 - alpha) * s, ce).mean()[None]
+
+
+for mapped in [1.0, 1, 1, 1], [0.0, 1, 1, 0], [0.0, 0, 1, 0]:
+    case("adaptive", dict(n=4), dict(ce=rand(4, low=0.1, high=2), s=rand(4, low=0.1, high=0.5), mapped=torch.tensor(mapped)),
+         adaptive, ("ce", "s"))
+
 json.dump(cases, sys.stdout, separators=(",", ":"))
 print()
