@@ -107,7 +107,7 @@ func (m *riseMapper) explain(ctx context.Context, image []float32, class int, ds
 		m.program.Run()
 		logits := m.program.Output(logitsOutput)
 		for b := range n {
-			scores, _ := judge(logits[b*m.classes:(b+1)*m.classes], class)
+			scores, _ := softmax(logits[b*m.classes : (b+1)*m.classes])
 			for i, v := range masks[b*plane : (b+1)*plane] {
 				sum[i] += scores[class] * float64(v)
 			}

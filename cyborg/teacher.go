@@ -202,7 +202,7 @@ func (d *drawer) classes(images []float32, samples []storage.Sample, shown []int
 		m.program.Run()
 		logits := m.program.Output(logitsOutput)
 		for k := range shown {
-			scores, _ := judge(logits[k*n:(k+1)*n], 0)
+			scores, _ := softmax(logits[k*n : (k+1)*n])
 			for class, p := range scores {
 				sums[k*n+class] += p
 			}
@@ -210,11 +210,21 @@ func (d *drawer) classes(images []float32, samples []storage.Sample, shown []int
 	}
 	for k := range list {
 		if list[k] == storage.NoLabel {
-			row := sums[k*n : (k+1)*n]
-			list[k] = int64(slices.Index(row, slices.Max(row)))
+			list[k] = highest(sums[k*n : (k+1)*n])
 		}
 	}
 	return list
+}
+
+// highest is the class of the highest value; the first one where they are no numbers.
+func highest(values []float64) int64 {
+	best := 0
+	for class, v := range values {
+		if v > values[best] {
+			best = class
+		}
+	}
+	return int64(best)
 }
 
 // average writes the mean of all classifiers' maps, each scaled to [0, 1].

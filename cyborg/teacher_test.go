@@ -315,6 +315,26 @@ func TestATeachersStreamEndsWithItsInputsErrorOrItsContext(t *testing.T) {
 	}
 }
 
+func TestATeacherWhoseNetworkOverflowsStillDrawsNumbers(t *testing.T) {
+	m := classifiers(t, tiny(), 1)[0]
+	for _, name := range []string{"fc.weight", "fc.bias"} {
+		for i := range m.params.Get(name).Data {
+			m.params.Get(name).Data[i] = math.MaxFloat32
+		}
+	}
+	list := unmapped(t, 2)
+	for i := range list {
+		list[i].Label = storage.NoLabel
+	}
+	for _, rise := range []*RISE{nil, {Masks: 3, Cells: 4, Keep: 0.5}} {
+		for _, p := range taught(t, newTeacher(t, []*Model{m}, rise, true), list, Options{}) {
+			if low, high := slices.Min(p.Pix), slices.Max(p.Pix); !(low == 0 && (high == 0 || high == 1)) {
+				t.Errorf("found a map from %v to %v, want it scaled or blank", low, high)
+			}
+		}
+	}
+}
+
 func TestATeacherOfUnlikeClassifiersIsRefused(t *testing.T) {
 	models := classifiers(t, tiny(), 1)
 	padded := *models[0]
