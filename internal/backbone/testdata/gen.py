@@ -276,27 +276,32 @@ def published(name):
     return getattr(torchvision.models, name)(num_classes=classes)
 
 
-folder = pathlib.Path(sys.argv[1])
-basic, bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
-nets = {
-    "resnet": case(ResNet(basic, (7, 2, 12, 3), [12, 20], [1, 2], [2, 1]), 24, 32, cross_entropy),
-    "resnet with another stem": case(ResNet(basic, (5, 2, 6, 2), [17], [2], [1]), 16, 24, cross_entropy),
-    "resnet of bottlenecks": case(ResNet(bottleneck, (7, 2, 8, 3), [8, 5], [1, 2], [2, 2]), 24, 32, cross_entropy),
-    "densenet": case(torchvision.models.DenseNet(8, (2, 3, 1), 10, num_classes=3), 32, 40, cross_entropy),
-    "thin inception": case(thin_inception(), 107, 115, cross_entropy),
-    "thin xception": case(Xception([4, 6], [8, 12, 17], 2, [20, 24, 28]), 64, 72, cross_entropy),
-    "unet": case(UNet([16, 20, 24], 3, 1), 8, 16, map_loss),
-    "unet with a strided stem": case(UNet([6, 16], 5, 2), 8, 16, map_loss),
-    "unet with a residual encoder": case(behind_resnet(UnetDecoder), 16, 24, map_loss),
-    "unet with a dense encoder": case(behind_densenet(UnetDecoder), 32, 64, map_loss),
-    "unet++ with a residual encoder": case(behind_resnet(UnetPlusPlusDecoder), 16, 24, map_loss),
-}
-for name, height, width in [
-    ("resnet18", 64, 72), ("resnet50", 64, 72), ("densenet121", 64, 72), ("inception-v3", 107, 115), ("xception", 64, 72),
-    ("unet-resnet18", 32, 64), ("unet-resnet50", 32, 64), ("unet-densenet121", 32, 64), ("unetplusplus-resnet50", 32, 64),
-]:
-    net = published(name)
-    lines = [f"{name} {'x'.join(map(str, t.shape))}\n" for name, t in net.state_dict().items() if t.dim() > 0]
-    folder.joinpath(name + ".txt").write_text("".join(lines))
-    nets[name] = case(net, height, width, map_loss if name.startswith("unet") else cross_entropy, 16)
-folder.joinpath("networks.json").write_text(json.dumps(nets, separators=(",", ":")))
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    basic, bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
+    nets = {
+        "resnet": case(ResNet(basic, (7, 2, 12, 3), [12, 20], [1, 2], [2, 1]), 24, 32, cross_entropy),
+        "resnet with another stem": case(ResNet(basic, (5, 2, 6, 2), [17], [2], [1]), 16, 24, cross_entropy),
+        "resnet of bottlenecks": case(ResNet(bottleneck, (7, 2, 8, 3), [8, 5], [1, 2], [2, 2]), 24, 32, cross_entropy),
+        "densenet": case(torchvision.models.DenseNet(8, (2, 3, 1), 10, num_classes=3), 32, 40, cross_entropy),
+        "thin inception": case(thin_inception(), 107, 115, cross_entropy),
+        "thin xception": case(Xception([4, 6], [8, 12, 17], 2, [20, 24, 28]), 64, 72, cross_entropy),
+        "unet": case(UNet([16, 20, 24], 3, 1), 8, 16, map_loss),
+        "unet with a strided stem": case(UNet([6, 16], 5, 2), 8, 16, map_loss),
+        "unet with a residual encoder": case(behind_resnet(UnetDecoder), 16, 24, map_loss),
+        "unet with a dense encoder": case(behind_densenet(UnetDecoder), 32, 64, map_loss),
+        "unet++ with a residual encoder": case(behind_resnet(UnetPlusPlusDecoder), 16, 24, map_loss),
+    }
+    for name, height, width in [
+        ("resnet18", 64, 72), ("resnet50", 64, 72), ("densenet121", 64, 72), ("inception-v3", 107, 115), ("xception", 64, 72),
+        ("unet-resnet18", 32, 64), ("unet-resnet50", 32, 64), ("unet-densenet121", 32, 64), ("unetplusplus-resnet50", 32, 64),
+    ]:
+        net = published(name)
+        lines = [f"{name} {'x'.join(map(str, t.shape))}\n" for name, t in net.state_dict().items() if t.dim() > 0]
+        folder.joinpath(name + ".txt").write_text("".join(lines))
+        nets[name] = case(net, height, width, map_loss if name.startswith("unet") else cross_entropy, 16)
+    folder.joinpath("networks.json").write_text(json.dumps(nets, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main()

@@ -295,8 +295,9 @@ def views():
     prepare(source).numpy().astype("<f4").tofile(path("view", "resize-32-crop-28.f32"))
 
 
-decode()
-maps()
-resize()
-more()
-views()
+if __name__ == "__main__":
+    decode()
+    maps()
+    resize()
+    more()
+    views()
