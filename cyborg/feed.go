@@ -111,8 +111,8 @@ func (f *feed) show(p place, alpha float32, i int, b nn.Batch) error {
 
 // writeInput writes a view of an image as the network takes it: planar
 // (3, size, size).
-func writeInput(dst []float32, size int, view raster.View, m *raster.Image) {
-	view.Image(dst, size, size, m)
+func writeInput(dst []float32, size int, view raster.View, m raster.Prepared) {
+	m.View(dst, size, view)
 	raster.Normalize(dst)
 }
 

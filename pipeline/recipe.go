@@ -22,10 +22,10 @@ const (
 // output for the same input; a golden test for each says when that is so.
 const (
 	codeIngest   = 2
-	codeFit      = 4
-	codeAnnotate = 3
-	codeTrain    = 3
-	codeEvaluate = 3
+	codeFit      = 5
+	codeAnnotate = 4
+	codeTrain    = 4
+	codeEvaluate = 4
 	codeExport   = 1
 )
 

@@ -11,15 +11,16 @@ import (
 
 // view is an image file and what is to be made of it for a network.
 type view struct {
-	Name   string `json:"name"` // of the file
-	Height int    `json:"height"`
-	Width  int    `json:"width"`
+	Name string `json:"name"` // of the file
+	Side int    `json:"side"` // of the square that the network sees
 	// Crop is the share of each side that is seen, in the middle.
 	Crop float64 `json:"crop"`
+	// Resizing is that of configurations; "" resizes the image as it is.
+	Resizing raster.Resizing `json:"resizing"`
 }
 
-// preprocessing decodes an image file, resizes, crops and normalises it: image, (3,
-// height, width).
+// preprocessing decodes an image file, (height, width, 3), and resizes, crops and
+// normalises it, (3, side, side).
 func preprocessing(_ context.Context, dir folder) error {
 	var v view
 	if err := dir.readJSON("job.json", &v); err != nil {
@@ -33,12 +34,18 @@ func preprocessing(_ context.Context, dir folder) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", v.Name, err)
 	}
-	return dir.writeTensors([]weights.Tensor{v.of(m)})
+	return dir.writeTensors([]weights.Tensor{
+		{Name: "decoded", DType: weights.U8, Shape: []int{m.H, m.W, 3}, Raw: m.Pix}, v.of(m),
+	})
 }
 
 func (v view) of(m *raster.Image) weights.Tensor {
-	pixels := make([]float32, 3*v.Height*v.Width)
-	raster.View{Zoom: v.Crop - 1}.Image(pixels, v.Height, v.Width, m)
+	pixels := make([]float32, 3*v.Side*v.Side)
+	if v.Resizing == "" {
+		raster.View{Zoom: v.Crop - 1}.Image(pixels, v.Side, v.Side, m)
+	} else {
+		v.Resizing.Prepare(m, v.Side).View(pixels, v.Side, raster.View{})
+	}
 	raster.Normalize(pixels)
-	return weights.Float32("image", []int{3, v.Height, v.Width}, pixels)
+	return weights.Float32("prepared", []int{3, v.Side, v.Side}, pixels)
 }

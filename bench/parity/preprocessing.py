@@ -12,7 +12,8 @@ from references import generator
 from table import Found, Table
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-# In levels of 255. Two roundings make one level, and weights are of 13 bits here.
+# In levels of 255. Pillow rounds twice, which makes one level; weights are of 13 bits
+# here.
 LOSSLESS, LARGEST, AVERAGE, ROUNDING = 1, 4, 0.1, 0.05
 raster = generator("internal/raster")
 
@@ -42,29 +43,38 @@ def write_files(folder):
 
 
 def views(folder):
-    """Squashed to a smaller and a larger square; square images also as torchvision's
-    published networks are evaluated, resized and the middle cropped."""
+    """Squashed to a smaller and a larger square, as networks see images here; padded,
+    where a side is reduced; square images also as torchvision's published networks are
+    evaluated, resized and the middle cropped."""
     for path in sorted(p for p in folder.iterdir() if not p.name.endswith(".want.png")):
-        sides = (224, 96) if path.name.startswith("large") else (24, 64)
-        for side in sides:
-            yield path.name, side, side, 1
+        for side in (224, 96) if path.name.startswith("large") else (24, 64):
+            yield {"name": path.name, "side": side, "crop": 1, "resizing": "squash"}
         if path.name.startswith("large-square"):
-            yield path.name, 224, 224, 224 / 256
+            yield {"name": path.name, "side": 224, "crop": 224 / 256, "resizing": ""}
+        elif path.name.startswith("large"):
+            yield {"name": path.name, "side": 96, "crop": 1, "resizing": "pad"}
 
 
-def steps(height, width, crop):
-    return [transforms.Resize((round(height / crop), round(width / crop)), antialias=True), transforms.CenterCrop((height, width))]
+def steps(view, width, height):
+    """torchvision's of an image of this size."""
+    side = view["side"]
+    if view["resizing"] == "pad":
+        w, h = (round(n * side / max(width, height)) for n in (width, height))
+        left, top = (side - w) // 2, (side - h) // 2
+        return [transforms.Resize((h, w), antialias=True), transforms.Pad((left, top, side - w - left, side - h - top))]
+    resized = round(side / view["crop"])
+    return [transforms.Resize((resized, resized), antialias=True), transforms.CenterCrop(side)]
 
 
-def on_tensors(image, *view):
+def on_tensors(image, view):
     """torchvision on values that are not rounded."""
-    return transforms.Compose([transforms.ToTensor(), *steps(*view), transforms.Normalize(MEAN, STD)])(image)
+    return transforms.Compose([transforms.ToTensor(), *steps(view, *image.size), transforms.Normalize(MEAN, STD)])(image)
 
 
-def on_images(image, *view):
+def on_images(image, view):
     """torchvision on Pillow's images, which are of 8 bits behind each of the two passes
     of a resizing."""
-    return transforms.Compose([*steps(*view), transforms.ToTensor(), transforms.Normalize(MEAN, STD)])(image)
+    return transforms.Compose([*steps(view, *image.size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)])(image)
 
 
 def levels(found, want):
@@ -75,15 +85,26 @@ def compare(ours):
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         folder = write_files(pathlib.Path(folder))
-        for name, *view in views(folder):
-            ours.call("preprocessing", {"name": name, "height": view[0], "width": view[1], "crop": view[2]}, folder)
-            found = load_file(folder / "out.safetensors")["image"]
-            image = Image.open(folder / f"{name}.want.png").convert("RGB")
-            rows.setdefault(kind(name), []).append([levels(found, theirs(image, *view)) for theirs in (on_tensors, on_images)])
-    table = Table("Preprocessing, in levels of 255", "files", "images", "torchvision's, largest", "mean", "with Pillow's rounding, largest")
+        for view in views(folder):
+            ours.call("preprocessing", view, folder)
+            found = load_file(folder / "out.safetensors")
+            image = Image.open(folder / f"{view['name']}.want.png").convert("RGB")
+            decoded = torch.from_numpy(numpy.asarray(image).astype(float)).sub(found["decoded"]).abs()
+            prepared = [levels(found["prepared"], theirs(image, view)) for theirs in (on_tensors, on_images)]
+            rows.setdefault(kind(view["name"]), []).append([decoded, *prepared])
+    table = Table("Preprocessing, in levels of 255", "files", "images", "decoded, largest", "mean", "prepared, largest", "mean", "with Pillow's rounding, largest")
     for files, differences in sorted(rows.items()):
-        lossy = files.startswith(("jpg", "webp"))
-        exact, rounded = zip(*differences)
-        table.add(files, str(len(exact)), Found(max(d.max() for d in exact), LARGEST if lossy else LOSSLESS),
-                  Found(max(d.mean() for d in exact), AVERAGE), Found(max(d.max() for d in rounded), LARGEST if lossy else LOSSLESS + ROUNDING))
+        jpeg = files.startswith("jpg")
+        decoded, exact, rounded = zip(*differences)
+        table.add(files, str(len(exact)), Found(largest(decoded), LARGEST if jpeg else LOSSLESS), Found(mean(decoded), AVERAGE if jpeg else LOSSLESS),
+                  Found(largest(exact), LARGEST if jpeg else LOSSLESS), mean(exact), Found(largest(rounded), LARGEST if jpeg else LOSSLESS + ROUNDING))
     return [table]
+
+
+def largest(differences):
+    return max(d.max().item() for d in differences)
+
+
+def mean(differences):
+    """Of the worst image."""
+    return max(d.mean().item() for d in differences)
