@@ -141,8 +141,17 @@ func fill(params *nn.Params) {
 	}
 }
 
-// run builds and runs a network on gen.py's inputs.
+// run builds and runs a network of gen.py's parameters on gen.py's inputs.
 func (n network) run(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Program {
+	t.Helper()
+	g := nn.NewGraph(mode, params)
+	n.build(g, g.Input("image", op.Shape{N: images, C: 3, H: n.height, W: n.width}))
+	fill(params)
+	return n.compute(t, mode, params)
+}
+
+// compute runs a network of any parameters on gen.py's inputs.
+func (n network) compute(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Program {
 	t.Helper()
 	g := nn.NewGraph(mode, params)
 	n.build(g, g.Input("image", op.Shape{N: images, C: 3, H: n.height, W: n.width}))
@@ -150,13 +159,18 @@ func (n network) run(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Program 
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill(params)
-	draw(p.Input("image"), "image", 0, 1)
-	draw(p.Input("map"), "map", 0, 1)
-	copy(p.Input("labels"), []float32{2, 0})
-	copy(p.Input("weight"), []float32{1, 0.25})
+	inputs(p.Input)
 	p.Run()
 	return p
+}
+
+// inputs fills those of a network's inputs that there are with gen.py's.
+func inputs(of func(name string) []float32) {
+	draw(of("image"), "image", 0, 1)
+	draw(of("map"), "map", 0, 1)
+	copy(of("labels"), []float32{2, 0})
+	copy(of("weight"), []float32{1, 0.25})
+	copy(of("map weight"), []float32{0.25, 1})
 }
 
 // near fails where a tensor is not gen.py's, within a share of its largest value

@@ -5,7 +5,8 @@
 
 networks.json holds results of evaluation and of one training step: of a tensor of
 more than 16 values its norm and its product with a fixed vector, and of the
-published networks every 16th gradient and statistic. The text files list the
+published networks every 16th gradient and statistic. training.json holds the losses
+of 20 steps. The text files list the
 parameters and buffers of the published networks. Values are drawn by a hash, which
 the test draws again.
 """
@@ -261,6 +262,64 @@ def map_loss(y):
     return (F.binary_cross_entropy_with_logits(y, target, reduction="none").mean((1, 2, 3)) * WEIGHT).mean()
 
 
+STEPS = 20
+
+
+def guided_loss(net):
+    """The CYBORG loss of the labels' class activation maps."""
+    held, labels = features(net), torch.tensor([2, 0])
+
+    def loss(y):
+        raw = torch.einsum("nchw,nc->nhw", held["y"], net.fc.weight[labels])
+        low, high = raw.amin((1, 2), keepdim=True), raw.amax((1, 2), keepdim=True)
+        distance = F.mse_loss((raw - low) / (high - low), draw("map", raw.shape, 0, 1), reduction="none").mean((1, 2))
+        return (WEIGHT * F.cross_entropy(y, labels, reduction="none") + WEIGHT.flip(0) * distance).mean()
+
+    return loss
+
+
+def training(net, height, width, loss, optimizer, schedule):
+    """The loss of every step, each on images of its own, and what the network says in
+    evaluation behind the last."""
+    net = fill(net).train()
+    optimizer = optimizer(net.parameters())
+    schedule, losses = schedule(optimizer), []
+    for step in range(STEPS):
+        value = loss(net(draw(f"image {step}", (2, 3, height, width), 0, 1)))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(float(f"{value:.8g}"))
+    return {"losses": losses, "eval": write("eval", net.eval()(draw("image", (2, 3, height, width), 0, 1)))}
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, 0.02, momentum=0.9, weight_decay=0.01)
+
+
+def step(optimizer):
+    return torch.optim.lr_scheduler.StepLR(optimizer, 8, 0.5)
+
+
+def adam(parameters):
+    return torch.optim.Adam(parameters, 1e-3, weight_decay=0.01)
+
+
+def one_cycle(optimizer):
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, STEPS, pct_start=0.3, cycle_momentum=False)
+
+
+def trainings():
+    """Of a classifier that maps guide and of a predictor."""
+    found = {}
+    for name, *recipe in (("sgd", sgd, step), ("adam", adam, one_cycle)):
+        net = ResNet(torchvision.models.resnet.BasicBlock, (7, 2, 12, 3), [12, 20], [1, 2], [2, 1])
+        found["guided resnet, " + name] = training(net, 24, 32, guided_loss(net), *recipe)
+        found["unet, " + name] = training(UNet([16, 20, 24], 3, 1), 8, 16, map_loss, *recipe)
+    return found
+
+
 def published(name):
     classes = 3
     match name:
@@ -301,6 +360,7 @@ def main():
         folder.joinpath(name + ".txt").write_text("".join(lines))
         nets[name] = case(net, height, width, map_loss if name.startswith("unet") else cross_entropy, 16)
     folder.joinpath("networks.json").write_text(json.dumps(nets, separators=(",", ":")))
+    folder.joinpath("training.json").write_text(json.dumps(trainings(), separators=(",", ":")))
 
 
 if __name__ == "__main__":
