@@ -50,19 +50,23 @@ def theirs(name, values, batch, dtype, layout=torch.contiguous_format):
     return found | {"statistic/" + k: b for k, b in reference.net.named_buffers() if "running" in k}
 
 
+def in_float32(compute):
+    """What PyTorch computes in three ways, whose roundings differ."""
+    found = [compute(torch.contiguous_format), compute(torch.channels_last)]
+    with torch.backends.mkldnn.flags(enabled=False):
+        return found + [compute(torch.contiguous_format)]
+
+
 class Case:
     """A network on a batch of images, computed by all: in float64, in PyTorch's float32
-    in three ways, whose roundings differ, and here. Of the tensors only distances from
-    float64 are kept, ours first."""
+    and here. Of the tensors only distances from float64 are kept, ours first."""
 
     def __init__(self, ours, name, size, batch, seed):
         values = initial(name, size, seed)
         inputs = batches(name, size, batch, grid(name, size), seed + 1)
         exact = theirs(name, values, inputs, torch.float64)
         found = [ours.tensors("outputs", job(name, size, batch), {"param/" + k: v for k, v in values.items()} | inputs)]
-        found += [theirs(name, values, inputs, torch.float32), theirs(name, values, inputs, torch.float32, torch.channels_last)]
-        with torch.backends.mkldnn.flags(enabled=False):
-            found.append(theirs(name, values, inputs, torch.float32))
+        found += in_float32(lambda layout: theirs(name, values, inputs, torch.float32, layout))
         self.norms = {k: v.norm().item() for k, v in exact.items() if k.startswith("gradient/")}
         self.gradients = [{k: (f[k].double().reshape(exact[k].shape) - exact[k]).norm().item() / n for k, n in self.norms.items()} for f in found]
         self.outputs = {k: [far(f[k], v) for f in found] for k, v in exact.items() if k not in self.norms}

@@ -10,13 +10,17 @@ from torchvision.models.resnet import BasicBlock
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def module(path):
+    """Another folder's Python."""
+    spec = importlib.util.spec_from_file_location(path.replace("/", "."), ROOT / path)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
 def generator(package):
     """The module that writes the goldens of a package."""
-    path = ROOT / package / "testdata" / "gen.py"
-    spec = importlib.util.spec_from_file_location(package.replace("/", "."), path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module(f"{package}/testdata/gen.py")
 
 
 backbone = generator("internal/backbone")

@@ -40,8 +40,6 @@ NETWORKS = {
     "xception": (xception, "bn4", "fc"),
 }
 
-folder = pathlib.Path(sys.argv[1])
-
 
 def description(file):
     """What the file says of itself: classes, configuration, preprocessing."""
@@ -64,7 +62,7 @@ def activation_maps(features, weights):
     return (maps - low) / (high - low)
 
 
-def differences(name, verdicts):
+def differences(folder, name, verdicts):
     """The largest ones, of scores as a share of the largest logit."""
     build, last, head = NETWORKS[name]
     file = folder / f"{name}.safetensors"
@@ -81,11 +79,20 @@ def differences(name, verdicts):
     return scores.item(), (maps - our_maps).abs().max().item()
 
 
-verdicts = json.loads((folder / "verdicts.json").read_text())
-assert verdicts.keys() == NETWORKS.keys(), list(verdicts)
-close = True
-for name in verdicts:
-    scores, maps = differences(name, verdicts[name])
-    print(f"{name}: scores differ by {scores:.1e} of the largest logit, maps by {maps:.1e}")
-    close = close and scores <= NEAR and maps <= NEAR
-sys.exit(0 if close else 1)
+def check(folder):
+    """The differences of every network by name."""
+    verdicts = json.loads((folder / "verdicts.json").read_text())
+    assert verdicts.keys() == NETWORKS.keys(), list(verdicts)
+    return {name: differences(folder, name, verdicts[name]) for name in verdicts}
+
+
+def main():
+    close = True
+    for name, (scores, maps) in check(pathlib.Path(sys.argv[1])).items():
+        print(f"{name}: scores differ by {scores:.1e} of the largest logit, maps by {maps:.1e}")
+        close = close and scores <= NEAR and maps <= NEAR
+    sys.exit(0 if close else 1)
+
+
+if __name__ == "__main__":
+    main()
