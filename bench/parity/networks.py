@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from references import CLASSIFIERS, PREDICTORS, Reference, batches, grid, initial
+from references import PREDICTORS, Reference, batches, grid, initial
 from table import Found, Table
 
 NEAR, BATCH = 1e-4, 4
