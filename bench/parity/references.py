@@ -42,7 +42,7 @@ def build(name):
     return backbone.published(name)
 
 
-def initial(name, size, seed):
+def initial(name, size, seed, shift=(-0.5, 0.5)):
     """A network as it may be in the midst of training: weights as PyTorch begins with,
     batch norms that scale and shift, and statistics of images."""
     torch.manual_seed(seed)
@@ -50,7 +50,7 @@ def initial(name, size, seed):
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     for m in norms:
         nn.init.uniform_(m.weight, 0.5, 1.5)
-        nn.init.uniform_(m.bias, -0.5, 0.5)
+        nn.init.uniform_(m.bias, *shift)
         m.momentum = None  # the mean of all batches
     with torch.no_grad():
         net.train()(torch.randn(8, 3, size, size))
