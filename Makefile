@@ -3,7 +3,7 @@
 FUZZTIME ?= 10s
 RUN ?= runs/quickstart
 
-.PHONY: ci test lint race noasm generate bench fuzz kill memory readback report
+.PHONY: ci test lint race noasm generate bench fuzz kill memory readback parity report
 
 ci: ## everything that a clone must pass
 	bash .ci/run
@@ -42,6 +42,9 @@ memory: ## a data set four times as large as the memory limit
 
 readback: ## exports read by the libraries that they are for
 	bash .ci/run readback
+
+parity: ## everything beside PyTorch, torchvision, timm, Pillow, scikit-learn (PYTHON has them, or several GB are fetched)
+	bench/parity/run
 
 report: ## docs/images/report.png, of the run in RUN
 	mkdir -p docs/images

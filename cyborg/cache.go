@@ -38,10 +38,7 @@ func (c *cache) getOr(g guide, decode func() (decoded, error)) (decoded, error) 
 
 // bytes is the memory that an entry takes.
 func (m decoded) bytes() int64 {
-	n := int64(128)
-	if m.image != nil {
-		n += int64(len(m.image.Pix))
-	}
+	n := 128 + m.image.Bytes()
 	if m.human != nil {
 		n += 4 * int64(len(m.human.Pix))
 	}

@@ -145,7 +145,7 @@ type source struct {
 // decoded is an item as pixels made ready for any view, never written to. Either
 // may be nil: what was not asked for, and a map that is blank.
 type decoded struct {
-	image         *raster.Image
+	image         raster.Prepared
 	width, height int // of the displayed image
 	human         *raster.Plane
 }
@@ -266,8 +266,6 @@ func (d *Data) decode(s source) (decoded, error) {
 }
 
 // decodeImage is the one way from an image file to pixels, in training and use.
-// The sides stay at least twice the network's, so that a zoomed view still has a
-// pixel for each of its own.
 func decodeImage(e storage.Encoded, resizing raster.Resizing, size int) (decoded, error) {
 	if !e.Present() {
 		return decoded{}, errors.New("no image")
@@ -276,7 +274,7 @@ func decodeImage(e storage.Encoded, resizing raster.Resizing, size int) (decoded
 	if err != nil {
 		return decoded{}, fmt.Errorf("image: %w", err)
 	}
-	return decoded{image: resizing.Reduce(m, 2*size), width: m.W, height: m.H}, nil
+	return decoded{image: resizing.Prepare(m, size), width: m.W, height: m.H}, nil
 }
 
 // decodeMap reads a map, which any view reduces to a far coarser grid. It is nil

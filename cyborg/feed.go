@@ -119,7 +119,7 @@ func (f *feed) show(p place, alpha float32, i int, b nn.Batch) error {
 // of its map is low if the configuration says so.
 func (f *feed) image(dst []float32, view raster.View, m decoded) {
 	size := f.cfg.Size
-	view.Image(dst, size, size, m.image)
+	m.image.View(dst, size, view)
 	if f.cfg.Blur > 0 {
 		sharp := make([]float32, size*size)
 		if f.target(sharp, size, view, m.human) {
@@ -142,8 +142,8 @@ func (f *feed) target(dst []float32, side int, view raster.View, human *raster.P
 
 // writeInput writes a view of an image as the network takes it: planar
 // (3, size, size).
-func writeInput(dst []float32, size int, view raster.View, m *raster.Image) {
-	view.Image(dst, size, size, m)
+func writeInput(dst []float32, size int, view raster.View, m raster.Prepared) {
+	m.View(dst, size, view)
 	raster.Normalize(dst)
 }
 

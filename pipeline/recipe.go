@@ -23,11 +23,11 @@ const (
 // output for the same input; a golden test for each says when that is so.
 const (
 	codeIngest   = 2
-	codeFit      = 4
-	codeTeach    = 1
-	codeAnnotate = 3
-	codeTrain    = 4
-	codeEvaluate = 4
+	codeFit      = 5
+	codeTeach    = 2
+	codeAnnotate = 4
+	codeTrain    = 5
+	codeEvaluate = 5
 	codeExport   = 1
 )
 

@@ -38,9 +38,9 @@ func (e *ExampleError) Unwrap() error { return e.Err }
 // sample is an example in pixels. It is never written to.
 type sample struct {
 	id, group     string
-	width, height int           // of the displayed image
-	image         *raster.Image // made ready for any view
-	human         *raster.Plane // in [0, 1], likewise; nil if blank
+	width, height int // of the displayed image
+	image         raster.Prepared
+	human         *raster.Plane // in [0, 1], made ready for any view; nil if blank
 	content       [sha256.Size]byte
 }
 
@@ -81,16 +81,16 @@ func decodeImage(image storage.Encoded, cfg Config) (*sample, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	return &sample{width: m.W, height: m.H, image: cfg.resizing().Reduce(m, kept*cfg.Size)}, nil
+	return &sample{width: m.W, height: m.H, image: cfg.resizing().Prepare(m, cfg.Size)}, nil
 }
 
-// kept is how many times the network's side an image is kept at, so that a zoomed
-// view still has a pixel for each of its own.
+// kept is how many times the network's side a map is kept at, so that a zoomed view
+// still has a pixel for each of its own.
 const kept = 2
 
 // input writes a view of the image as the network takes it: planar (3, size, size).
 func (s *sample) input(dst []float32, view raster.View, size int) {
-	view.Image(dst, size, size, s.image)
+	s.image.View(dst, size, view)
 	raster.Normalize(dst)
 }
 

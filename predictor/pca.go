@@ -104,7 +104,7 @@ func (p *pca) draw(image []float64, mean []float32) []float32 {
 func grey(s *sample) []float64 {
 	const n = pcaSide * pcaSide
 	rgb, luma := make([]float32, 3*n), make([]float64, n)
-	raster.Resize(rgb, pcaSide, pcaSide, s.image)
+	s.image.View(rgb, pcaSide, raster.View{})
 	for i := range luma {
 		luma[i] = 0.299*float64(rgb[i]) + 0.587*float64(rgb[n+i]) + 0.114*float64(rgb[2*n+i])
 	}

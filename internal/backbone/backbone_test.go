@@ -158,8 +158,17 @@ func fill(params *nn.Params) {
 	}
 }
 
-// run builds and runs a network on gen.py's inputs.
+// run builds and runs a network of gen.py's parameters on gen.py's inputs.
 func (n network) run(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Program {
+	t.Helper()
+	g := nn.NewGraph(mode, params)
+	n.build(g, g.Input("image", op.Shape{N: images, C: 3, H: n.height, W: n.width}))
+	fill(params)
+	return n.compute(t, mode, params)
+}
+
+// compute runs a network of any parameters on gen.py's inputs.
+func (n network) compute(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Program {
 	t.Helper()
 	g := nn.NewGraph(mode, params)
 	n.build(g, g.Input("image", op.Shape{N: images, C: 3, H: n.height, W: n.width}))
@@ -167,14 +176,19 @@ func (n network) run(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Program 
 	if err != nil {
 		t.Fatal(err)
 	}
-	fill(params)
-	draw(p.Input("image"), "image", 0, 1)
-	draw(p.Input("map"), "map", 0, 1)
-	copy(p.Input("labels"), []float32{2, 0})
-	copy(p.Input("weight"), []float32{1, 0.25})
-	copy(p.Input("guided"), []float32{0.5, 1})
+	inputs(p.Input)
 	p.Run()
 	return p
+}
+
+// inputs fills those of a network's inputs that there are with gen.py's.
+func inputs(of func(name string) []float32) {
+	draw(of("image"), "image", 0, 1)
+	draw(of("map"), "map", 0, 1)
+	copy(of("labels"), []float32{2, 0})
+	copy(of("weight"), []float32{1, 0.25})
+	copy(of("map weight"), []float32{0.25, 1})
+	copy(of("guided"), []float32{0.5, 1})
 }
 
 // near fails where a tensor is not gen.py's, within a share of its largest value

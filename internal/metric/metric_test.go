@@ -372,6 +372,16 @@ func TestTheThresholdOfEqualErrorsBalancesThem(t *testing.T) {
 	}
 }
 
+func TestOfEquallyGoodThresholdsTheHighestIsTaken(t *testing.T) {
+	scores := []float64{0.9, 0.8, 0.5, 0.5, 0.1, 0.1}
+	attack := []bool{false, true, true, true, false, false}
+	// By hand: above 0.5 and up to 0.8 a third fires falsely and two thirds are missed, up
+	// to 0.5 a third and none. Both differ by a third, which float64 does not hold.
+	if found := EERThreshold(scores, attack); !near(found, 0.65) {
+		t.Errorf("found the threshold %v, want 0.65", found)
+	}
+}
+
 func TestTheThresholdOfNeighbouringNumbersIsTheHigher(t *testing.T) {
 	high := math.Nextafter(0.5, 1)
 	if got := EERThreshold([]float64{0.5, high}, []bool{false, true}); got != high {

@@ -98,9 +98,9 @@ func EERThreshold(scores []float64, positive []bool) float64 {
 		return math.NaN()
 	}
 	points = points[1:] // without +Inf, at which nothing fires
-	best := 0
+	best, pairs := 0, pairs(positive)
 	for i, p := range points {
-		if gap(p) < gap(points[best]) {
+		if gap(p, pairs) < gap(points[best], pairs) {
 			best = i
 		}
 	}
@@ -114,8 +114,21 @@ func EERThreshold(scores []float64, positive []bool) float64 {
 	return threshold
 }
 
-// gap is how far apart false positive and false negative rate are.
-func gap(p ROCPoint) float64 { return math.Abs(p.FPR + p.TPR - 1) }
+// gap is how far apart false positive and false negative rate are, times so many pairs
+// of a positive and a negative: a whole number, so that rounding decides between no two
+// points.
+func gap(p ROCPoint, pairs float64) float64 { return math.Round(math.Abs(p.FPR+p.TPR-1) * pairs) }
+
+// pairs is the number of positives times that of negatives.
+func pairs(positive []bool) float64 {
+	positives := 0.0
+	for _, p := range positive {
+		if p {
+			positives++
+		}
+	}
+	return positives * (float64(len(positive)) - positives)
+}
 
 // TPRAtFPR is the highest true positive rate of any threshold whose false
 // positive rate is at most the limit: the true detection rate at a false

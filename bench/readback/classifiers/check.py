@@ -42,8 +42,6 @@ NETWORKS = {
     "xception": (xception, "bn4", "fc"),
 }
 
-folder = pathlib.Path(sys.argv[1])
-
 
 def description(file):
     """What the file says of itself: classes, configuration, preprocessing."""
@@ -66,7 +64,7 @@ def activation_maps(features, weights):
     return (maps - low) / (high - low)
 
 
-def by_torch(name, about, images):
+def by_torch(folder, name, about, images):
     """Logits and maps of the network in Python."""
     build, last, head = NETWORKS[name]
     net = build(num_classes=len(about["classes"]))
@@ -75,7 +73,7 @@ def by_torch(name, about, images):
     return logits, activation_maps(features, net.get_submodule(head).weight[logits.argmax(1)].detach())
 
 
-def by_onnx(name, images):
+def by_onnx(folder, name, images):
     """The same of the ONNX file, image by image: the number of images is free."""
     session = onnxruntime.InferenceSession(folder / f"{name}.onnx")
     results = [session.run(["logits", "cam"], {"image": image[None].numpy()}) for image in images]
@@ -91,15 +89,25 @@ def differences(logits, maps, verdicts):
     return scores.item(), (maps - our_maps).abs().max().item()
 
 
-verdicts = json.loads((folder / "verdicts.json").read_text())
-assert verdicts.keys() == NETWORKS.keys(), list(verdicts)
-close = True
-for name in verdicts:
-    about = description(folder / f"{name}.safetensors")
-    images = torch.stack([to_tensor(Image.open(folder / f"{id}.png").convert("RGB")) for id in verdicts[name]])
-    images = normalize(images, **about["preprocessing"])
-    for where, found in (("PyTorch", by_torch(name, about, images)), ("ONNX", by_onnx(name, images))):
-        scores, maps = differences(*found, verdicts[name])
-        print(f"{name} in {where}: scores differ by {scores:.1e} of the largest logit, maps by {maps:.1e}")
+def check(folder):
+    """Yields the differences of every network, by its name and where it was loaded."""
+    verdicts = json.loads((folder / "verdicts.json").read_text())
+    assert verdicts.keys() == NETWORKS.keys(), list(verdicts)
+    for name in verdicts:
+        about = description(folder / f"{name}.safetensors")
+        images = torch.stack([to_tensor(Image.open(folder / f"{id}.png").convert("RGB")) for id in verdicts[name]])
+        images = normalize(images, **about["preprocessing"])
+        yield f"{name} in PyTorch", differences(*by_torch(folder, name, about, images), verdicts[name])
+        yield f"{name} in onnxruntime", differences(*by_onnx(folder, name, images), verdicts[name])
+
+
+def main():
+    close = True
+    for name, (scores, maps) in check(pathlib.Path(sys.argv[1])):
+        print(f"{name}: scores differ by {scores:.1e} of the largest logit, maps by {maps:.1e}")
         close = close and scores <= NEAR and maps <= NEAR
-sys.exit(0 if close else 1)
+    sys.exit(0 if close else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,8 @@ networks.json holds results of evaluation and of one training step: of a tensor 
 more than 16 values its norm and its product with a fixed vector, and of the
 published networks every 16th gradient and statistic. "CAM of" a network are those of
 CYBORG's loss, whose class activation map is of the features that its published code
-takes (github.com/CVRL/CYBORG, training_code/train_cam.py). The text files list the
+takes (github.com/CVRL/CYBORG, training_code/train_cam.py). training.json holds the
+losses of 20 steps. The text files list the
 parameters and buffers of the published networks. Values are drawn by a hash, which
 the test draws again.
 """
@@ -149,7 +150,7 @@ class EncoderDecoder(nn.Module):
 
 
 def behind_resnet(decoder):
-    encoder = ResNet(bottleneck, (7, 2, 8, 3), [4, 6], [1, 2], [1, 2], 0)
+    encoder = ResNet(torchvision.models.resnet.Bottleneck, (7, 2, 8, 3), [4, 6], [1, 2], [1, 2], 0)
     return EncoderDecoder(encoder, ResNet.levels, [8, 16, 24], decoder, [12, 9, 6])
 
 
@@ -306,6 +307,64 @@ def guided_case(net, height, width, step=1):
     return out
 
 
+STEPS = 20
+
+
+def guided_loss(net):
+    """The CYBORG loss of the labels' class activation maps."""
+    held, labels = features(net), torch.tensor([2, 0])
+
+    def loss(y):
+        raw = torch.einsum("nchw,nc->nhw", held["y"], net.fc.weight[labels])
+        low, high = raw.amin((1, 2), keepdim=True), raw.amax((1, 2), keepdim=True)
+        distance = F.mse_loss((raw - low) / (high - low), draw("map", raw.shape, 0, 1), reduction="none").mean((1, 2))
+        return (WEIGHT * F.cross_entropy(y, labels, reduction="none") + WEIGHT.flip(0) * distance).mean()
+
+    return loss
+
+
+def training(net, height, width, loss, optimizer, schedule):
+    """The loss of every step, each on images of its own, and what the network says in
+    evaluation behind the last."""
+    net = fill(net).train()
+    optimizer = optimizer(net.parameters())
+    schedule, losses = schedule(optimizer), []
+    for step in range(STEPS):
+        value = loss(net(draw(f"image {step}", (2, 3, height, width), 0, 1)))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(float(f"{value:.8g}"))
+    return {"losses": losses, "eval": write("eval", net.eval()(draw("image", (2, 3, height, width), 0, 1)))}
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, 0.02, momentum=0.9, weight_decay=0.01)
+
+
+def step(optimizer):
+    return torch.optim.lr_scheduler.StepLR(optimizer, 8, 0.5)
+
+
+def adam(parameters):
+    return torch.optim.Adam(parameters, 1e-3, weight_decay=0.01)
+
+
+def one_cycle(optimizer):
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, STEPS, pct_start=0.3, cycle_momentum=False)
+
+
+def trainings():
+    """Of a classifier that maps guide and of a predictor."""
+    found = {}
+    for name, *recipe in (("sgd", sgd, step), ("adam", adam, one_cycle)):
+        net = ResNet(torchvision.models.resnet.BasicBlock, (7, 2, 12, 3), [12, 20], [1, 2], [2, 1])
+        found["guided resnet, " + name] = training(net, 24, 32, guided_loss(net), *recipe)
+        found["unet, " + name] = training(UNet([16, 20, 24], 3, 1), 8, 16, map_loss, *recipe)
+    return found
+
+
 def published(name):
     classes = 3
     match name:
@@ -321,33 +380,39 @@ def published(name):
     return getattr(torchvision.models, name)(num_classes=classes)
 
 
-folder = pathlib.Path(sys.argv[1])
-basic, bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
-small = {
-    "resnet of bottlenecks": (lambda: ResNet(bottleneck, (7, 2, 8, 3), [8, 5], [1, 2], [2, 2]), 24, 32),
-    "densenet": (lambda: torchvision.models.DenseNet(8, (2, 3, 1), 10, num_classes=3), 32, 40),
-    "thin inception": (thin_inception, 107, 115),
-    "thin xception": (lambda: Xception([4, 6], [8, 12, 17], 2, [20, 24, 28]), 64, 72),
-}
-nets = {
-    "resnet": case(ResNet(basic, (7, 2, 12, 3), [12, 20], [1, 2], [2, 1]), 24, 32, cross_entropy),
-    "resnet with another stem": case(ResNet(basic, (5, 2, 6, 2), [17], [2], [1]), 16, 24, cross_entropy),
-    **{name: case(make(), h, w, cross_entropy) for name, (make, h, w) in small.items()},
-    **{"CAM of " + name: guided_case(make(), h, w) for name, (make, h, w) in small.items()},
-    "unet": case(UNet([16, 20, 24], 3, 1), 8, 16, map_loss),
-    "unet with a strided stem": case(UNet([6, 16], 5, 2), 8, 16, map_loss),
-    "unet with a residual encoder": case(behind_resnet(UnetDecoder), 16, 24, map_loss),
-    "unet with a dense encoder": case(behind_densenet(UnetDecoder), 32, 64, map_loss),
-    "unet++ with a residual encoder": case(behind_resnet(UnetPlusPlusDecoder), 16, 24, map_loss),
-}
-for name, height, width in [
-    ("resnet18", 64, 72), ("resnet50", 64, 72), ("densenet121", 64, 72), ("inception-v3", 107, 115), ("xception", 64, 72),
-    ("unet-resnet18", 32, 64), ("unet-resnet50", 32, 64), ("unet-densenet121", 32, 64), ("unetplusplus-resnet50", 32, 64),
-]:
-    net = published(name)
-    lines = [f"{name} {'x'.join(map(str, t.shape))}\n" for name, t in net.state_dict().items() if t.dim() > 0]
-    folder.joinpath(name + ".txt").write_text("".join(lines))
-    nets[name] = case(net, height, width, map_loss if name.startswith("unet") else cross_entropy, 16)
-    if name in ("resnet50", "densenet121", "inception-v3", "xception"):
-        nets["CAM of " + name] = guided_case(published(name), height, width, 16)
-folder.joinpath("networks.json").write_text(json.dumps(nets, separators=(",", ":")))
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    basic, bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
+    small = {
+        "resnet of bottlenecks": (lambda: ResNet(bottleneck, (7, 2, 8, 3), [8, 5], [1, 2], [2, 2]), 24, 32),
+        "densenet": (lambda: torchvision.models.DenseNet(8, (2, 3, 1), 10, num_classes=3), 32, 40),
+        "thin inception": (thin_inception, 107, 115),
+        "thin xception": (lambda: Xception([4, 6], [8, 12, 17], 2, [20, 24, 28]), 64, 72),
+    }
+    nets = {
+        "resnet": case(ResNet(basic, (7, 2, 12, 3), [12, 20], [1, 2], [2, 1]), 24, 32, cross_entropy),
+        "resnet with another stem": case(ResNet(basic, (5, 2, 6, 2), [17], [2], [1]), 16, 24, cross_entropy),
+        **{name: case(make(), h, w, cross_entropy) for name, (make, h, w) in small.items()},
+        **{"CAM of " + name: guided_case(make(), h, w) for name, (make, h, w) in small.items()},
+        "unet": case(UNet([16, 20, 24], 3, 1), 8, 16, map_loss),
+        "unet with a strided stem": case(UNet([6, 16], 5, 2), 8, 16, map_loss),
+        "unet with a residual encoder": case(behind_resnet(UnetDecoder), 16, 24, map_loss),
+        "unet with a dense encoder": case(behind_densenet(UnetDecoder), 32, 64, map_loss),
+        "unet++ with a residual encoder": case(behind_resnet(UnetPlusPlusDecoder), 16, 24, map_loss),
+    }
+    for name, height, width in [
+        ("resnet18", 64, 72), ("resnet50", 64, 72), ("densenet121", 64, 72), ("inception-v3", 107, 115), ("xception", 64, 72),
+        ("unet-resnet18", 32, 64), ("unet-resnet50", 32, 64), ("unet-densenet121", 32, 64), ("unetplusplus-resnet50", 32, 64),
+    ]:
+        net = published(name)
+        lines = [f"{name} {'x'.join(map(str, t.shape))}\n" for name, t in net.state_dict().items() if t.dim() > 0]
+        folder.joinpath(name + ".txt").write_text("".join(lines))
+        nets[name] = case(net, height, width, map_loss if name.startswith("unet") else cross_entropy, 16)
+        if name in ("resnet50", "densenet121", "inception-v3", "xception"):
+            nets["CAM of " + name] = guided_case(published(name), height, width, 16)
+    folder.joinpath("networks.json").write_text(json.dumps(nets, separators=(",", ":")))
+    folder.joinpath("training.json").write_text(json.dumps(trainings(), separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main()

@@ -18,6 +18,7 @@ from sklearn import metrics
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(1)
 EPS = 2.2204e-16
+DIGITS = 12
 
 
 def plain(x):
@@ -29,7 +30,7 @@ def plain(x):
         return bool(x)
     if isinstance(x, (int, np.integer)):
         return int(x)
-    return float(f"{x:.12g}") if math.isfinite(x) else None
+    return float(f"{x:.{DIGITS}g}") if math.isfinite(x) else None
 
 
 def grid(*shape, low=0, high=65):
@@ -61,9 +62,12 @@ def maps(a, b, threshold=0.5):
 
 
 zeros, ones, half = np.zeros(12), np.ones(12), (np.arange(12) < 6) * 1.0
-map_cases = [maps(grid(n), grid(n)) for n in (2, 3, 30, 48)]
-map_cases += [maps(grid(20, low=-32), grid(20, low=-64, high=0)), maps(grid(12), half, 1), maps(half, 1 - half)]
-map_cases += [maps(a, b) for a in (zeros, ones, half) for b in (zeros, ones, half)]
+
+
+def map_cases():
+    found = [maps(grid(n), grid(n)) for n in (2, 3, 30, 48)]
+    found += [maps(grid(20, low=-32), grid(20, low=-64, high=0)), maps(grid(12), half, 1), maps(half, 1 - half)]
+    return found + [maps(a, b) for a in (zeros, ones, half) for b in (zeros, ones, half)]
 
 
 # Two classes.
@@ -75,8 +79,14 @@ def eer(y, s):
 
 
 def eer_threshold(y, s):
-    """Of the scores as thresholds, by counting; then halfway to the next lower one."""
-    best = min(np.unique(s)[::-1], key=lambda t: abs(np.mean(s[~y] >= t) - np.mean(s[y] < t)))
+    """Of the scores as thresholds, by counting, so that equal rates are equal; then
+    halfway to the next lower one."""
+    positives, negatives = int(y.sum()), int((~y).sum())
+
+    def gap(t):
+        return abs(int((s[~y] >= t).sum()) * positives - int((s[y] < t).sum()) * negatives)
+
+    best = min(np.unique(s)[::-1], key=gap)
     return (best + max(s[s < best], default=best)) / 2
 
 
@@ -105,11 +115,13 @@ def classes(n):
     return y
 
 
-binary_cases = []
-for n in (2, 7, 40, 60):
-    y = classes(n)
-    binary_cases += [binary(grid(n), y), binary(np.clip(grid(n, high=33) + y * 0.3125, 0, 1), y)]
-binary_cases += [binary(np.full(9, 0.5), classes(9)), binary(half, half == 1), binary(half, half == 0)]
+def binary_cases():
+    found = []
+    for n in (2, 7, 40, 60):
+        y = classes(n)
+        found += [binary(grid(n), y), binary(np.clip(grid(n, high=33) + y * 0.3125, 0, 1), y)]
+    found += [binary(np.full(9, 0.5), classes(9)), binary(half, half == 1), binary(half, half == 0)]
+    return found
 
 
 # Several classes. Rows sum to 1, as scikit-learn wants.
@@ -181,13 +193,15 @@ def labels(n, k):
     return np.append(np.arange(k), rng.integers(0, k, n - k))
 
 
-several_cases = []
-for n, k in ((2, 2), (20, 2), (25, 3), (30, 5)):
-    y = labels(n, k)
-    several_cases.append(several(soft(y, k), y))
-y = labels(12, 3)
-several_cases += [several(np.full((12, 3), 1 / 3), y), several(np.eye(3)[y], y), several(np.eye(3)[(y + 1) % 3], y)]
-several_cases += [several(np.eye(2)[[0, 1, 1, 0]], np.array([0, 1, 0, 1])), several(np.full((6, 2), 0.5), labels(6, 2))]
+def several_cases():
+    found = []
+    for n, k in ((2, 2), (20, 2), (25, 3), (30, 5)):
+        y = labels(n, k)
+        found.append(several(soft(y, k), y))
+    y = labels(12, 3)
+    found += [several(np.full((12, 3), 1 / 3), y), several(np.eye(3)[y], y), several(np.eye(3)[(y + 1) % 3], y)]
+    found += [several(np.eye(2)[[0, 1, 1, 0]], np.array([0, 1, 0, 1])), several(np.full((6, 2), 0.5), labels(6, 2))]
+    return found
 
 
 y = np.array([0, 2, 2, 0, 2, 0, 2])
@@ -233,14 +247,16 @@ def compared(a, b, y):
     }
 
 
-compared_cases = []
-for n, k in ((6, 2), (12, 2), (40, 2), (60, 2), (24, 3), (50, 4)):
-    y = np.append(np.arange(k), labels(n - k, k))
-    compared_cases.append(compared(soft(y, k), soft(y, k), y))
-y = np.append(np.arange(2), labels(10, 2))
-compared_cases += [compared(np.eye(2)[y], soft(y, 2), y), compared(soft(y, 2), np.full((12, 2), 0.5), y)]
-compared_cases += [compared(np.eye(2)[y], np.full((12, 2), 0.5), y), compared(np.eye(2)[y], np.eye(2)[y], y)]
-compared_cases += [compared(soft(np.arange(2), 2), soft(np.arange(2), 2), np.arange(2))]
+def compared_cases():
+    found = []
+    for n, k in ((6, 2), (12, 2), (40, 2), (60, 2), (24, 3), (50, 4)):
+        y = np.append(np.arange(k), labels(n - k, k))
+        found.append(compared(soft(y, k), soft(y, k), y))
+    y = np.append(np.arange(2), labels(10, 2))
+    found += [compared(np.eye(2)[y], soft(y, 2), y), compared(soft(y, 2), np.full((12, 2), 0.5), y)]
+    found += [compared(np.eye(2)[y], np.full((12, 2), 0.5), y), compared(np.eye(2)[y], np.eye(2)[y], y)]
+    found += [compared(soft(np.arange(2), 2), soft(np.arange(2), 2), np.arange(2))]
+    return found
 
 
 # Statistics.
@@ -256,10 +272,21 @@ def paired(a, b):
     }
 
 
-pair_cases = [paired(grid(n), grid(n)) for n in (1, 2, 3, 10, 30)]
-pair_cases += [paired(grid(8, high=4), grid(8, high=4)), paired(ones, grid(12)), paired(grid(12), zeros)]
-pair_cases += [paired(half, half), paired(half + 0.25, half)]
+def pair_cases():
+    found = [paired(grid(n), grid(n)) for n in (1, 2, 3, 10, 30)]
+    found += [paired(grid(8, high=4), grid(8, high=4)), paired(ones, grid(12)), paired(grid(12), zeros)]
+    found += [paired(half, half), paired(half + 0.25, half)]
+    return found
 
-cases = {"maps": map_cases, "binary": binary_cases, "several": several_cases, "compared": compared_cases, "pairs": pair_cases}
-json.dump(plain(cases), sys.stdout)
-sys.stdout.write("\n")
+
+def cases():
+    """All of them, drawn in this order."""
+    return plain({
+        "maps": map_cases(), "binary": binary_cases(), "several": several_cases(), "compared": compared_cases(),
+        "pairs": pair_cases(),
+    })
+
+
+if __name__ == "__main__":
+    json.dump(cases(), sys.stdout)
+    sys.stdout.write("\n")

@@ -260,7 +260,7 @@ def maps():
 def resize():
     source = scene(61, 43)
     source.save(path("resize", "source.png"))
-    for w, h in [(61, 43), (24, 24), (7, 5), (96, 80), (61, 20), (1, 1), (100, 9)]:
+    for w, h in [(61, 43), (24, 24), (7, 5), (96, 80), (61, 20), (1, 1), (100, 9), (20, 20), (20, 14)]:
         source.resize((w, h), Image.Resampling.BILINEAR).save(path("resize", f"{w}x{h}.png"), optimize=True)
 
 
@@ -306,9 +306,10 @@ def blurs():
         (mask * picture + (1 - mask) * blurred).astype("<f4").tofile(path("blur", f"{sigma}.f32"))
 
 
-decode()
-maps()
-resize()
-more()
-views()
-blurs()
+if __name__ == "__main__":
+    decode()
+    maps()
+    resize()
+    more()
+    views()
+    blurs()

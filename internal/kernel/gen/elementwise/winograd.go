@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -116,76 +118,86 @@ func (s isa) constant(name string, value float32) VecVirtual {
 	return s.broadcast(ConstData(name+s.name, F32(value)))
 }
 
+// The points besides 0 and infinity at which polynomials are multiplied, with both
+// signs; in the matrices p and q.
+const (
+	rootHalf = 1 / math.Sqrt2
+	rootTwo  = math.Sqrt2
+)
+
 // imageMatrix is
 //
-//	4  0 -5  0  1  0
-//	0 -4 -4  1  1  0
-//	0  4 -4 -1  1  0
-//	0 -2 -1  2  1  0
-//	0  2 -1 -2  1  0
-//	0  4  0 -5  0  1
+//	1  0 -5/2    0 1 0
+//	0 -q   -2    p 1 0
+//	0  q   -2   -p 1 0
+//	0 -p -1/2    q 1 0
+//	0  p -1/2   -q 1 0
+//	0  1    0 -5/2 0 1
 func (s isa) imageMatrix() func(x []VecVirtual) []VecVirtual {
-	two, four, five := s.constant("imageTwo", 2), s.constant("imageFour", 4), s.constant("imageFive", 5)
+	half, two, more := s.constant("imageHalf", 1.0/2), s.constant("imageTwo", 2), s.constant("imageMore", 5.0/2)
+	p, q := s.constant("imageP", rootHalf), s.constant("imageQ", rootTwo)
 	return func(x []VecVirtual) []VecVirtual {
-		a, b := s.minusTimes(x[4], x[2], four), s.minusTimes(x[3], x[1], four)
-		c, d := s.minus(x[4], x[2]), s.minus(x[3], x[1])
+		a, b := s.minusTimes(x[4], x[2], two), s.minusTimes(x[3], x[1], two)
+		c, d := s.minusTimes(x[4], x[2], half), s.minusTimes(x[3], x[1], half)
 		return []VecVirtual{
-			s.plusTimes(s.minusTimes(x[4], x[2], five), x[0], four),
-			s.plus(a, b), s.minus(a, b),
-			s.plusTimes(c, d, two), s.minusTimes(c, d, two),
-			s.plusTimes(s.minusTimes(x[5], x[3], five), x[1], four),
+			s.plus(s.minusTimes(x[4], x[2], more), x[0]),
+			s.plusTimes(a, b, p), s.minusTimes(a, b, p),
+			s.plusTimes(c, d, q), s.minusTimes(c, d, q),
+			s.plus(s.minusTimes(x[5], x[3], more), x[1]),
 		}
 	}
 }
 
 // resultMatrix is
 //
-//	1 1  1 1  1 0
-//	0 1 -1 2 -2 0
-//	0 1  1 4  4 0
-//	0 1 -1 8 -8 1
+//	1   1    1  1   1 0
+//	0   p   -p  q  -q 0
+//	0 1/2  1/2  2   2 0
+//	0 p/2 -p/2 2q -2q 1
 func (s isa) resultMatrix() func(x []VecVirtual) []VecVirtual {
-	two, four, eight := s.constant("resultTwo", 2), s.constant("resultFour", 4), s.constant("resultEight", 8)
+	half, two := s.constant("resultHalf", 1.0/2), s.constant("resultTwo", 2)
+	p, q := s.constant("resultP", rootHalf), s.constant("resultQ", rootTwo)
+	halfP, twoQ := s.constant("resultHalfP", rootHalf/2), s.constant("resultTwoQ", 2*rootTwo)
 	return func(x []VecVirtual) []VecVirtual {
 		a, b, c, d := s.plus(x[1], x[2]), s.minus(x[1], x[2]), s.plus(x[3], x[4]), s.minus(x[3], x[4])
 		return []VecVirtual{
 			s.plus(s.plus(x[0], a), c),
-			s.plusTimes(b, d, two),
-			s.plusTimes(a, c, four),
-			s.plusTimes(s.plus(b, x[5]), d, eight),
+			s.plusTimes(s.times(b, p), d, q),
+			s.plusTimes(s.times(a, half), c, two),
+			s.plusTimes(s.plusTimes(x[5], b, halfP), d, twoQ),
 		}
 	}
 }
 
 // gradientMatrix is resultMatrix turned.
 func (s isa) gradientMatrix() func(x []VecVirtual) []VecVirtual {
-	two, four := s.constant("gradientTwo", 2), s.constant("gradientFour", 4)
+	half, two := s.constant("gradientHalf", 1.0/2), s.constant("gradientTwo", 2)
+	p, q := s.constant("gradientP", rootHalf), s.constant("gradientQ", rootTwo)
 	return func(x []VecVirtual) []VecVirtual {
-		a, b := s.plus(x[0], x[2]), s.plus(x[1], x[3])
-		c, d := s.plusTimes(x[0], x[2], four), s.plusTimes(x[1], x[3], four)
-		return []VecVirtual{x[0], s.plus(a, b), s.minus(a, b), s.plusTimes(c, d, two), s.minusTimes(c, d, two), x[3]}
+		a, b := s.plusTimes(x[0], x[2], half), s.plusTimes(x[1], x[3], half)
+		c, d := s.plusTimes(x[0], x[2], two), s.plusTimes(x[1], x[3], two)
+		return []VecVirtual{x[0], s.plusTimes(a, b, p), s.minusTimes(a, b, p), s.plusTimes(c, d, q), s.minusTimes(c, d, q), x[3]}
 	}
 }
 
 // filterMatrix is
 //
-//	 1/4      0    0
-//	-1/6   -1/6 -1/6
-//	-1/6    1/6 -1/6
-//	1/24   1/12  1/6
-//	1/24  -1/12  1/6
-//	   0      0    1
+//	   1     0    0
+//	-2/3 -2p/3 -1/3
+//	-2/3  2p/3 -1/3
+//	 1/6   q/6  1/3
+//	 1/6  -q/6  1/3
+//	   0     0    1
 func (s isa) filterMatrix() func(x []VecVirtual) []VecVirtual {
-	quarter, sixth := s.constant("filterQuarter", 1.0/4), s.constant("filterSixth", 1.0/6)
-	twelfth, twentyFourth := s.constant("filterTwelfth", 1.0/12), s.constant("filterTwentyFourth", 1.0/24)
+	sixth, third, twoThirds := s.constant("filterSixth", 1.0/6), s.constant("filterThird", 1.0/3), s.constant("filterTwoThirds", 2.0/3)
+	p, q := s.constant("filterP", 2*rootHalf/3), s.constant("filterQ", rootTwo/6)
 	return func(x []VecVirtual) []VecVirtual {
-		zero := s.zero()
-		a := s.minusTimes(zero, s.plus(x[0], x[2]), sixth)
-		b := s.plusTimes(s.times(x[0], twentyFourth), x[2], sixth)
+		a := s.minusTimes(s.minusTimes(s.zero(), x[0], twoThirds), x[2], third)
+		b := s.plusTimes(s.times(x[0], sixth), x[2], third)
 		return []VecVirtual{
-			s.times(x[0], quarter),
-			s.minusTimes(a, x[1], sixth), s.plusTimes(a, x[1], sixth),
-			s.plusTimes(b, x[1], twelfth), s.minusTimes(b, x[1], twelfth),
+			x[0],
+			s.minusTimes(a, x[1], p), s.plusTimes(a, x[1], p),
+			s.plusTimes(b, x[1], q), s.minusTimes(b, x[1], q),
 			x[2],
 		}
 	}
@@ -193,14 +205,15 @@ func (s isa) filterMatrix() func(x []VecVirtual) []VecVirtual {
 
 // filterGradientMatrix is filterMatrix turned.
 func (s isa) filterGradientMatrix() func(x []VecVirtual) []VecVirtual {
-	quarter, sixth := s.constant("filterGradientQuarter", 1.0/4), s.constant("filterGradientSixth", 1.0/6)
-	twelfth, twentyFourth := s.constant("filterGradientTwelfth", 1.0/12), s.constant("filterGradientTwentyFourth", 1.0/24)
+	sixth, third := s.constant("filterGradientSixth", 1.0/6), s.constant("filterGradientThird", 1.0/3)
+	twoThirds := s.constant("filterGradientTwoThirds", 2.0/3)
+	p, q := s.constant("filterGradientP", 2*rootHalf/3), s.constant("filterGradientQ", rootTwo/6)
 	return func(x []VecVirtual) []VecVirtual {
 		a, b, c, d := s.plus(x[1], x[2]), s.minus(x[2], x[1]), s.plus(x[3], x[4]), s.minus(x[3], x[4])
 		return []VecVirtual{
-			s.plusTimes(s.minusTimes(s.times(x[0], quarter), a, sixth), c, twentyFourth),
-			s.plusTimes(s.times(b, sixth), d, twelfth),
-			s.plusTimes(x[5], s.minus(c, a), sixth),
+			s.plusTimes(s.minusTimes(x[0], a, twoThirds), c, sixth),
+			s.plusTimes(s.times(b, p), d, q),
+			s.plusTimes(x[5], s.minus(c, a), third),
 		}
 	}
 }
