@@ -53,7 +53,9 @@ type Config struct {
 	// Blur is the standard deviation, in pixels of the square input, of the blur of
 	// training images where the map that guides them is low. 0 is none.
 	Blur   float64 `json:"blur,omitempty"`
-	Epochs int     `json:"epochs"` // passes through the training samples
+	// Epochs is the number of passes through the training samples; 0 is as many as make
+	// 1280 steps, but 20 to 200.
+	Epochs int     `json:"epochs"`
 	Batch  int     `json:"batch"`
 	// Select is the epoch that is kept, by the samples of the split val: of the
 	// highest "auc" or "accuracy", of the lowest "loss" (the cross-entropy alone),
@@ -121,7 +123,7 @@ type Augment struct {
 func DefaultConfig() Config {
 	return Config{
 		Network: "resnet-small", Size: 96, Resize: "squash", CAMClass: "true",
-		Alpha: 0.1, Guidance: "mse", Epochs: 20, Batch: 16, Select: "auc",
+		Alpha: 0.1, Guidance: "mse", Batch: 16, Select: "auc",
 		Optimizer: Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1},
 		Augment:   Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		Seed:      1, Workers: 1,
@@ -140,7 +142,7 @@ func (c Config) Validate() error {
 	report(c.validateNetwork())
 	report(c.validateLoss())
 	want(c.Discount >= 0 && c.Discount <= 1, "discount %v: want 0 to 1", c.Discount)
-	want(c.Epochs >= 1, "epochs %d: want at least 1", c.Epochs)
+	want(c.Epochs >= 0, "epochs %d: want at least 0", c.Epochs)
 	want(c.Batch >= 1, "batch %d: want at least 1", c.Batch)
 	switch c.Select {
 	case "auc", "accuracy", "loss", "last":
@@ -250,4 +252,13 @@ func (o Optimizer) schedule(epoch float64) nn.Schedule {
 		every = max(every, 1)
 	}
 	return nn.Schedule{Kind: o.Schedule, Warmup: o.Warmup, Every: every, Gamma: o.Gamma}
+}
+
+// epochs is how often a training sees n samples.
+func (c Config) epochs(n int) int {
+	const steps, least, most = 1280, 20, 200
+	if c.Epochs > 0 {
+		return c.Epochs
+	}
+	return min(max((steps*c.Batch+n-1)/n, least), most)
 }

@@ -341,6 +341,21 @@ func TestMapsOfASampleThatCannotBeDecodedNameIt(t *testing.T) {
 	}
 }
 
+func TestATrainingWithoutEpochsHasAsManyAsMakeEnoughSteps(t *testing.T) {
+	for _, c := range []struct{ epochs, batch, n, want int }{
+		{0, 16, 512, 40}, // 1280 steps of 16
+		{0, 16, 510, 41},
+		{0, 16, 50, 200},
+		{0, 16, 100_000, 20},
+		{0, 4, 256, 20},
+		{7, 16, 512, 7},
+	} {
+		if got := (Config{Epochs: c.epochs, Batch: c.batch}).epochs(c.n); got != c.want {
+			t.Errorf("%+v: %d epochs", c, got)
+		}
+	}
+}
+
 func TestTheStepScheduleCountsEpochs(t *testing.T) {
 	o := Optimizer{Schedule: "step", StepEpochs: 12, Gamma: 0.1}
 	if got := o.schedule(91.05).Every; got != 1093 { // 12 epochs of 1821 samples, 20 a step
@@ -421,7 +436,7 @@ func TestAllProblemsOfAConfigurationAreReported(t *testing.T) {
 		t.Errorf("the default configuration: %v", err)
 	}
 	bad := Config{
-		Network: "custom", Stem: Stem{Kernel: 2}, CAMClass: "both", CAMFeatures: "last", Entropy: -1, Blur: 101, Alpha: 2, Discount: -1, Guidance: "l1", Select: "best",
+		Network: "custom", Stem: Stem{Kernel: 2}, CAMClass: "both", CAMFeatures: "last", Entropy: -1, Blur: 101, Alpha: 2, Discount: -1, Guidance: "l1", Epochs: -1, Select: "best",
 		Optimizer: Optimizer{Name: "lion", Schedule: "saw"}, Augment: Augment{Zoom: 2}, CheckpointEvery: -1,
 		Device: "tpu", Workers: 0,
 	}
@@ -429,7 +444,7 @@ func TestAllProblemsOfAConfigurationAreReported(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"stem kernel 2", `"both"`, `"last"`, "entropy -1", "blur 101", "alpha 2", "discount -1", `"l1"`, "epochs 0", "batch 0", `"best"`, `"lion"`, `"saw"`, "zoom", "checkpoint every -1", `"tpu"`, "workers 0"} {
+	for _, want := range []string{"stem kernel 2", `"both"`, `"last"`, "entropy -1", "blur 101", "alpha 2", "discount -1", `"l1"`, "epochs -1", "batch 0", `"best"`, `"lion"`, `"saw"`, "zoom", "checkpoint every -1", `"tpu"`, "workers 0"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing about %s in:\n%v", want, err)
 		}

@@ -154,6 +154,7 @@ func (t *training) choose(ctx context.Context) error {
 	if err := t.data.check(t.cfg, p); err != nil {
 		return err
 	}
+	t.cfg.Epochs = t.cfg.epochs(p.n)
 	_, t.unlabelled = t.data.labelled(trainSplit)
 	p.guided = p.guided && t.cfg.needsMaps()
 	if p.guided && t.arm == Mean {

@@ -310,11 +310,12 @@ func TestAPredictorOfAnotherNetworkStartsNoClassifier(t *testing.T) {
 		"unet-resnet50": `predictor.network "unet-resnet50" has no encoder for classifier.network "custom"`,
 	} {
 		sets := []string{"data.root=" + p.path("set"), "out=" + p.path("out"), "classifier.pretrained=predictor"}
+		text := small
 		if network != "unet" {
-			text := strings.Replace(small, "widths: [4, 8], stem: {kernel: 3, stride: 2}, size: 16", "network: "+network+", size: 32", 1)
-			if err := os.WriteFile(p.path("small.yaml"), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			text = strings.Replace(small, "widths: [4, 8], stem: {kernel: 3, stride: 2}, size: 16", "network: "+network+", size: 32", 1)
+		}
+		if err := os.WriteFile(p.path("small.yaml"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
 		}
 		cfg, err := pipeline.LoadConfig(p.path("small.yaml"), sets)
 		if err != nil {

@@ -92,7 +92,7 @@ func (p *Pipeline) makeTeacher(ctx context.Context, d draft, in *annotated, even
 		return err
 	}
 	t := &teaching{p: p, d: d, in: in, samples: samples, of: judge.Folds()}
-	events.start(fmt.Sprintf("%d human maps, %d epochs, once for all and once for each of %d folds", len(samples), p.cfg.Train.Epochs, t.folds()))
+	events.start(fmt.Sprintf("%d human maps, once for all and once for each of %d folds", len(samples), t.folds()))
 	t.progress = newTeacherProgress(events, d.record, p.cfg.Annotate.Ensemble, t.folds())
 	teachers, err := t.train(ctx)
 	if err != nil {

@@ -188,27 +188,32 @@ func (p *Pipeline) classifier(ctx context.Context, r run, cfg cyborg.Config, ima
 type trainProgress struct {
 	events *stageEvents
 	runs   int
-	epochs int
+	epochs int // of a run; 0 until that is known
 	mutex  sync.Mutex
-	done   map[string]int // epochs by run
+	done   map[string]float64 // share of a run
 }
 
 func newTrainProgress(events *stageEvents, runs, epochs int) *trainProgress {
-	return &trainProgress{events: events, runs: runs, epochs: epochs, done: map[string]int{}}
+	return &trainProgress{events: events, runs: runs, epochs: epochs, done: map[string]float64{}}
 }
 
 func (t *trainProgress) start() {
-	t.events.start(fmt.Sprintf("%d runs of %d epochs", t.runs, t.epochs))
+	text := fmt.Sprintf("%d runs", t.runs)
+	if t.epochs > 0 {
+		text += fmt.Sprintf(" of %d epochs", t.epochs)
+	}
+	t.events.start(text)
 }
 
 // tell takes the end of an epoch.
 func (t *trainProgress) tell(r run, x cyborg.Progress) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	if t.done[r.name()] == x.Epoch {
+	done := float64(x.Epoch) / float64(x.Epochs)
+	if t.done[r.name()] == done {
 		return
 	}
-	t.done[r.name()] = x.Epoch
+	t.done[r.name()], t.epochs = done, x.Epochs
 	text := fmt.Sprintf("%s, seed %d: loss %.4f", r.arm, r.seed, x.Loss)
 	if x.Validation != nil {
 		text += fmt.Sprintf(", validation AUC %.3f", x.Validation.AUC)
@@ -220,13 +225,13 @@ func (t *trainProgress) tell(r run, x cyborg.Progress) {
 func (t *trainProgress) finish(r run) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	t.done[r.name()] = t.epochs
+	t.done[r.name()] = 1
 }
 
 func (t *trainProgress) sum() int64 {
-	n := 0
-	for _, epochs := range t.done {
-		n += epochs
+	runs := 0.0
+	for _, done := range t.done {
+		runs += done
 	}
-	return int64(n)
+	return int64(runs*float64(t.epochs) + 0.5)
 }

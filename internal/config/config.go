@@ -163,7 +163,7 @@ type Train struct {
 	Guidance      string    `json:"guidance" enum:"mse,bce,kl,cc" doc:"distance between class activation map and saliency map"`
 	Entropy       float64   `json:"entropy" min:"0" doc:"weight of the entropy of every image's class activation map, in nats, in all arms: more makes maps focus, 0 = none"`
 	Blur          float64   `json:"blur" min:"0" max:"100" doc:"standard deviation, in pixels of the square input, of a blur of training images where the map that guides them is low, 0 = none"`
-	Epochs        int       `json:"epochs" min:"1" doc:"passes through the training samples"`
+	Epochs        int       `json:"epochs" min:"0" doc:"passes through the training samples, 0 = as many as make 1280 steps, but 20 to 200"`
 	Batch         int       `json:"batch" min:"1" doc:"samples a step"`
 	Select        string    `json:"select" enum:"auc,accuracy,loss,last" doc:"which epoch is kept, by the validation split; ties go to the later"`
 	Optimizer     Optimizer `json:"optimizer" doc:"how the weights are changed"`
@@ -234,7 +234,7 @@ func DefaultConfig() *Config {
 		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", AllowMissing: []string{}, CAM: CAM{Class: "true", Features: "pool_input"}},
 		Train: Train{
 			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Trust: "auto", Guidance: "mse",
-			Epochs: 20, Batch: 16, Select: "auc", Optimizer: adamw,
+			Batch: 16, Select: "auc", Optimizer: adamw,
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},
 		Evaluate: Evaluate{Split: "test"},
