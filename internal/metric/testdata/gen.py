@@ -201,11 +201,8 @@ def several_cases():
     y = labels(12, 3)
     found += [several(np.full((12, 3), 1 / 3), y), several(np.eye(3)[y], y), several(np.eye(3)[(y + 1) % 3], y)]
     found += [several(np.eye(2)[[0, 1, 1, 0]], np.array([0, 1, 0, 1])), several(np.full((6, 2), 0.5), labels(6, 2))]
-    return found
-
-
-y = np.array([0, 2, 2, 0, 2, 0, 2])
-several_cases += [absent(np.array([[5, 1, 2], [1, 2, 5], [4, 1, 3], [3, 3, 2], [2, 4, 2], [6, 1, 1], [1, 1, 6]]) / 8, y)]
+    scores = np.array([[5, 1, 2], [1, 2, 5], [4, 1, 3], [3, 3, 2], [2, 4, 2], [6, 1, 1], [1, 1, 6]]) / 8
+    return [*found, absent(scores, np.array([0, 2, 2, 0, 2, 0, 2]))]
 
 
 # DeLong, from the comparison of every positive with every negative instead of ranks.
