@@ -52,11 +52,11 @@ type Config struct {
 	Entropy float64 `json:"entropy,omitempty"`
 	// Blur is the standard deviation, in pixels of the square input, of the blur of
 	// training images where the map that guides them is low. 0 is none.
-	Blur   float64 `json:"blur,omitempty"`
+	Blur float64 `json:"blur,omitempty"`
 	// Epochs is the number of passes through the training samples; 0 is as many as make
 	// 1280 steps, but 20 to 200.
-	Epochs int     `json:"epochs"`
-	Batch  int     `json:"batch"`
+	Epochs int `json:"epochs"`
+	Batch  int `json:"batch"`
 	// Select is the epoch that is kept, by the samples of the split val: of the
 	// highest "auc" or "accuracy", of the lowest "loss" (the cross-entropy alone),
 	// or the "last". Ties go to the later.
