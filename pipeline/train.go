@@ -198,6 +198,8 @@ func newTrainProgress(events *stageEvents, runs, epochs int) *trainProgress {
 }
 
 func (t *trainProgress) start() {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
 	text := fmt.Sprintf("%d runs", t.runs)
 	if t.epochs > 0 {
 		text += fmt.Sprintf(" of %d epochs", t.epochs)
