@@ -26,10 +26,10 @@ type Description struct {
 }
 
 // preprocessing is the way from a file to the input "image": the image as displayed,
-// in RGB from 0 to 1. Where its shorter side (with "pad", its longer one) has more
-// than reduce times size pixels it is reduced to that, in its shape and rounded to 8
-// bits; with "pad" it is put in the middle of a black square; it is brought to size x
-// size, less mean, divided by std.
+// in RGB from 0 to 1, brought to size x size, less mean, divided by std; with "pad" it
+// is put in the middle of a black square before. Where its shorter side (with "pad",
+// its longer one) has more than reduce times size pixels it is brought to size x size
+// (with "pad", that side to size) first, rounded to 8 bits.
 type preprocessing struct {
 	Layout        string     `json:"layout"`
 	Channels      string     `json:"channels"`
@@ -43,7 +43,8 @@ type preprocessing struct {
 	Std           [3]float32 `json:"std"`
 }
 
-// reduce is how many times the network's side images are first reduced to.
+// reduce is how many times the network's side images may have and still be resampled
+// as they are.
 const reduce = 2
 
 // metadata is the description as texts; what are no plain words are JSON.
