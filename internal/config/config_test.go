@@ -44,7 +44,10 @@ func mustDecode(t *testing.T, text string, sets ...string) *Config {
 
 func TestBuiltInConfigurationsLoadByNameFromAnyFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, name := range []string{"quickstart", "quickstart.yaml", "configs/quickstart.yaml", "configs/coffee.yaml"} {
+	if err := os.Mkdir("coffee", 0o777); err != nil { // the data's folder
+		t.Fatal(err)
+	}
+	for _, name := range []string{"coffee", "quickstart", "quickstart.yaml", "configs/quickstart.yaml", "configs/coffee.yaml"} {
 		if _, err := Load(name, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

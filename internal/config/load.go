@@ -109,16 +109,23 @@ func read(pathOrName string) (source, text string, err error) {
 	if err == nil {
 		return pathOrName, string(data), nil
 	}
+	name := builtInName(pathOrName)
+	if data, err := fs.ReadFile(configs.FS, name+".yaml"); err == nil && !isFile(pathOrName) {
+		return path.Join("configs", name+".yaml"), string(data), nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		name := builtInName(pathOrName)
-		if data, err := fs.ReadFile(configs.FS, name+".yaml"); err == nil {
-			return path.Join("configs", name+".yaml"), string(data), nil
-		}
 		return "", "", &Error{err: err, Problems: []Problem{{Text: fmt.Sprintf(
 			"config %q: no such file, and no built-in configuration (%s)%s",
 			pathOrName, strings.Join(configs.Names(), ", "), didYouMean(name, configs.Names()))}}}
 	}
 	return "", "", &Error{err: err, Problems: []Problem{{Text: fmt.Sprintf("config %q: %v", pathOrName, unwrapPath(err))}}}
+}
+
+// isFile reports whether there is something of a name that is no folder: a data set's
+// folder may be called as a configuration is.
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && !info.IsDir()
 }
 
 // builtInName is the name that a path would have among the built-in
