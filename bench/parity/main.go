@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/weights"
 )
 
@@ -68,6 +69,18 @@ func (d folder) writeJSON(name string, value any) error {
 		return err
 	}
 	return os.WriteFile(d.path(name), text, 0o644)
+}
+
+// readNetwork reads a job, its inputs and its network's parameters.
+func (d folder) readNetwork() (j job, in map[string]weights.Tensor, params *nn.Params, err error) {
+	if err := d.readJSON("job.json", &j); err != nil {
+		return j, nil, nil, err
+	}
+	if in, err = d.readTensors(); err != nil {
+		return j, nil, nil, err
+	}
+	params, err = j.newParams(in)
+	return j, in, params, err
 }
 
 // readTensors reads in.safetensors, by name.

@@ -95,6 +95,7 @@ func (o operands) several() []measures {
 		m.set("balanced", metric.BalancedAccuracy(c.Scores, c.Labels))
 		m.set("brier", metric.Brier(c.Scores, c.Labels))
 		m.set("ece", metric.ECE(c.Scores, c.Labels))
+		m.set("f1", metric.F1(metric.Confusion(c.Scores, c.Labels, len(c.Scores[0]))))
 		found = append(found, m)
 	}
 	return found

@@ -10,15 +10,7 @@ import (
 // outputs runs a network once in evaluation and once in training. The results are named
 // eval/logits and so on; gradient/NAME and statistic/NAME are those of training.
 func outputs(_ context.Context, dir folder) error {
-	var j job
-	if err := dir.readJSON("job.json", &j); err != nil {
-		return err
-	}
-	in, err := dir.readTensors()
-	if err != nil {
-		return err
-	}
-	params, err := j.newParams(in)
+	j, in, params, err := dir.readNetwork()
 	if err != nil {
 		return err
 	}

@@ -11,15 +11,7 @@ import (
 // of all steps one after another. The results are the loss of every step, and
 // param/NAME, the parameters behind the last.
 func training(ctx context.Context, dir folder) error {
-	var j job
-	if err := dir.readJSON("job.json", &j); err != nil {
-		return err
-	}
-	in, err := dir.readTensors()
-	if err != nil {
-		return err
-	}
-	params, err := j.newParams(in)
+	j, in, params, err := dir.readNetwork()
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ type matrixWeights struct {
 	cols      axis
 	taps      []matrixRow
 	every     int // lines from an image of a strip to the next
-	phases    int // lines of the image that a line of the result steps over
+	stride    int // lines of the image from a line of the result to the next
 	pairs     int // of a line
 	steps     []int32
 	pitch     int // between the rows of the turned gradient
@@ -105,8 +105,8 @@ type matrixWeights struct {
 
 // matrixRow is where the lines that a row of the filter meets are.
 type matrixRow struct {
-	phase int // of the steps over lines
-	line  int
+	remainder int // of the line by the stride
+	line      int // quotient
 }
 
 func matrixBackwardWeights(e *Env, g op.Conv, dw []float32, x, dy []BF16) []Phase {
@@ -126,7 +126,7 @@ func newMatrixWeights(e *Env, g op.Conv, x, dy []BF16) *matrixWeights {
 	rows, cols := forwardRows(g), forwardCols(g)
 	d := &matrixWeights{
 		multiplier: multiplierOf(e.ISA, true), env: e, vectors: e.vectors, conv: g, x: x, dy: dy,
-		cols: cols, phases: rows.step, pairs: ceil(cols.outputs, 2), perWorker: make([]tiles, e.Workers),
+		cols: cols, stride: rows.step, pairs: ceil(cols.outputs, 2), perWorker: make([]tiles, e.Workers),
 	}
 	further := 0 // lines that the filter's last row is further on than its first
 	for _, tap := range rows.taps {
@@ -141,9 +141,9 @@ func newMatrixWeights(e *Env, g op.Conv, x, dy []BF16) *matrixWeights {
 		d.lines = even(d.height, matrixStrip/d.pairs)
 	}
 	d.every = d.lines + further
-	d.steps = pixelOffsets(ceil(((d.images-1)*d.every+d.lines)*d.pairs, Block) * Block)
+	d.steps = make([]int32, ceil(((d.images-1)*d.every+d.lines)*d.pairs, Block)*Block)
 	for i := range d.steps {
-		d.steps[i] /= Block
+		d.steps[i] = int32(i)
 	}
 	d.pitch = len(d.steps)
 	if d.pitch%1024 == 0 { // rows would fall onto the same lines of the cache
@@ -192,14 +192,14 @@ func (d *matrixWeights) turn(i, block int, scratch []float32) {
 	d.transpose(d.turned(i, block), d.pitch, words, Block, len(d.steps), Block)
 }
 
-// regionLen is the number of words of the image's pairs for a column and a phase, with
+// regionLen is the number of words of the image's pairs for a column and a remainder, with
 // zeros behind them for the steps beyond the last pair; planeLen is that of all.
 func (d *matrixWeights) regionLen() int { return (d.images*d.every*d.pairs + Block) * Block }
-func (d *matrixWeights) planeLen() int  { return len(d.cols.taps) * d.phases * d.regionLen() }
+func (d *matrixWeights) planeLen() int  { return len(d.cols.taps) * d.stride * d.regionLen() }
 
-// region is where a column and a phase are in the pairs of a plane.
-func (d *matrixWeights) region(column, phase int) int {
-	return (column*d.phases + phase) * d.regionLen()
+// region is where a column and a remainder are in the pairs of a plane.
+func (d *matrixWeights) region(column, remainder int) int {
+	return (column*d.stride + remainder) * d.regionLen()
 }
 
 // load pairs a strip of a channel block of the image.
@@ -209,15 +209,15 @@ func (d *matrixWeights) load(words []float32, s strip, block int) {
 	top := s.line*d.conv.StrideH - d.conv.PadH
 	for n := range s.images {
 		image := d.x[block*l.plane+(s.image+n)*l.image:][:l.image]
-		for line := range d.every * d.phases {
+		for line := range d.every * d.stride {
 			from := top + line
 			if from < 0 || from >= d.conv.In.H {
 				continue
 			}
 			source := image[from*l.line:][:l.line]
-			at := (n*d.every + line/d.phases) * d.pairs * Block
+			at := (n*d.every + line/d.stride) * d.pairs * Block
 			for column, tap := range d.cols.taps {
-				to := words[d.region(column, line%d.phases)+at:][:d.pairs*Block]
+				to := words[d.region(column, line%d.stride)+at:][:d.pairs*Block]
 				d.vectors.pairLine(to, source, tap, 2*d.cols.step, d.cols.step)
 			}
 		}
@@ -234,7 +234,7 @@ func (d *matrixWeights) sum(worker, chunk, block, blocks int) {
 		}
 		for row, tap := range d.taps {
 			for column := range d.cols.taps {
-				d.multiply(worker, i, words[d.region(column, tap.phase)+tap.line*d.pairs*Block:],
+				d.multiply(worker, i, words[d.region(column, tap.remainder)+tap.line*d.pairs*Block:],
 					d.partial(chunk, block)[(row*len(d.cols.taps)+column)*d.conv.Out*Block:], i > chunk*each, blocks)
 			}
 		}
