@@ -189,20 +189,13 @@ template <class R> __device__ float block_reduce(float x) {
 //
 // VECTOR_KERNELS: add_f32_v4, add_bf16_v8, and for tensors whose channels do not fill
 // vectors add_f32_v1, add_bf16_v1. KERNELS: add_f32, add_bf16, templates over T alone.
-// A kernel without a template is its own instance: KERNEL(name) after its definition.
-#ifdef __CUDACC_RTC__
-#define KERNEL(name)
-#else
-#define KERNEL(name) REGISTER_KERNEL(name)
-#endif
-
+// A kernel without a template is its own instance: extern "C" __global__ void.
 #define KERNEL_INSTANCE(name, suffix, type, template_arguments, parameters, arguments) \
     namespace name##suffix##_instance {                                                \
     typedef type T;                                                                    \
     extern "C" __global__ void name##suffix parameters { name<template_arguments> arguments; } \
     }                                                                                  \
-    using name##suffix##_instance::name##suffix;                                       \
-    KERNEL(name##suffix)
+    using name##suffix##_instance::name##suffix;
 
 #define TEMPLATE_ARGUMENTS(...) __VA_ARGS__
 
