@@ -86,8 +86,8 @@ template <int V> __device__ Vec<V> splat(float x) {
     return v;
 }
 
-// load reads V elements that lie aligned to their size together, 16 bytes at a time
-// where there are that many.
+// load reads V elements that lie aligned to their size together: for float32 1 or a
+// multiple of 4, for bf16 1, 2 or 8.
 template <int V> __device__ Vec<V> load(const float* p) {
     Vec<V> v;
     if constexpr (V % 4 == 0) {
@@ -105,7 +105,11 @@ template <int V> __device__ Vec<V> load(const float* p) {
 
 template <int V> __device__ Vec<V> load(const bf16* p) {
     Vec<V> v;
-    if constexpr (V == 8) {
+    if constexpr (V == 2) {
+        uint32 word = *reinterpret_cast<const uint32*>(p);
+        v[0] = bits_to_float(word << 16);
+        v[1] = bits_to_float(word & 0xffff0000u);
+    } else if constexpr (V == 8) {
         uint4 w = *reinterpret_cast<const uint4*>(p);
         uint32 words[4] = {w.x, w.y, w.z, w.w};
 #pragma unroll
@@ -137,6 +141,29 @@ template <int V> __device__ void store(bf16* p, const Vec<V>& v) {
     } else {
 #pragma unroll
         for (int i = 0; i < V; i++) p[i] = rounded<bf16>(v[i]);
+    }
+}
+
+// width is the number of elements of a full vector.
+template <class T> constexpr int width = 16 / sizeof(T);
+
+// load and store with a count leave out what is behind the first elements of a vector;
+// what load leaves out is 0.
+template <int V, class T> __device__ Vec<V> load(const T* p, int64 count) {
+    if (count >= V) return load<V>(p);
+    Vec<V> v = splat<V>(0);
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        if (i < count) v[i] = to_float(p[i]);
+    }
+    return v;
+}
+
+template <int V, class T> __device__ void store(T* p, const Vec<V>& v, int64 count) {
+    if (count >= V) return store<V>(p, v);
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        if (i < count) p[i] = rounded<T>(v[i]);
     }
 }
 
