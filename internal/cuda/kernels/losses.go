@@ -60,14 +60,6 @@ func Balance(n int, ofSecond bool, weights, first, second, mapped Pointer) []Lau
 	return one(block("balance", int32(n), flag(ofSecond), weights, first, second, mapped))
 }
 
-// flag is a kernel's argument that is 0 or 1.
-func flag(set bool) int32 {
-	if set {
-		return 1
-	}
-	return 0
-}
-
 // termsOfLaunch is how many terms the kernel of [WeightedMean] takes.
 const termsOfLaunch = 8
 
