@@ -151,20 +151,24 @@ func (g *gpu) read(t Type, p Pointer, n int) []float64 {
 	return x
 }
 
-// near compares results with what they should be, to a tolerance relative to the
-// largest.
+// near compares results with what they should be, to a tolerance.
 func (g *gpu) near(what string, got, want []float64, tolerance float64) {
 	g.Helper()
-	largest := 0.0
-	for _, v := range want {
-		largest = max(largest, math.Abs(v))
-	}
 	for i, v := range want {
-		if !(math.Abs(got[i]-v) <= tolerance*largest) {
-			g.Errorf("%s: element %d of %d is %v, want %v within %v of %v", what, i, len(want), got[i], v, tolerance, largest)
+		if !(math.Abs(got[i]-v) <= tolerance) {
+			g.Errorf("%s: element %d of %d is %v, want %v within %v", what, i, len(want), got[i], v, tolerance)
 			return
 		}
 	}
+}
+
+// largest is that of the numbers' sizes.
+func largest(x []float64) float64 {
+	most := 0.0
+	for _, v := range x {
+		most = max(most, math.Abs(v))
+	}
+	return most
 }
 
 // uniform is n numbers of a type between two bounds.

@@ -14,7 +14,7 @@ import (
 
 // rounding is how far float32 arithmetic may be from float64, relative to the largest
 // number of a result.
-const rounding = 2e-6
+const rounding = 5e-6
 
 func TestLinearLayersAreTheReferences(t *testing.T) {
 	g := newGPU(t)
@@ -45,15 +45,15 @@ func (g *gpu) compare(what string, n int, launches func(to Pointer) []Launch, re
 	to, want := g.room(4*n), make([]float64, n)
 	g.run(launches(to))
 	reference(want)
-	g.near(what, g.read(F32, to, n), want, rounding)
+	g.near(what, g.read(F32, to, n), want, rounding*largest(want))
 }
 
 func TestElementwiseOperatorsOfPlanarTensorsAreTheReferences(t *testing.T) {
 	g := newGPU(t)
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{1, 3, 4, 1030} {
+	for _, n := range []int{2, 3, 4, 1030} {
 		s := op.Shape{N: n, C: 1, H: 1, W: 1}
-		x, dy := append(uniform(rng, F32, n-1, -9, 9), -200), uniform(rng, F32, n, -1, 1)
+		x, dy := append([]float64{-200, 30}, uniform(rng, F32, n-2, -9, 9)...), uniform(rng, F32, n, -1, 1)
 		y := make([]float64, n)
 		reference.Sigmoid(y, x)
 		y = rounded(y)
@@ -98,10 +98,11 @@ func TestLossesOfLogitsAreTheReferences(t *testing.T) {
 
 func TestTheLossOfASureRowKeepsItsDigits(t *testing.T) {
 	g := newGPU(t)
-	logits, labels := []float64{0, 25}, []float64{1}
-	pl, pk := g.planar(logits), g.planar(labels)
-	g.compare("loss", 1, func(to Pointer) []Launch { return SoftmaxCrossEntropy(1, 2, to, pl, pk) },
-		func(to []float64) { reference.SoftmaxCrossEntropy(1, 2, to, logits, labels) })
+	logits, labels := []float64{0, 20}, []float64{1}
+	loss, want := g.room(4), []float64{0}
+	g.run(SoftmaxCrossEntropy(1, 2, loss, g.planar(logits), g.planar(labels)))
+	reference.SoftmaxCrossEntropy(1, 2, want, logits, labels)
+	g.near("loss", g.read(F32, loss, 1), want, 1e-5*want[0])
 }
 
 func TestContrastIsTheReferences(t *testing.T) {

@@ -54,15 +54,15 @@ func (m *trained) step(state StepState, launches func(table Pointer, chunks int,
 	}
 	m.run(launches(m.put(m.table.Bytes()), m.table.Chunks(), m.put(state.Bytes())))
 	for i, p := range m.parameters {
-		m.near("weight", m.read(F32, p.Weight, p.Len), m.weight[i], 2e-6)
+		m.near("weight", m.read(F32, p.Weight, p.Len), m.weight[i], 2e-6*largest(m.weight[i]))
 		if p.First != 0 {
-			m.near("first moment", m.read(F32, p.First, p.Len), m.first[i], 2e-6)
+			m.near("first moment", m.read(F32, p.First, p.Len), m.first[i], 2e-6*largest(m.first[i]))
 		}
 		if p.Second != 0 {
-			m.near("second moment", m.read(F32, p.Second, p.Len), m.second[i], 2e-6)
+			m.near("second moment", m.read(F32, p.Second, p.Len), m.second[i], 2e-6*largest(m.second[i]))
 		}
 		if p.Copy != 0 {
-			m.near("copy", m.read(BF16, p.Copy, p.Len), m.weight[i], 1./256)
+			m.near("copy", m.read(BF16, p.Copy, p.Len), m.weight[i], 1./256*largest(m.weight[i]))
 		}
 	}
 }
