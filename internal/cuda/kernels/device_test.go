@@ -6,39 +6,27 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"sync"
 	"testing"
 
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/cuda/driver"
+	"github.com/surrogaze/surrogaze/internal/op"
 )
 
-// mocked builds the mock of the driver once and lets the driver be found there.
-var mocked = sync.OnceValue(func() error {
-	dir := filepath.Join(os.TempDir(), "surrogaze-cuda-mock")
-	build := exec.Command("../mock/build", dir)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return err
-	}
-	return os.Setenv(driver.LibraryVariable, filepath.Join(dir, "libcuda.so.1"))
-})
-
-// gpu runs launches on the mock.
+// gpu is a device with the kernels, for one test. Values are float64 here, in the order
+// of planar tensors, and what the type of a map holds of them on the device.
 type gpu struct {
-	*testing.T
-	device driver.Device
-	stream driver.Stream
-	loaded []driver.Module
+	t       *testing.T
+	device  driver.Device
+	modules []driver.Module
+	stream  driver.Stream
+	scratch Pointer
+	rng     *rand.Rand
 }
 
-func newGPU(t *testing.T) *gpu {
+func open(t *testing.T) *gpu {
 	t.Helper()
-	if err := mocked(); err != nil {
-		t.Fatalf("mock of the driver: %v", err)
-	}
+	cudatest.Mock(t)
 	device, err := driver.Open(0)
 	if err != nil {
 		t.Fatal(err)
@@ -48,137 +36,202 @@ func newGPU(t *testing.T) *gpu {
 			t.Error(err)
 		}
 	})
-	g := &gpu{T: t, device: device}
-	if g.stream, err = device.NewStream(); err != nil {
-		t.Fatal(err)
-	}
-	for _, ptx := range PTX() {
-		m, err := device.Load(ptx)
+	g := &gpu{t: t, device: device, rng: rand.New(rand.NewPCG(1, 2))}
+	for name, text := range PTX() {
+		m, err := device.Load(text)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", name, err)
 		}
-		g.loaded = append(g.loaded, m)
+		g.modules = append(g.modules, m)
 	}
+	g.stream, err = device.NewStream()
+	g.must(err)
+	g.scratch = g.bytes(Scratch)
 	return g
 }
 
-// must ends the test on an error.
 func (g *gpu) must(err error) {
-	g.Helper()
+	g.t.Helper()
 	if err != nil {
-		g.Fatal(err)
+		g.t.Fatal(err)
 	}
 }
 
-func (g *gpu) function(name string) driver.Function {
-	g.Helper()
-	for _, m := range g.loaded {
-		if f, err := m.Function(name); err == nil {
-			return f
-		}
-	}
-	g.Fatalf("no kernel %q", name)
-	return nil
-}
-
-// room is memory for bytes, filled with NaN.
-func (g *gpu) room(bytes int) Pointer {
-	g.Helper()
-	p, err := g.device.Alloc(int64(bytes))
+func (g *gpu) bytes(n int) Pointer {
+	g.t.Helper()
+	p, err := g.device.Alloc(int64(n))
 	g.must(err)
-	g.must(g.stream.Fill(p, 0xff, int64(bytes)))
 	return p
 }
 
-// put brings bytes into new memory.
-func (g *gpu) put(b []byte) Pointer {
-	g.Helper()
+// run computes launches after a check of each.
+func (g *gpu) run(launches []Launch) {
+	g.t.Helper()
+	for _, l := range launches {
+		g.must(Check(l))
+		var f driver.Function
+		var err error
+		for _, m := range g.modules {
+			if f, err = m.Function(l.Kernel); err == nil {
+				break
+			}
+		}
+		g.must(err)
+		g.must(g.stream.Launch(f, l))
+	}
+	g.must(g.stream.Synchronize())
+}
+
+func (g *gpu) upload(b []byte) Pointer {
+	g.t.Helper()
 	host, err := g.device.AllocHost(len(b))
 	g.must(err)
 	copy(host, b)
-	p := g.room(len(b))
+	p := g.bytes(len(b))
 	g.must(g.stream.CopyIn(p, host))
+	g.must(g.stream.Synchronize())
 	return p
 }
 
-// numbers brings numbers of a type into new memory.
-func (g *gpu) numbers(t Type, x []float64) Pointer {
-	g.Helper()
-	return g.put(encode(t, x))
-}
-
-// planar is numbers of float32.
-func (g *gpu) planar(x []float64) Pointer { g.Helper(); return g.numbers(F32, x) }
-
-func encode(t Type, x []float64) []byte {
-	var b []byte
-	for _, v := range x {
-		bits := math.Float32bits(float32(v))
-		if t == BF16 {
-			b = binary.LittleEndian.AppendUint16(b, uint16(bits>>16))
-		} else {
-			b = binary.LittleEndian.AppendUint32(b, bits)
-		}
-	}
-	return b
-}
-
-// run does launches, each of which fits its kernel.
-func (g *gpu) run(launches []Launch) {
-	g.Helper()
-	for _, l := range launches {
-		g.must(Check(l))
-		g.must(g.stream.Launch(g.function(l.Kernel), l))
-	}
-	g.must(g.stream.Synchronize())
-}
-
-// read brings n numbers of a type back.
-func (g *gpu) read(t Type, p Pointer, n int) []float64 {
-	g.Helper()
-	host, err := g.device.AllocHost(n * t.Size())
+func (g *gpu) download(p Pointer, bytes int) []byte {
+	g.t.Helper()
+	host, err := g.device.AllocHost(bytes)
 	g.must(err)
 	g.must(g.stream.CopyOut(host, p))
 	g.must(g.stream.Synchronize())
+	return host
+}
+
+// random is n values from -1 to 1 that a type holds.
+func (g *gpu) random(n int, t Type) []float64 {
 	x := make([]float64, n)
 	for i := range x {
-		if t == BF16 {
-			x[i] = float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(host[2*i:])) << 16))
-		} else {
-			x[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(host[4*i:])))
-		}
+		x[i] = t.round(g.rng.Float64()*2 - 1)
 	}
 	return x
 }
 
-// near compares results with what they should be, to a tolerance.
-func (g *gpu) near(what string, got, want []float64, tolerance float64) {
-	g.Helper()
-	for i, v := range want {
-		if !(math.Abs(got[i]-v) <= tolerance) {
-			g.Errorf("%s: element %d of %d is %v, want %v within %v", what, i, len(want), got[i], v, tolerance)
-			return
-		}
+// round is the nearest value of a type.
+func (t Type) round(x float64) float64 { return t.value(t.bits(x)) }
+
+func (t Type) bits(x float64) uint32 {
+	bits := math.Float32bits(float32(x))
+	if t == BF16 {
+		return (bits + 0x7fff + bits>>16&1) >> 16
 	}
+	return bits
 }
 
-// largest is that of the numbers' sizes.
-func largest(x []float64) float64 {
-	most := 0.0
+func (t Type) value(bits uint32) float64 {
+	if t == BF16 {
+		bits <<= 16
+	}
+	return float64(math.Float32frombits(bits))
+}
+
+// numbers uploads values as they lie.
+func (g *gpu) numbers(t Type, x ...float64) Pointer {
+	g.t.Helper()
+	var b []byte
 	for _, v := range x {
-		most = max(most, math.Abs(v))
+		if t == BF16 {
+			b = binary.LittleEndian.AppendUint16(b, uint16(t.bits(v)))
+		} else {
+			b = binary.LittleEndian.AppendUint32(b, t.bits(v))
+		}
 	}
-	return most
+	return g.upload(b)
 }
 
-// uniform is n numbers of a type between two bounds.
-func uniform(rng *rand.Rand, t Type, n int, low, high float64) []float64 {
-	x := make([]float64, n)
+func (g *gpu) readNumbers(p Pointer, t Type, n int) []float64 {
+	g.t.Helper()
+	b, x := g.download(p, n*t.Size()), make([]float64, n)
 	for i := range x {
-		x[i] = float64(float32(low + (high-low)*rng.Float64()))
 		if t == BF16 {
-			x[i] = float64(math.Float32frombits(math.Float32bits(float32(x[i])) &^ 0xffff))
+			x[i] = t.value(uint32(binary.LittleEndian.Uint16(b[2*i:])))
+		} else {
+			x[i] = t.value(binary.LittleEndian.Uint32(b[4*i:]))
 		}
 	}
 	return x
+}
+
+// maps uploads planar values as a feature map; readMaps does the contrary.
+func (g *gpu) maps(s op.Shape, t Type, planar []float64) Pointer {
+	g.t.Helper()
+	x := make([]float64, len(planar))
+	for i, at := range nhwc(s) {
+		x[at] = planar[i]
+	}
+	return g.numbers(t, x...)
+}
+
+func (g *gpu) readMaps(p Pointer, s op.Shape, t Type) []float64 {
+	g.t.Helper()
+	x, planar := g.readNumbers(p, t, s.Len()), make([]float64, s.Len())
+	for i, at := range nhwc(s) {
+		planar[i] = x[at]
+	}
+	return planar
+}
+
+// nhwc is where each element of a planar tensor is in a feature map.
+func nhwc(s op.Shape) []int {
+	at := make([]int, s.Len())
+	for i := range at {
+		pixel, channel, image := i%(s.H*s.W), i/(s.H*s.W)%s.C, i/(s.C*s.H*s.W)
+		at[i] = (image*s.H*s.W+pixel)*s.C + channel
+	}
+	return at
+}
+
+// room is memory for a feature map.
+func (g *gpu) room(s op.Shape, t Type) Pointer {
+	g.t.Helper()
+	return g.bytes(s.Len() * t.Size())
+}
+
+// near compares with the reference: a rounding of the type is allowed, and float32's
+// errors of the sums before it, relative to the largest value.
+func (g *gpu) near(what string, t Type, got, want []float64) {
+	g.t.Helper()
+	if len(got) != len(want) {
+		g.t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	most := 0.0
+	for _, w := range want {
+		most = max(most, math.Abs(w))
+	}
+	ulp := 1e-6
+	if t == BF16 {
+		ulp = 1.0 / 128
+	}
+	for i, w := range want {
+		if !(math.Abs(got[i]-w) <= ulp*math.Abs(w)+3e-6*most) && !(math.IsNaN(w) && math.IsNaN(got[i])) {
+			g.t.Fatalf("%s[%d] = %v, want %v", what, i, got[i], w)
+		}
+	}
+}
+
+// onEach runs a test for both types on shapes that fill vectors and blocks, and that do
+// not.
+func onEach(t *testing.T, f func(g *gpu, s op.Shape, typ Type)) {
+	for _, typ := range []Type{F32, BF16} {
+		for _, s := range []op.Shape{
+			{N: 1, C: 1, H: 1, W: 1}, {N: 2, C: 1, H: 9, W: 14}, {N: 2, C: 3, H: 13, W: 11}, {N: 3, C: 5, H: 8, W: 6},
+			{N: 2, C: 8, H: 16, W: 16}, {N: 1, C: 24, H: 7, W: 9}, {N: 2, C: 33, H: 5, W: 5}, {N: 1, C: 64, H: 12, W: 10}, {N: 2, C: 264, H: 4, W: 3},
+		} {
+			t.Run(typ.String()+s.String(), func(t *testing.T) { f(open(t), s, typ) })
+		}
+	}
+}
+
+// equal asks for the same values.
+func (g *gpu) equal(what string, got, want []float64) {
+	g.t.Helper()
+	for i, w := range want {
+		if got[i] != w {
+			g.t.Fatalf("%s[%d] = %v, want %v", what, i, got[i], w)
+		}
+	}
 }

@@ -4,7 +4,6 @@ package kernels
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -12,15 +11,10 @@ import (
 	"github.com/surrogaze/surrogaze/internal/op"
 )
 
-// rounding is how far float32 arithmetic may be from float64, relative to the largest
-// number of a result.
-const rounding = 5e-6
-
 func TestLinearLayersAreTheReferences(t *testing.T) {
-	g := newGPU(t)
-	rng := rand.New(rand.NewPCG(1, 1))
+	g := open(t)
 	for _, l := range []op.Linear{{N: 1, In: 1, Out: 1}, {N: 3, In: 512, Out: 2}, {N: 5, In: 129, Out: 7}, {N: 33, In: 100, Out: 65}, {N: 70, In: 35, Out: 101}, {N: 17, In: 256, Out: 1000}} {
-		x, w, b, dy := uniform(rng, F32, l.N*l.In, -1, 1), uniform(rng, F32, l.Out*l.In, -1, 1), uniform(rng, F32, l.Out, -1, 1), uniform(rng, F32, l.N*l.Out, -1, 1)
+		x, w, b, dy := g.uniform(l.N*l.In, F32, -1, 1), g.uniform(l.Out*l.In, F32, -1, 1), g.uniform(l.Out, F32, -1, 1), g.uniform(l.N*l.Out, F32, -1, 1)
 		px, pw, pb, pdy := g.planar(x), g.planar(w), g.planar(b), g.planar(dy)
 		for _, c := range []struct {
 			what     string
@@ -39,24 +33,16 @@ func TestLinearLayersAreTheReferences(t *testing.T) {
 	}
 }
 
-// compare computes n planar numbers by launches and by the reference.
-func (g *gpu) compare(what string, n int, launches func(to Pointer) []Launch, reference func(to []float64)) {
-	g.Helper()
-	to, want := g.room(4*n), make([]float64, n)
-	g.run(launches(to))
-	reference(want)
-	g.near(what, g.read(F32, to, n), want, rounding*largest(want))
-}
-
-func TestElementwiseOperatorsOfPlanarTensorsAreTheReferences(t *testing.T) {
-	g := newGPU(t)
-	rng := rand.New(rand.NewPCG(1, 2))
+func TestOperatorsOnPlanarTensorsAreTheReferences(t *testing.T) {
+	g := open(t)
 	for _, n := range []int{2, 3, 4, 1030} {
 		s := op.Shape{N: n, C: 1, H: 1, W: 1}
-		x, dy := append([]float64{-200, 30}, uniform(rng, F32, n-2, -9, 9)...), uniform(rng, F32, n, -1, 1)
+		x, dy := append([]float64{-200, 30}, g.uniform(n-2, F32, -9, 9)...), g.uniform(n, F32, -1, 1)
 		y := make([]float64, n)
 		reference.Sigmoid(y, x)
-		y = rounded(y)
+		for i, v := range y {
+			y[i] = F32.round(v)
+		}
 		px, py, pdy := g.planar(x), g.planar(y), g.planar(dy)
 		g.compare("sigmoid", n, func(to Pointer) []Launch { return Sigmoid(s, to, px) }, func(to []float64) { reference.Sigmoid(to, x) })
 		g.compare("its gradient", n, func(to Pointer) []Launch { return SigmoidBackward(s, to, pdy, py) }, func(to []float64) { reference.SigmoidBackward(to, dy, y) })
@@ -64,23 +50,13 @@ func TestElementwiseOperatorsOfPlanarTensorsAreTheReferences(t *testing.T) {
 	}
 }
 
-// rounded is numbers as float32 holds them.
-func rounded(x []float64) []float64 {
-	y := make([]float64, len(x))
-	for i, v := range x {
-		y[i] = float64(float32(v))
-	}
-	return y
-}
-
 func TestLossesOfLogitsAreTheReferences(t *testing.T) {
-	g := newGPU(t)
-	rng := rand.New(rand.NewPCG(1, 3))
+	g := open(t)
 	for _, classes := range []int{2, 7, 33, 1000} {
 		const n = 9
-		logits, labels, dloss := uniform(rng, F32, n*classes, -5, 5), make([]float64, n), uniform(rng, F32, n, -1, 1)
+		logits, labels, dloss := g.uniform(n*classes, F32, -5, 5), make([]float64, n), g.uniform(n, F32, -1, 1)
 		for i := range labels {
-			labels[i] = float64(rng.IntN(classes))
+			labels[i] = float64(g.rng.IntN(classes))
 		}
 		labels[1], labels[2] = -1, float64(classes)
 		logits[3*classes+int(labels[3])] = 80                                   // sure and right
@@ -97,34 +73,32 @@ func TestLossesOfLogitsAreTheReferences(t *testing.T) {
 }
 
 func TestTheLossOfASureRowKeepsItsDigits(t *testing.T) {
-	g := newGPU(t)
+	g := open(t)
 	logits, labels := []float64{0, 20}, []float64{1}
-	loss, want := g.room(4), []float64{0}
+	loss, want := g.bytes(4), []float64{0}
 	g.run(SoftmaxCrossEntropy(1, 2, loss, g.planar(logits), g.planar(labels)))
 	reference.SoftmaxCrossEntropy(1, 2, want, logits, labels)
-	g.near("loss", g.read(F32, loss, 1), want, 1e-5*want[0])
+	g.within("loss", g.readNumbers(loss, F32, 1), want, 1e-5*want[0])
 }
 
 func TestContrastIsTheReferences(t *testing.T) {
-	g := newGPU(t)
-	rng := rand.New(rand.NewPCG(1, 4))
+	g := open(t)
 	for _, s := range [][2]int{{2, 512}, {3, 33}, {100, 70}} {
 		classes, n := s[0], s[1]
-		w := uniform(rng, F32, classes*n, -1, 1)
+		w := g.uniform(classes*n, F32, -1, 1)
 		pw := g.planar(w)
 		g.compare("contrast", len(w), func(to Pointer) []Launch { return Contrast(classes, n, to, pw) }, func(to []float64) { reference.Contrast(classes, n, to, w) })
 	}
 }
 
 func TestWeightsOfSamplesAndTheirMeanAreTheReferences(t *testing.T) {
-	g := newGPU(t)
-	rng := rand.New(rand.NewPCG(1, 5))
+	g := open(t)
 	for _, n := range []int{1, 31, 600} {
-		first, second, mapped := uniform(rng, F32, n, 0, 3), uniform(rng, F32, n, 0, 3), make([]float64, n)
+		first, second, mapped := g.uniform(n, F32, 0, 3), g.uniform(n, F32, 0, 3), make([]float64, n)
 		for _, share := range []float64{0, 0.5, 1} {
 			for i := range mapped {
 				mapped[i] = 0
-				if rng.Float64() < share {
+				if g.rng.Float64() < share {
 					mapped[i] = 1
 				}
 			}
@@ -142,7 +116,7 @@ func TestWeightsOfSamplesAndTheirMeanAreTheReferences(t *testing.T) {
 			values, weights := make([][]float64, terms), make([][]float64, terms)
 			pv, pw := make([]Pointer, terms), make([]Pointer, terms)
 			for i := range terms {
-				values[i], weights[i] = uniform(rng, F32, n, 0, 1), uniform(rng, F32, n, 0, 1)
+				values[i], weights[i] = g.uniform(n, F32, 0, 1), g.uniform(n, F32, 0, 1)
 				pv[i], pw[i] = g.planar(values[i]), g.planar(weights[i])
 			}
 			g.compare(fmt.Sprintf("mean of %d terms", terms), 1, func(to Pointer) []Launch { return WeightedMean(n, to, pv, pw) },

@@ -4,7 +4,6 @@ package kernels
 
 import (
 	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -14,7 +13,6 @@ import (
 // trained is parameters on the mock with what the reference makes of them.
 type trained struct {
 	*gpu
-	rng                   *rand.Rand
 	table                 Table
 	parameters            []Parameter
 	weight, first, second [][]float64
@@ -22,11 +20,11 @@ type trained struct {
 
 // newTrained makes parameters of odd and of large sizes, with gradients of both types.
 func newTrained(t *testing.T, moments int) *trained {
-	m := &trained{gpu: newGPU(t), rng: rand.New(rand.NewPCG(4, 1))}
-	for i, n := range []int{1, 8, 31, 1000, chunk + 9} {
+	m := &trained{gpu: open(t)}
+	for i, n := range []int{3, 8, 31, 1000, chunk + 9} {
 		p := Parameter{Len: n, GradType: Type(i % 2)}
-		w := uniform(m.rng, F32, n, -1, 1)
-		p.Weight, p.Grad = m.planar(w), m.room(n*p.GradType.Size())
+		w := m.uniform(n, F32, -1, 1)
+		p.Weight, p.Grad = m.planar(w), m.bytes(n*p.GradType.Size())
 		if moments > 0 {
 			p.First = m.planar(make([]float64, n))
 		}
@@ -34,7 +32,7 @@ func newTrained(t *testing.T, moments int) *trained {
 			p.Second = m.planar(make([]float64, n))
 		}
 		if i > 1 {
-			p.Copy = m.room(n * BF16.Size())
+			p.Copy = m.bytes(n * BF16.Size())
 		}
 		m.table.Add(p)
 		m.parameters = append(m.parameters, p)
@@ -46,23 +44,23 @@ func newTrained(t *testing.T, moments int) *trained {
 // step brings new gradients, moves the parameters by launches and by the reference, and
 // compares.
 func (m *trained) step(state StepState, launches func(table Pointer, chunks int, state Pointer) []Launch, reference func(weight, grad, first, second []float64)) {
-	m.Helper()
+	m.t.Helper()
 	for i, p := range m.parameters {
-		grad := uniform(m.rng, p.GradType, p.Len, -1, 1)
-		m.must(m.stream.Copy(p.Grad, m.numbers(p.GradType, grad), int64(p.Len*p.GradType.Size())))
+		grad := m.uniform(p.Len, p.GradType, -1, 1)
+		m.must(m.stream.Copy(p.Grad, m.numbers(p.GradType, grad...), int64(p.Len*p.GradType.Size())))
 		reference(m.weight[i], grad, m.first[i], m.second[i])
 	}
-	m.run(launches(m.put(m.table.Bytes()), m.table.Chunks(), m.put(state.Bytes())))
+	m.run(launches(m.upload(m.table.Bytes()), m.table.Chunks(), m.upload(state.Bytes())))
 	for i, p := range m.parameters {
-		m.near("weight", m.read(F32, p.Weight, p.Len), m.weight[i], 2e-6*largest(m.weight[i]))
+		m.within("weight", m.readNumbers(p.Weight, F32, p.Len), m.weight[i], 2e-6*largest(m.weight[i]))
 		if p.First != 0 {
-			m.near("first moment", m.read(F32, p.First, p.Len), m.first[i], 2e-6*largest(m.first[i]))
+			m.within("first moment", m.readNumbers(p.First, F32, p.Len), m.first[i], 2e-6*largest(m.first[i]))
 		}
 		if p.Second != 0 {
-			m.near("second moment", m.read(F32, p.Second, p.Len), m.second[i], 2e-6*largest(m.second[i]))
+			m.within("second moment", m.readNumbers(p.Second, F32, p.Len), m.second[i], 2e-6*largest(m.second[i]))
 		}
 		if p.Copy != 0 {
-			m.near("copy", m.read(BF16, p.Copy, p.Len), m.weight[i], 1./256*largest(m.weight[i]))
+			m.within("copy", m.readNumbers(p.Copy, BF16, p.Len), m.weight[i], 1./256*largest(m.weight[i]))
 		}
 	}
 }
@@ -116,14 +114,14 @@ func TestAStepWhoseLossIsNotFiniteChangesNothing(t *testing.T) {
 		p := m.planar([]float64{loss})
 		before := slices.Clone(m.weight[3])
 		for _, launches := range [][]Launch{
-			AdamStep(h, m.put(m.table.Bytes()), m.table.Chunks(), m.put(h.State(0.1, 1).Bytes()), p),
+			AdamStep(h, m.upload(m.table.Bytes()), m.table.Chunks(), m.upload(h.State(0.1, 1).Bytes()), p),
 		} {
 			for i, q := range m.parameters {
-				m.must(m.stream.Copy(q.Grad, m.numbers(q.GradType, m.weight[i]), int64(q.Len*q.GradType.Size())))
+				m.must(m.stream.Copy(q.Grad, m.numbers(q.GradType, m.weight[i]...), int64(q.Len*q.GradType.Size())))
 			}
 			m.run(launches)
 		}
-		changed := !slices.Equal(m.read(F32, m.parameters[3].Weight, m.parameters[3].Len), before)
+		changed := !slices.Equal(m.readNumbers(m.parameters[3].Weight, F32, m.parameters[3].Len), before)
 		if finite := loss == 1e38; changed != finite {
 			t.Errorf("loss %v: changed %v, want %v", loss, changed, finite)
 		}
