@@ -175,7 +175,7 @@ enum : uint32 { WARP = 32, EVERY_LANE = 0xffffffffu };
 // Combinations of two numbers for the reductions below.
 struct Sum {
     __device__ static float none() { return 0; }
-    __device__ static float of(float a, float b) { return a + b; }
+    template <class X> __device__ static X of(X a, X b) { return a + b; }
 };
 
 struct Min {
@@ -189,7 +189,7 @@ struct Max {
 };
 
 // warp_reduce combines a number of every lane of a full warp; all lanes get the result.
-template <class R> __device__ float warp_reduce(float x) {
+template <class R, class X> __device__ X warp_reduce(X x) {
 #pragma unroll
     for (int step = WARP / 2; step > 0; step /= 2) x = R::of(x, __shfl_xor_sync(EVERY_LANE, x, step));
     return x;
@@ -197,8 +197,8 @@ template <class R> __device__ float warp_reduce(float x) {
 
 // block_reduce combines a number of every thread of a block of one dimension, a whole
 // number of warps; all threads get the result. The order is fixed.
-template <class R> __device__ float block_reduce(float x) {
-    __shared__ float of_warp[WARP];
+template <class R, class X> __device__ X block_reduce(X x) {
+    __shared__ X of_warp[WARP];
     uint32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     x = warp_reduce<R>(x);
     __syncthreads();
@@ -206,6 +206,29 @@ template <class R> __device__ float block_reduce(float x) {
     __syncthreads();
     return warp_reduce<R>(lane < warps ? of_warp[lane] : R::none());
 }
+
+// column_sum sums a column of a matrix whose rows lie one after another. The threads of
+// a block with the same threadIdx.x, at most 32, share the column, and all get the sum.
+__device__ inline float column_sum(int rows, int columns, int column, const float* x) {
+    __shared__ float parts[WARP][WARP + 1];
+    float sum = 0;
+    if (column < columns) {
+        for (int i = threadIdx.y; i < rows; i += blockDim.y) sum += x[(int64)i * columns + column];
+    }
+    parts[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    sum = 0;
+    for (uint32 i = 0; i < blockDim.y; i++) sum += parts[i][threadIdx.x];
+    return sum;
+}
+
+// class_index is an index that is kept as a number, or -1 where no class has it.
+__device__ inline int class_index(float x, int classes) {
+    int k = (int)x;
+    return k >= 0 && k < classes ? k : -1;
+}
+
+__device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
 // Part is what a thread takes of a feature map: V channels from one on, and pixels from
 // one to an end, blockDim.y apart.
@@ -300,6 +323,7 @@ template <int V> __device__ void sum_rows(Vec<V>& v) {
 //
 // VECTOR_KERNELS: add_f32_v4, add_bf16_v8, and for tensors whose channels do not fill
 // vectors add_f32_v1, add_bf16_v1. KERNELS: add_f32, add_bf16, templates over T alone.
+// F32_KERNELS: add_f32_v4 and add_f32_v1, templates over V alone.
 // A kernel without a template is its own instance: extern "C" __global__ void.
 #define KERNEL_INSTANCE(name, suffix, type, template_arguments, parameters, arguments) \
     namespace name##suffix##_instance {                                                \
@@ -319,3 +343,7 @@ template <int V> __device__ void sum_rows(Vec<V>& v) {
     KERNEL_INSTANCE(name, _f32_v1, float, TEMPLATE_ARGUMENTS(float, 1), parameters, arguments)         \
     KERNEL_INSTANCE(name, _bf16_v8, bf16, TEMPLATE_ARGUMENTS(bf16, 8), parameters, arguments)          \
     KERNEL_INSTANCE(name, _bf16_v1, bf16, TEMPLATE_ARGUMENTS(bf16, 1), parameters, arguments)
+
+#define F32_KERNELS(name, parameters, arguments)                      \
+    KERNEL_INSTANCE(name, _f32_v4, float, 4, parameters, arguments)   \
+    KERNEL_INSTANCE(name, _f32_v1, float, 1, parameters, arguments)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/cuda/driver"
 	"github.com/surrogaze/surrogaze/internal/op"
 )
@@ -25,6 +26,7 @@ type gpu struct {
 
 func open(t *testing.T) *gpu {
 	t.Helper()
+	cudatest.Mock(t)
 	device, err := driver.Open(0)
 	if err != nil {
 		t.Fatal(err)
