@@ -177,7 +177,9 @@ func (n network) compute(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Prog
 		t.Fatal(err)
 	}
 	inputs(p.Input)
-	p.Run()
+	if err := p.Run(); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 
@@ -257,7 +259,11 @@ func (n network) equals(t *testing.T, want golden) *nn.Params {
 	}
 	var off []float64
 	for name, gradient := range want.Gradients { // those that cancel to nearly nothing count as a hundredth of the most
-		off = append(off, near(t, name, p.Gradient(name), gradient, n.tolerance.most, most/100))
+		got, err := p.Gradient(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		off = append(off, near(t, name, got, gradient, n.tolerance.most, most/100))
 	}
 	slices.Sort(off)
 	if median := off[len(off)/2]; !(median <= n.tolerance.median) {
