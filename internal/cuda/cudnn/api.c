@@ -62,8 +62,7 @@ char *load_driver(api *a) {
 		return strdup(dlerror());
 	const entry entries[] = {
 		{"cuStreamGetCtx", &a->stream_context},
-		{"cuCtxPushCurrent_v2", &a->push_context},
-		{"cuCtxPopCurrent_v2", &a->pop_context},
+		{"cuCtxSetCurrent", &a->use_context},
 	};
 	return find_all(file, entries, sizeof entries / sizeof *entries);
 }
@@ -103,9 +102,4 @@ int api_stream_context(api *a, uintptr_t stream, void **context) {
 	return a->stream_context((void *)stream, context);
 }
 
-int api_push_context(api *a, void *context) { return a->push_context(context); }
-
-int api_pop_context(api *a) {
-	void *context;
-	return a->pop_context(&context);
-}
+int api_use_context(api *a, void *context) { return a->use_context(context); }

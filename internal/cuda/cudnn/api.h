@@ -20,8 +20,7 @@ typedef struct {
 	int (*execute)(void *handle, void *plan, void *pack);
 
 	int (*stream_context)(void *stream, void **context);
-	int (*push_context)(void *context);
-	int (*pop_context)(void **context);
+	int (*use_context)(void *context);
 } api;
 
 // load_api opens a library. It returns NULL, or what is wrong: a string to be freed.
@@ -48,5 +47,4 @@ int api_finalize(api *a, void *descriptor);
 int api_execute(api *a, void *handle, void *plan, void *pack);
 
 int api_stream_context(api *a, uintptr_t stream, void **context);
-int api_push_context(api *a, void *context);
-int api_pop_context(api *a);
+int api_use_context(api *a, void *context);

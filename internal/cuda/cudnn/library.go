@@ -43,7 +43,8 @@ type library struct {
 func Open(paths []string) (Library, error) {
 	l := &library{api: (*C.api)(C.calloc(1, C.sizeof_api)), graphs: map[Convolution]*graph{}}
 	dirs := folders("/", paths)
-	if err := l.load(dirs); err != nil {
+	err := l.load(dirs)
+	if err != nil {
 		C.free(unsafe.Pointer(l.api))
 		return nil, err
 	}
@@ -112,19 +113,25 @@ func (l *library) Version() int { return int(C.api_version(l.api)) }
 func (l *library) SetStream(handle uintptr) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var err error
 	if l.handle == nil {
-		if err := l.start(handle); err != nil {
-			return fmt.Errorf("cuDNN: %w", err)
-		}
+		err = l.start(handle)
 	}
-	return l.inContext(func() error {
-		return statusError(l.api, C.api_set_stream(l.api, l.handle, C.uintptr_t(handle)), "set the stream")
-	})
+	if err == nil {
+		err = l.inContext(func() error {
+			return statusError(l.api, C.api_set_stream(l.api, l.handle, C.uintptr_t(handle)), "set the stream")
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("cuDNN: %w", err)
+	}
+	return nil
 }
 
 // start makes the handle on a stream's device.
 func (l *library) start(stream uintptr) error {
-	if err := takeError(C.load_driver(l.api)); err != nil {
+	err := takeError(C.load_driver(l.api))
+	if err != nil {
 		return err
 	}
 	if status := C.api_stream_context(l.api, C.uintptr_t(stream), &l.context); status != 0 {
@@ -145,14 +152,13 @@ func (l *library) do(f func() error) error {
 	return l.inContext(f)
 }
 
-// inContext calls f with the device's context current on the thread.
+// inContext calls f with the device's context current on its thread.
 func (l *library) inContext(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if status := C.api_push_context(l.api, l.context); status != 0 {
+	if status := C.api_use_context(l.api, l.context); status != 0 {
 		return fmt.Errorf("make the context current: error %d of the driver", status)
 	}
-	defer C.api_pop_context(l.api)
 	return f()
 }
 
@@ -228,14 +234,13 @@ func (l *library) Plan(c Convolution, name string) (Plan, error) {
 }
 
 func (l *library) Close() error {
-	err := l.do(func() error {
+	return l.do(func() error {
 		for _, g := range l.graphs {
 			g.close()
 		}
 		clear(l.graphs)
 		handle := l.handle
 		l.handle = nil
-		return statusError(l.api, C.api_destroy(l.api, handle), "destroy the handle")
+		return statusError(l.api, C.api_destroy(l.api, handle), "destroy cuDNN's handle")
 	})
-	return err
 }
