@@ -8,6 +8,7 @@ import (
 	"github.com/surrogaze/surrogaze/internal/cuda/cudnn"
 	"github.com/surrogaze/surrogaze/internal/cuda/driver"
 	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
+	"github.com/surrogaze/surrogaze/internal/op"
 )
 
 // Tape is work on fixed memory. Its methods record in order, [Tape.Finish] makes it one
@@ -92,6 +93,19 @@ func (t *Tape) Convolve(c cudnn.Convolution, x, w, y kernels.Pointer) {
 		return
 	}
 	t.put(func() error { return plan.Run(x, w, y, workspace) })
+}
+
+// ConvolveBackwardWeights records the gradient of a convolution by its weight in float32:
+// dw of x and dy of a type. Where cuDNN gives it only in bfloat16, it is widened.
+func (t *Tape) ConvolveBackwardWeights(g op.Conv, kind kernels.Type, x, dw, dy kernels.Pointer) {
+	c := cudnn.Convolution{Geometry: g, Direction: cudnn.BackwardWeights, Type: kind, WeightGradient: kernels.F32}
+	if kind == kernels.F32 {
+		t.Convolve(c, x, dw, dy)
+		return
+	}
+	c.WeightGradient = kernels.BF16
+	t.Convolve(c, x, t.Scratch(), dy)
+	t.Launch(kernels.Convert(int64(g.Weight().Len()), kernels.F32, dw, kernels.BF16, t.Scratch()))
 }
 
 // choose finds the fastest way to compute a convolution.

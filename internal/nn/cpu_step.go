@@ -96,7 +96,7 @@ func newUpdates(list *listing, env *kernel.Env, o Optimizer) *updates {
 			return nil
 		}
 		u.length += len(w)
-		if o.Name == "sgd" {
+		if o.Name == sgdName {
 			u.phases = append(u.phases, kernel.SGDStep(env, &u.sgd, w, g, moment(velocityMoment))...)
 		} else {
 			u.phases = append(u.phases, kernel.AdamStep(env, &u.adam, w, g, moment(firstMoment), moment(secondMoment))...)

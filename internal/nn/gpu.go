@@ -260,15 +260,17 @@ func (m *gpu) measure(profile *Profile, last operation) {
 	m.rows = append(m.rows, profile.add(last))
 }
 
-// record makes the tapes: of what is constant, and of a run that ends with an update of
-// the parameters, if that is not nil.
-func (m *gpu) record(update func(*cuda.Tape)) error {
+// record makes the tapes: of what is constant, and of a run, which is the step of a
+// stepper if that is not nil.
+func (m *gpu) record(s *gpuStepper) error {
 	once, tape := m.device.NewTape(), m.device.NewTape()
 	for _, t := range []*cuda.Tape{once, tape} {
 		t.Keep(m.arena, m.held, m.hosted, m.seed, m.seedAt, m.params)
 	}
 	tape.CopyIn(m.seedAt.At(0), m.seed.Bytes())
-	if update == nil { // a stepper loads its batches itself
+	if s != nil {
+		s.begin(tape)
+	} else { // a stepper's batches are loaded before
 		for _, v := range m.list.inputs {
 			tape.CopyIn(m.at[v], bytesOf(v.data))
 		}
@@ -284,9 +286,9 @@ func (m *gpu) record(update func(*cuda.Tape)) error {
 			return err
 		}
 	}
-	if update != nil {
+	if s != nil {
 		tape.Operation()
-		update(tape)
+		s.end(tape)
 	}
 	tape.Operation()
 	for _, v := range m.results() {

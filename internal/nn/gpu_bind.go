@@ -184,7 +184,7 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 	case cam:
 		list = kernels.CAM(o.g, kind, out(0), in(0), in(1), in(2))
 	case camBackwardFeatures:
-		list = kernels.CAMBackwardFeatures(o.g, kind, out(0), in(0), in(1), in(2), in(3))
+		list = kernels.CAMBackwardFeatures(o.g, kind, out(0), in(0), in(1), in(2), in(3), scratch)
 	case camBackwardWeights:
 		list = kernels.CAMBackwardWeights(o.g, kind, out(0), in(0), in(1), in(2), in(3), scratch)
 	default:

@@ -2,7 +2,6 @@ package nn
 
 import (
 	"errors"
-	"runtime"
 	"sync"
 
 	"github.com/surrogaze/surrogaze/internal/cuda"
@@ -87,6 +86,11 @@ func (m *mirrors) outdate() {
 func (m *mirror) reserve(params []*Param) error {
 	m.owner.mutex.Lock()
 	defer m.owner.mutex.Unlock()
+	if m.ahead {
+		if err := m.pull(); err != nil {
+			return err
+		}
+	}
 	for _, trainable := range []bool{true, false} {
 		var fresh []*Param
 		for _, p := range params {
@@ -179,7 +183,7 @@ func (m *mirror) pull() error {
 		if err != nil {
 			return err
 		}
-		if err := m.device.CopyOut(staged, b.memory); err != nil {
+		if err := m.device.CopyOut(staged, b.memory, 0); err != nil {
 			return err
 		}
 		for _, p := range b.params {
@@ -187,7 +191,6 @@ func (m *mirror) pull() error {
 		}
 	}
 	m.ahead = false
-	runtime.KeepAlive(m)
 	return nil
 }
 

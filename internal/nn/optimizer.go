@@ -21,7 +21,7 @@ type Optimizer struct {
 // Validate reports the first thing wrong with the settings.
 func (o Optimizer) Validate() error {
 	switch {
-	case o.Name != "sgd" && o.Name != "adam" && o.Name != "adamw":
+	case o.Name != sgdName && o.Name != "adam" && o.Name != "adamw":
 		return fmt.Errorf("optimizer %q: want sgd, adam or adamw", o.Name)
 	case !(o.LR > 0):
 		return fmt.Errorf("optimizer %s: learning rate %v, want above 0", o.Name, o.LR)
@@ -42,6 +42,8 @@ func (o Optimizer) Validate() error {
 // share reports whether x is in [0, 1).
 func share(x float64) bool { return x >= 0 && x < 1 }
 
+const sgdName = "sgd"
+
 // momentPrefix keeps the optimiser's tensors apart from the parameters'.
 const momentPrefix = "optimizer."
 
@@ -56,7 +58,7 @@ const (
 // of the parameters.
 func (o Optimizer) newMoments(of []*value) *Params {
 	kinds := []string{firstMoment, secondMoment}
-	if o.Name == "sgd" {
+	if o.Name == sgdName {
 		kinds = []string{velocityMoment}[:b2i(o.Momentum > 0)]
 	}
 	moments := NewParams(0)

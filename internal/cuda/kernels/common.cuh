@@ -230,6 +230,44 @@ __device__ inline int class_index(float x, int classes) {
 
 __device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
+// Part is what a thread takes of a feature map: V channels from one on, and pixels from
+// one to an end, blockDim.y apart.
+struct Part {
+    bool inside;  // the channels are
+    int channel;
+    uint32 pixel, end;
+    __device__ bool has(uint32 pixel) const { return pixel < end; }
+};
+
+// part is the thread's where blocks (x, y) of the grid take the x-th chunk of pixels, of
+// a length, and the y-th group of channels. A thread whose channels are none has no
+// pixels.
+template <int V> __device__ Part part(uint32 pixels, int channels, uint32 length) {
+    int channel = (blockIdx.y * blockDim.x + threadIdx.x) * V;
+    if (channel >= channels) return Part{false, 0, 0, 0};
+    uint32 first = blockIdx.x * length;
+    return Part{true, channel, first + threadIdx.y, min(first + length, pixels)};
+}
+
+// sum_rows adds a vector of every thread over threadIdx.y; row 0 gets the sums.
+// blockDim.y is a power of two, and a block has at most 256 threads.
+template <int V> __device__ void sum_rows(Vec<V>& v) {
+    __shared__ float of_thread[V][256];
+    uint32 thread = threadIdx.y * blockDim.x + threadIdx.x;
+    for (uint32 rows = blockDim.y / 2; rows > 0; rows /= 2) {
+        __syncthreads();
+        if (threadIdx.y >= rows && threadIdx.y < 2 * rows) {
+#pragma unroll
+            for (int i = 0; i < V; i++) of_thread[i][thread] = v[i];
+        }
+        __syncthreads();
+        if (threadIdx.y < rows) {
+#pragma unroll
+            for (int i = 0; i < V; i++) v[i] += of_thread[i][thread + rows * blockDim.x];
+        }
+    }
+}
+
 // A kernel is a device function template over the element type T and the vector width
 // V. These macros make its instances, which launches call by name, out of the kernel's
 // name, its parameters in terms of T, and the same parameters as arguments:

@@ -54,3 +54,16 @@ template <class T> __device__ void few_to_nchw(int images, int pixels, int chann
     for (int c = 0; c < channels; c++) y[((int64)image * channels + c) * pixels + pixel] = to_float(x[i * channels + c]);
 }
 KERNELS(few_to_nchw, (int images, int pixels, int channels, float* y, const T* x), (images, pixels, channels, y, x))
+
+// copy_channels copies channels from x_from on of x over those of y from y_from on; pixels
+// of x and y are x_channels and y_channels apart.
+template <class T, int V>
+__device__ void copy_channels(uint32 pixels, int channels, uint32 length, T* y, int y_channels, int y_from, const T* x, int x_channels, int x_from) {
+    Part at = part<V>(pixels, channels, length);
+    y += y_from + at.channel;
+    x += x_from + at.channel;
+    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) store<V>(y + (int64)p * y_channels, load<V>(x + (int64)p * x_channels));
+}
+VECTOR_KERNELS(copy_channels,
+               (uint32 pixels, int channels, uint32 length, T* y, int y_channels, int y_from, const T* x, int x_channels, int x_from),
+               (pixels, channels, length, y, y_channels, y_from, x, x_channels, x_from))
