@@ -172,7 +172,7 @@ func (n network) compute(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Prog
 	t.Helper()
 	g := nn.NewGraph(mode, params)
 	n.build(g, g.Input("image", op.Shape{N: images, C: 3, H: n.height, W: n.width}))
-	p, err := nn.Compile(g, nn.Options{Precision: "f32", Workers: 2})
+	p, err := nn.Compile(g, options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,6 +181,16 @@ func (n network) compute(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Prog
 		t.Fatal(err)
 	}
 	return p
+}
+
+// options are those of every program here. SURROGAZE_DEVICE=cuda holds the networks on a
+// GPU to the same goldens.
+func options() nn.Options {
+	o := nn.Options{Device: "cpu", Precision: "f32", Workers: 2}
+	if device := os.Getenv("SURROGAZE_DEVICE"); device != "" {
+		o.Device = device
+	}
+	return o
 }
 
 // inputs fills those of a network's inputs that there are with gen.py's.

@@ -90,7 +90,7 @@ func (d *Device) prepare() error {
 	if d.copies, err = d.device.NewStream(); err != nil {
 		return err
 	}
-	if d.library, err = cudnn.Open(d.stream.Handle()); err != nil {
+	if d.library, err = cudnn.Open(nil); err != nil {
 		return err
 	}
 	if d.chooser, err = cudnn.NewChooser(d.library, d.device, d.stream); err != nil {
@@ -117,6 +117,24 @@ func (d *Device) load() error {
 		}
 	}
 	return nil
+}
+
+// List describes the GPUs in the order of their numbers, also those that cannot be used.
+func List() ([]driver.Properties, error) { return driver.List() }
+
+// String is the device and what it works with in a line.
+func (d *Device) String() string {
+	p, v := d.properties, d.library.Version()
+	return fmt.Sprintf("%s, %.1f GiB, compute capability %d.%d, driver for CUDA %d.%d, cuDNN %d.%d.%d",
+		p.Name, float64(p.Memory)/(1<<30), p.Major, p.Minor, p.Driver/1000, p.Driver%1000/10, v/major(v), v%major(v)/100, v%100)
+}
+
+// major is what the first number of a version of cuDNN counts for.
+func major(version int) int {
+	if version < 10000 {
+		return 1000 // until 8
+	}
+	return 10000
 }
 
 // Name is the model.
