@@ -249,6 +249,21 @@ template <int V> __device__ Part part(uint32 pixels, int channels, uint32 length
     return Part{true, channel, first + threadIdx.y, min(first + length, pixels)};
 }
 
+// Pixel is a place in a batch of images.
+struct Pixel {
+    int image, row, column;
+};
+
+__device__ inline Pixel place(uint32 pixel, int height, int width) {
+    uint32 line = pixel / width;
+    return Pixel{(int)(line / height), (int)(line % height), (int)(pixel % width)};
+}
+
+// offset is where a pixel's channels begin.
+__device__ inline int64 offset(int image, int row, int column, int height, int width, int channels) {
+    return (((int64)image * height + row) * width + column) * channels;
+}
+
 // sum_rows adds a vector of every thread over threadIdx.y; row 0 gets the sums.
 // blockDim.y is a power of two, and a block has at most 256 threads.
 template <int V> __device__ void sum_rows(Vec<V>& v) {
