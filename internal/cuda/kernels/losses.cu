@@ -1,6 +1,7 @@
 // Losses of rows of logits, the weights of samples, and the mean that training descends.
 #include "common.cuh"
 
+// each_of applies f to the elements of vectors.
 template <int V, class F, class... W> __device__ Vec<V> each_of(F f, const W&... w) {
     Vec<V> y;
 #pragma unroll
@@ -9,26 +10,19 @@ template <int V, class F, class... W> __device__ Vec<V> each_of(F f, const W&...
 }
 
 // each_element is y = f(x...), a vector of the n elements a thread.
-template <int V, class F, class... X> __device__ void each_element(int64 n, float* y, F f, const X*... x) {
+template <class F, class... X> __device__ void each_element(int64 n, float* y, F f, const X*... x) {
+    constexpr int V = width<float>;
     int64 i = thread_index() * V;
-    if (i < n) store(y + i, each_of<V>(f, load<V>(x + i)...));
+    if (i < n) store<V>(y + i, each_of<V>(f, load<V>(x + i, n - i)...), n - i);
 }
 
-// sigmoid_forward is y = 1/(1+exp(-x)).
-template <int V> __device__ void sigmoid_forward(int64 n, float* y, const float* x) { each_element<V>(n, y, sigmoid, x); }
-F32_KERNELS(sigmoid_forward, (int64 n, float* y, const float* x), (n, y, x))
+// sigmoid_f32 is y = 1/(1+exp(-x)).
+extern "C" __global__ void sigmoid_f32(int64 n, float* y, const float* x) { each_element(n, y, sigmoid, x); }
 
-// sigmoid_backward is dx = dy*y*(1-y).
-template <int V> __device__ void sigmoid_backward(int64 n, float* dx, const float* dy, const float* y) {
-    each_element<V>(n, dx, [](float d, float y) { return d * y * (1 - y); }, dy, y);
+// sigmoid_backward_f32 is dx = dy*y*(1-y).
+extern "C" __global__ void sigmoid_backward_f32(int64 n, float* dx, const float* dy, const float* y) {
+    each_element(n, dx, [](float d, float y) { return d * y * (1 - y); }, dy, y);
 }
-F32_KERNELS(sigmoid_backward, (int64 n, float* dx, const float* dy, const float* y), (n, dx, dy, y))
-
-// add_planar is y = a + b.
-template <int V> __device__ void add_planar(int64 n, float* y, const float* a, const float* b) {
-    each_element<V>(n, y, [](float a, float b) { return a + b; }, a, b);
-}
-F32_KERNELS(add_planar, (int64 n, float* y, const float* a, const float* b), (n, y, a, b))
 
 // Row is a row of logits, which a warp's lanes share.
 struct Row {

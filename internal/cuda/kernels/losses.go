@@ -2,29 +2,18 @@ package kernels
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// planarElements is a launch with a thread for each vector of n elements.
-func planarElements(kernel string, n int64, args ...any) []Launch {
-	v := 1
-	if n%int64(F32.width()) == 0 {
-		v = F32.width()
-	}
-	return one(line(vectorInstance(kernel, F32, v), n/int64(v), append([]any{n}, args...)...))
-}
-
 // Sigmoid is y = 1/(1+exp(-x)), planar. y may be x.
 func Sigmoid(s op.Shape, y, x Pointer) []Launch {
-	return planarElements("sigmoid_forward", int64(s.Len()), y, x)
+	return elementwise("sigmoid", int64(s.Len()), F32, y, x)
 }
 
 // SigmoidBackward is dx = dy*y*(1-y) with y the result of [Sigmoid]. dx may be dy.
 func SigmoidBackward(s op.Shape, dx, dy, y Pointer) []Launch {
-	return planarElements("sigmoid_backward", int64(s.Len()), dx, dy, y)
+	return elementwise("sigmoid_backward", int64(s.Len()), F32, dx, dy, y)
 }
 
 // AddPlanar is y = a + b of n elements, planar. y may be a or b.
-func AddPlanar(n int64, y, a, b Pointer) []Launch {
-	return planarElements("add_planar", n, y, a, b)
-}
+func AddPlanar(n int64, y, a, b Pointer) []Launch { return Add(n, F32, y, a, b) }
 
 // rows is a launch with a warp for each of n rows of classes.
 func rows(kernel string, n, classes int, args ...any) []Launch {
@@ -69,14 +58,6 @@ func block(kernel string, args ...any) Launch {
 // 0. Where that sum is zero, alpha is 1. It has no gradient.
 func Balance(n int, ofSecond bool, weights, first, second, mapped Pointer) []Launch {
 	return one(block("balance", int32(n), flag(ofSecond), weights, first, second, mapped))
-}
-
-// flag is a kernel's argument that is 0 or 1.
-func flag(set bool) int32 {
-	if set {
-		return 1
-	}
-	return 0
 }
 
 // termsOfLaunch is how many terms the kernel of [WeightedMean] takes.
