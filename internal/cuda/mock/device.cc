@@ -52,7 +52,7 @@ namespace {
 
 constexpr size_t stack_size = 256 << 10, page = 4096;
 constexpr unsigned max_threads = 1024, warp = 32;
-constexpr size_t shared_limit = 227 << 10, guard = 256;
+constexpr size_t shared_limit = 48 << 10, guard = 256;
 
 // A Fiber is a stack. It runs threads one after another, until one has to wait; then
 // another fiber takes the next.
@@ -202,15 +202,6 @@ Exchange &meeting(Warp &w, unsigned mask) {
   return w.exchanges.back();
 }
 
-std::string beyond_limits(dim3 grid, dim3 b, size_t bytes) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
-    return "a grid has 1 to 2^31-1 x 65535 x 65535 blocks";
-  if (b.x == 0 || b.y == 0 || b.z == 0 || b.z > 64 || uint64_t(b.x) * b.y * b.z > max_threads)
-    return "a block has 1 to 1024 threads";
-  if (bytes > shared_limit) return "a block has at most 227 KiB of shared memory";
-  return "";
-}
-
 std::map<std::string, Entry> &entries() {
   static std::map<std::string, Entry> all;
   return all;
@@ -251,9 +242,14 @@ const Entry *find(const std::string &name) {
   return found == entries().end() ? nullptr : &found->second;
 }
 
+bool runs(dim3 grid, dim3 b, size_t bytes) {
+  auto within = [](unsigned n, unsigned most) { return 1 <= n && n <= most; };
+  return within(grid.x, 0x7fffffff) && within(grid.y, 65535) && within(grid.z, 65535) &&
+         within(b.x, max_threads) && within(b.y, max_threads) && within(b.z, 64) &&
+         within(b.x * b.y * b.z, max_threads) && bytes <= shared_limit;
+}
+
 std::string run(const std::function<void()> &thread, dim3 grid, dim3 b, size_t bytes) {
-  std::string failure = beyond_limits(grid, b, bytes);
-  if (!failure.empty()) return failure;
   alignas(256) static unsigned char memory[shared_limit + guard];
   shared = memory;
   gridDim = grid;

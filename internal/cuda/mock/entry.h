@@ -31,6 +31,9 @@ struct Entry {
 bool add(const std::string &name, Entry entry);
 const Entry *find(const std::string &name);
 
+// runs says whether a device runs such a grid at all.
+bool runs(dim3 grid, dim3 block, size_t shared);
+
 // run executes a kernel, bound to its arguments, on the threads of a grid with so many
 // bytes of dynamic shared memory a block. It returns why it failed, or "".
 std::string run(const std::function<void()> &thread, dim3 grid, dim3 block, size_t shared);

@@ -1,23 +1,17 @@
 // Kernels that use what kernels may use: shared memory of both kinds, barriers,
 // shuffles, vectors, atomics.
-#ifdef __CUDACC_RTC__
-#define DYNAMIC_SHARED(type, name)                              \
-  extern __shared__ __align__(16) unsigned char dynamic_shared[]; \
-  type *name = reinterpret_cast<type *>(dynamic_shared)
-#else
-#include "device.h"
-#endif
+#include "common.cuh"
 
-// add4 computes c = a + s b of n elements, four a thread.
-extern "C" __global__ void add4(const float4 *a, const float4 *b, float4 *c, float s, long long n) {
+// example_add4 computes c = a + s b of n elements, four a thread.
+extern "C" __global__ void example_add4(const float4 *a, const float4 *b, float4 *c, float s, long long n) {
   long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
   if (4 * i >= n) return;
   float4 x = a[i], y = b[i];
   c[i] = make_float4(x.x + s * y.x, x.y + s * y.y, x.z + s * y.z, x.w + s * y.w);
 }
 
-// sum adds n numbers, and counts the blocks that took part.
-extern "C" __global__ void sum(const float *x, float *total, unsigned *blocks, int n) {
+// example_sum adds n numbers, and counts the blocks that took part.
+extern "C" __global__ void example_sum(const float *x, float *total, unsigned *blocks, int n) {
   __shared__ float warps[32];
   float s = 0;
   for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) s += x[i];
@@ -32,8 +26,8 @@ extern "C" __global__ void sum(const float *x, float *total, unsigned *blocks, i
   atomicAdd(blocks, 1u);
 }
 
-// reverse turns the elements of every block around.
-extern "C" __global__ void reverse(int *x) {
+// example_reverse turns the elements of every block around.
+extern "C" __global__ void example_reverse(int *x) {
   DYNAMIC_SHARED(int, copy);
   int *mine = x + blockIdx.x * blockDim.x;
   copy[threadIdx.x] = mine[threadIdx.x];
@@ -41,8 +35,16 @@ extern "C" __global__ void reverse(int *x) {
   mine[threadIdx.x] = copy[blockDim.x - 1 - threadIdx.x];
 }
 
-// part waits for threads that never come.
-extern "C" __global__ void part(int *x) {
+// example_part waits for threads that never come.
+extern "C" __global__ void example_part(int *x) {
   if (threadIdx.x % 2) __syncthreads();
   if (threadIdx.x % 2 == 0) x[0] = __shfl_sync(~0u, x[0], 0);
+}
+
+// example_overrun writes one element behind n.
+extern "C" __global__ void example_overrun(float *x, int n) { x[n] = 0; }
+
+// example_types keeps a number of each type that arguments have.
+extern "C" __global__ void example_types(double *x, int a, unsigned b, long long c, unsigned long long d, float e) {
+  x[0] = a, x[1] = b, x[2] = c, x[3] = d, x[4] = e;
 }
