@@ -18,11 +18,8 @@ import (
 	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
 )
 
-// Reasons for which there is no device: see package driver.
-var (
-	ErrNotBuilt = driver.ErrNotBuilt
-	ErrNoDriver = driver.ErrNoDriver
-)
+// ErrNotBuilt says that the program was built without the tag cuda.
+var ErrNotBuilt = driver.ErrNotBuilt
 
 // Device is a GPU, opened once for the whole program. All of its work runs in one
 // stream, in the order in which it is asked for. Methods may be called from any
@@ -37,8 +34,9 @@ type Device struct {
 	chooser    *cudnn.Chooser
 	scratch    *Memory
 
-	mutex      sync.Mutex // of the stream, the library's as well
-	workspaces []*Memory  // of convolutions; the last is the largest
+	mutex     sync.Mutex // of the stream, the library's as well
+	plans     map[cudnn.Convolution]cudnn.Plan
+	workspace *Memory // of convolutions
 }
 
 var opened struct {
@@ -69,7 +67,7 @@ func open(n int) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{device: raw, properties: raw.Properties(), functions: map[string]driver.Function{}}
+	d := &Device{device: raw, properties: raw.Properties(), functions: map[string]driver.Function{}, plans: map[cudnn.Convolution]cudnn.Plan{}}
 	if err := d.prepare(); err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
@@ -110,7 +108,7 @@ func (d *Device) load() error {
 		if err != nil {
 			return fmt.Errorf("kernels of %s: %w", name, err)
 		}
-		for _, kernel := range kernels.In(text) {
+		for _, kernel := range kernels.Names(text) {
 			if d.functions[kernel], err = module.Function(kernel); err != nil {
 				return fmt.Errorf("kernels of %s: %w", name, err)
 			}
@@ -249,18 +247,4 @@ func (d *Device) now(work func() error) error {
 		return err
 	}
 	return d.stream.Synchronize()
-}
-
-// workspace is memory for convolutions of at least a length. It is never given back,
-// since graphs remember its address.
-func (d *Device) workspace(bytes int64) (kernels.Pointer, error) {
-	if n := len(d.workspaces); n > 0 && d.workspaces[n-1].length >= bytes {
-		return d.workspaces[n-1].at, nil
-	}
-	m, err := d.Alloc(bytes)
-	if err != nil {
-		return 0, err
-	}
-	d.workspaces = append(d.workspaces, m)
-	return m.at, nil
 }

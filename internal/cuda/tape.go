@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"runtime"
 
-	"github.com/surrogaze/surrogaze/internal/cuda/cudnn"
 	"github.com/surrogaze/surrogaze/internal/cuda/driver"
 	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
-	"github.com/surrogaze/surrogaze/internal/op"
 )
 
 // Tape is work on fixed memory. Its methods record in order, [Tape.Finish] makes it one
@@ -16,12 +14,13 @@ import (
 // sticks and is that of Finish. The memory that is worked on must live as long as the
 // tape: [Tape.Keep] sees to it.
 type Tape struct {
-	device  *Device
-	entries []entry
-	kept    []any
-	current int // operation
-	graph   driver.Graph
-	err     error
+	device    *Device
+	entries   []entry
+	kept      []any
+	current   int   // operation
+	workspace int64 // bytes that convolutions want
+	graph     driver.Graph
+	err       error
 }
 
 // entry is a piece of work.
@@ -76,45 +75,6 @@ func (t *Tape) Copy(to, from kernels.Pointer, bytes int64) {
 	t.put(func() error { return t.device.stream.Copy(to, from, bytes) })
 }
 
-// Convolve records a convolution in the order of operands of [cudnn.Plan.Run]. The way
-// to compute it is chosen here, which overwrites the result.
-func (t *Tape) Convolve(c cudnn.Convolution, x, w, y kernels.Pointer) {
-	if t.err != nil {
-		return
-	}
-	plan, err := t.device.choose(c, x, w, y)
-	if err != nil {
-		t.Fail(fmt.Errorf("convolution %v: %w", c, err))
-		return
-	}
-	workspace, err := t.device.workspace(plan.Workspace())
-	if err != nil {
-		t.Fail(err)
-		return
-	}
-	t.put(func() error { return plan.Run(x, w, y, workspace) })
-}
-
-// ConvolveBackwardWeights records the gradient of a convolution by its weight in float32:
-// dw of x and dy of a type. Where cuDNN gives it only in bfloat16, it is widened.
-func (t *Tape) ConvolveBackwardWeights(g op.Conv, kind kernels.Type, x, dw, dy kernels.Pointer) {
-	c := cudnn.Convolution{Geometry: g, Direction: cudnn.BackwardWeights, Type: kind, WeightGradient: kernels.F32}
-	if kind == kernels.F32 {
-		t.Convolve(c, x, dw, dy)
-		return
-	}
-	c.WeightGradient = kernels.BF16
-	t.Convolve(c, x, t.Scratch(), dy)
-	t.Launch(kernels.Convert(int64(g.Weight().Len()), kernels.F32, dw, kernels.BF16, t.Scratch()))
-}
-
-// choose finds the fastest way to compute a convolution.
-func (d *Device) choose(c cudnn.Convolution, x, w, y kernels.Pointer) (cudnn.Plan, error) {
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
-	return d.chooser.Choose(c, x, w, y, d.workspaceFor)
-}
-
 // Finish makes the tape ready to run.
 func (t *Tape) Finish() error {
 	if t.err != nil {
@@ -123,6 +83,10 @@ func (t *Tape) Finish() error {
 	d := t.device
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
+	if err := d.reserve(t.workspace); err != nil {
+		return fmt.Errorf("workspace of convolutions: %w", err)
+	}
+	t.Keep(d.workspace)
 	graph, err := d.stream.Capture(t.putAll)
 	if err != nil {
 		return fmt.Errorf("record the program: %w", err)

@@ -69,7 +69,7 @@ func (o Options) onAny() (Target, error) {
 		return t, nil
 	}
 	cpu, failed := o.onCPU()
-	if !errors.Is(err, cuda.ErrNotBuilt) && !errors.Is(err, cuda.ErrNoDriver) {
+	if !errors.Is(err, cuda.ErrNotBuilt) {
 		cpu.Notice = err.Error()
 	}
 	return cpu, failed
