@@ -56,7 +56,7 @@ func (c Convolution) String() string {
 }
 
 // Library is cuDNN on one device. Its methods and its plans' may be called from any
-// goroutine. Close ends its plans too.
+// goroutine. Plans are to be closed before it.
 type Library interface {
 	// Version is 92600 for 9.26.0, 8907 for 8.9.7.
 	Version() int
