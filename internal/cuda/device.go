@@ -2,7 +2,7 @@
 // are work recorded once and replayed as one CUDA graph.
 //
 // It joins package driver (the GPU), package kernels (what we wrote) and package cudnn
-// (convolutions). Without the build tag cuda it compiles, and [Open] says why it cannot
+// (convolutions). Without the build tag gpu it compiles, and [Open] says why it cannot
 // go on.
 package cuda
 
@@ -18,7 +18,7 @@ import (
 	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
 )
 
-// ErrNotBuilt says that the program was built without the tag cuda.
+// ErrNotBuilt says that the program was built without the tag gpu.
 var ErrNotBuilt = driver.ErrNotBuilt
 
 // Device is a GPU, opened once for the whole program. All of its work runs in one
