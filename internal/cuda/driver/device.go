@@ -190,15 +190,19 @@ func (d *device) Close() error {
 	clear(d.owned)
 	d.mu.Unlock()
 	slices.SortFunc(rest, func(a, b resource) int { return b.order - a.order })
-	err := d.in("closing the device", func() error {
+	err := d.in("closing the device", func() (first error) {
 		for _, r := range rest {
-			if err := r.free(); err != nil {
-				return err
+			if err := r.free(); first == nil {
+				first = err
 			}
 		}
-		return nil
+		return first
 	})
-	return errors.Join(err, failure("giving the device back", d.number.ReleasePrimaryCtx()))
+	released := failure("giving the device back", d.number.ReleasePrimaryCtx())
+	if err != nil {
+		return err
+	}
+	return released
 }
 
 // in calls f on a thread that has the device's context.

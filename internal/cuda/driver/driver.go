@@ -15,6 +15,10 @@ import "errors"
 // ErrNotBuilt says that the program was built without the tag cuda.
 var ErrNotBuilt = errors.New("this build has no CUDA (tag cuda)")
 
+// LibraryVariable names the variable of the environment that says where the driver's
+// library is, if not where the loader looks.
+const LibraryVariable = "SURROGAZE_LIBCUDA"
+
 // Pointer is an address in a device's memory; 0 is none.
 type Pointer uint64
 

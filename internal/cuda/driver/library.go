@@ -16,10 +16,6 @@ import (
 	"gorgonia.org/cu"
 )
 
-// LibraryVariable names the variable of the environment that says where the driver's
-// library is, if not where the loader looks.
-const LibraryVariable = "SURROGAZE_LIBCUDA"
-
 // oldest is the first version of CUDA whose drivers compile the PTX of package kernels.
 const oldest = 12010
 

@@ -323,7 +323,7 @@ CUresult cuDevicePrimaryCtxRelease(CUdevice device) {
   std::string objects = left();
   CUresult lost = context.lost;
   context = Context();
-  if (objects.empty()) return lost;
+  if (lost != CUDA_SUCCESS || objects.empty()) return lost;
   fprintf(stderr, "mock of CUDA: the context is released with%s not destroyed\n", objects.c_str());
   return CUDA_ERROR_ILLEGAL_STATE;
 }

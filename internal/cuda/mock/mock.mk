@@ -4,6 +4,7 @@ mock := $(dir $(realpath $(lastword $(MAKEFILE_LIST))))
 kernels := $(abspath $(mock)../kernels)
 vpath %.cc $(mock)
 vpath %.cu $(kernels) $(mock)testdata
+vpath %.ptx $(kernels) $(mock)testdata
 
 CXX := g++
 CXXFLAGS := -std=c++17 -O2 -fPIC -Wall -Wno-unused-function -Wno-unknown-pragmas
@@ -24,13 +25,13 @@ libcudnn.so.9: cudnn.o libcuda.so.1 $(mock)mock.mk
 %.o: %.cc $(headers)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
-%.cu.o: %.cu.cc
+%.cu.o: %.cu.cc $(headers)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
 # The PTX beside a source names the kernels in it. They stand in a namespace of their
 # own, so that other files may use the same names.
-%.cu.cc: %.cu $(headers)
+%.cu.cc: %.cu %.ptx
 	( echo '#include "device.h"'; echo '#include "entry.h"'; \
 	  echo 'namespace {'; echo '#include "$(realpath $<)"'; \
-	  sed -nE 's/.*\.entry ([A-Za-z0-9_]+)\(.*/ENTRY(\1)/p' $(basename $(realpath $<)).ptx; \
+	  sed -nE 's/.*\.entry ([A-Za-z0-9_]+)\(.*/ENTRY(\1)/p' $(word 2,$^); \
 	  echo '}' ) > $@
