@@ -40,8 +40,8 @@ type binding struct {
 
 // in is where an operand lies; 0 where there is none.
 func (b binding) operand(i int) kernels.Pointer {
-	if i < len(b.instruction.in) {
-		return b.address(b.instruction.in[i])
+	if i < len(b.in) {
+		return b.address(b.in[i])
 	}
 	return 0
 }
@@ -56,7 +56,7 @@ func (b binding) result(i int) kernels.Pointer {
 
 // weight is where the weight of a convolution lies in the type of the feature maps.
 func (b binding) weight(i int) kernels.Pointer {
-	v := b.instruction.in[i]
+	v := b.in[i]
 	if v.home == homeParam && b.kind == kernels.BF16 {
 		return b.params.at[v.param].rounded()
 	}
@@ -136,11 +136,12 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 			list = kernels.BatchNormTrain(o.g, kind, out(0), in(0), in(5), o.relu, in(1), in(2), in(3), in(4), out(1), out(2), scratch)
 		}
 	case batchNormBackward:
+		y, beta := b.mask()
+		backward := kernels.BatchNormBackward
 		if o.frozen {
-			list = kernels.BatchNormFrozenBackward(o.g, kind, out(0), out(3), out(1), out(2), in(0), in(1), in(5), in(2), in(3), in(4), scratch)
-		} else {
-			list = kernels.BatchNormBackward(o.g, kind, out(0), out(3), out(1), out(2), in(0), in(1), in(5), in(2), in(3), in(4), scratch)
+			backward = kernels.BatchNormFrozenBackward
 		}
+		list = backward(o.g, kind, out(0), out(3), out(1), out(2), in(0), in(1), y, in(2), beta, in(3), in(4), scratch)
 	case relu:
 		list = kernels.ReLU(int64(o.s.Len()), kind, out(0), in(0))
 	case reluBackward:
@@ -227,6 +228,20 @@ func (b binding) losses() (list []kernels.Launch, ok bool) {
 		return nil, false
 	}
 	return list, true
+}
+
+// mask is what the mask of the ReLU behind a batch norm is computed from: its result, or,
+// where nothing was added in between, beta and what is read anyway.
+func (b binding) mask() (y, beta kernels.Pointer) {
+	if b.operand(5) == 0 {
+		return 0, 0
+	}
+	for _, ins := range b.list.instructions {
+		if o, ok := ins.op.(batchNorm); ok && !o.residual && ins.in[1] == b.in[2] {
+			return 0, b.address(ins.in[2])
+		}
+	}
+	return b.operand(5), 0
 }
 
 func (b binding) relayout(o relayout) []kernels.Launch {

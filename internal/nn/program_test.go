@@ -348,13 +348,13 @@ func TestEvaluationSeesTheParametersOfTraining(t *testing.T) {
 }
 
 func TestTargetsThatThisBuildLacksAreRefused(t *testing.T) {
-	for _, o := range []Options{{Device: "cuda"}, {Device: "cuda:1"}, {Device: "gpu"}, {Precision: "f16"}} {
+	for _, o := range []Options{{Device: "cuda:99"}, {Device: "gpu"}, {Device: "cuda:x"}, {Precision: "f16"}} {
 		_, err := o.Resolve()
 		if err == nil {
 			t.Errorf("%+v: accepted", o)
 			continue
 		}
-		if wrong := o.Device + o.Precision; !strings.Contains(err.Error(), fmt.Sprintf("%q", wrong)) || !strings.Contains(err.Error(), "want auto") {
+		if wrong := o.Device + o.Precision; !strings.Contains(err.Error(), fmt.Sprintf("%q", wrong)) || !strings.Contains(err.Error(), "want ") {
 			t.Errorf("%+v: error %q, want one with what was found and what is wanted", o, err)
 		}
 	}

@@ -92,7 +92,7 @@ func (m *memory) write() error {
 		return err
 	}
 	dir := filepath.Dir(m.file)
-	if err = os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	draft, err := os.CreateTemp(dir, ".draft-*")
@@ -100,7 +100,8 @@ func (m *memory) write() error {
 		return err
 	}
 	_, err = draft.Write(append(text, '\n'))
-	if err = errors.Join(err, draft.Close()); err == nil {
+	err = errors.Join(err, draft.Close())
+	if err == nil {
 		err = os.Rename(draft.Name(), m.file)
 	}
 	if err != nil {

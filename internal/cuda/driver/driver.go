@@ -13,7 +13,7 @@ package driver
 import "errors"
 
 // ErrNotBuilt says that the program was built without the tag gpu.
-var ErrNotBuilt = errors.New("this build has no GPU backend (tag gpu)")
+var ErrNotBuilt = errors.New("this build computes on the CPU, want one with the tag gpu (make cuda)")
 
 // LibraryVariable names the variable of the environment that says where the driver's
 // library is, if not where the loader looks.

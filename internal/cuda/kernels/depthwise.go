@@ -39,10 +39,11 @@ func DepthwiseBackwardWeights(g op.Conv, t Type, dw, x, dy, scratch Pointer) []L
 	}
 	c := coverBy(v, out.C, 32)
 	pixels, weights := out.Pixels(), g.Weight().Len()
-	length := c.reducing(pixels)
+	rounds := divideUp(g.KernelH*g.KernelW, taps)
+	length := cover{c.vector, c.across, c.down, c.groups * rounds}.reducing(pixels)
 	sums := c.launch(vectorInstance("depthwise_backward_weights", t, v), pixels, out.C, length,
 		append([]any{scratch, x, dy, int32(out.H), int32(out.W)}, axes(g, g.In)...)...)
-	sums.Grid[2] = divideUp(g.KernelH*g.KernelW, taps)
+	sums.Grid[2] = rounds
 	return []Launch{sums, combining("sum_chunks", weights, int32(divideUp(pixels, length)), int32(weights), dw, scratch)}
 }
 

@@ -299,8 +299,8 @@ __device__ void batch_norm_backward(uint32 pixels, int channels, uint32 length, 
         slope = load<V>(dgamma + at.channel), shift = load<V>(dbeta + at.channel);
 #pragma unroll
         for (int i = 0; i < V; i++) {
-            slope[i] *= -scale[i] * r[i] * share;
-            shift[i] *= -scale[i] * share;
+            slope[i] *= -r[i] * share;
+            shift[i] *= -share;
         }
     }
     for (uint32 p = at.pixel; p < at.end; p += BATCH * blockDim.y) {
@@ -315,7 +315,7 @@ __device__ void batch_norm_backward(uint32 pixels, int channels, uint32 length, 
             uint32 pixel = p + b * blockDim.y;
             if (!at.has(pixel)) break;
 #pragma unroll
-            for (int i = 0; i < V; i++) d[b][i] = fmaf(scale[i], d[b][i], fmaf(slope[i], apart[b][i], shift[i]));
+            for (int i = 0; i < V; i++) d[b][i] = scale[i] * (d[b][i] + shift[i] + slope[i] * apart[b][i]);
             store<V>(dx + (int64)pixel * channels + at.channel, d[b]);
         }
     }
