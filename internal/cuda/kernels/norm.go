@@ -106,10 +106,3 @@ func BiasGradient(s op.Shape, t Type, db, dy, scratch Pointer) []Launch {
 		combining("sum_chunks", s.C, int32(divideUp(s.Pixels(), length)), int32(s.C), db, scratch),
 	}
 }
-
-func flag(b bool) int32 {
-	if b {
-		return 1
-	}
-	return 0
-}
