@@ -231,22 +231,28 @@ __device__ inline int class_index(float x, int classes) {
 __device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
 // Part is what a thread takes of a feature map: V channels from one on, and pixels from
-// one to an end, blockDim.y apart.
+// one to an end, blockDim.y apart. The pixels are a chunk's.
 struct Part {
     bool inside;  // the channels are
-    int channel;
-    uint32 pixel, end;
+    int channel, block_channel;  // the first of the thread, of its block
+    uint32 chunk, pixel, end;
     __device__ bool has(uint32 pixel) const { return pixel < end; }
 };
 
-// part is the thread's where blocks (x, y) of the grid take the x-th chunk of pixels, of
-// a length, and the y-th group of channels. A thread whose channels are none has no
-// pixels.
-template <int V> __device__ Part part(uint32 pixels, int channels, uint32 length) {
-    int channel = (blockIdx.y * blockDim.x + threadIdx.x) * V;
-    if (channel >= channels) return Part{false, 0, 0, 0};
-    uint32 first = blockIdx.x * length;
-    return Part{true, channel, first + threadIdx.y, min(first + length, pixels)};
+// Order says which chunk of pixels comes first. A kernel that reads what another has just
+// written begins at the end, which is still in the cache, and the next one again at the
+// start.
+enum Order { FROM_START, FROM_END };
+
+// part is the thread's where blocks take the groups of channels of one chunk of pixels,
+// of a length, after the other. A thread whose channels are none has no pixels.
+template <int V, Order ORDER = FROM_START> __device__ Part part(uint32 pixels, int channels, uint32 length) {
+    uint32 span = blockDim.x * V, groups = (channels + span - 1) / span;
+    uint32 block = ORDER == FROM_END ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+    uint32 chunk = block / groups, first = chunk * length;
+    int block_channel = block % groups * span, channel = block_channel + threadIdx.x * V;
+    if (channel >= channels) return Part{false, 0, block_channel, chunk, 0, 0};
+    return Part{true, channel, block_channel, chunk, first + threadIdx.y, min(first + length, pixels)};
 }
 
 // Count is a number of pixels as a type.

@@ -52,7 +52,7 @@ template <int V> __device__ Moments<V> pooled(Moments<V> of) {
 // batch_norm_moments leaves mean and squared deviations of each chunk of x. A thread sums
 // about its first value.
 template <class T, int V> __device__ void batch_norm_moments(uint32 pixels, int channels, uint32 length, float* partial, const T* x) {
-    Part at = part<V>(pixels, channels, length);
+    Part at = part<V, FROM_END>(pixels, channels, length);
     x += at.channel;
     float count = 0;
     Vec<V> sum = splat<V>(0), squares = splat<V>(0), pivot = splat<V>(0);
@@ -75,7 +75,7 @@ template <class T, int V> __device__ void batch_norm_moments(uint32 pixels, int 
     });
     Moments<V> m = pooled(from_sums(count, sum, squares, pivot));
     if (at.inside && threadIdx.y == 0) {
-        partial += (int64)blockIdx.x * 2 * channels + at.channel;
+        partial += (int64)at.chunk * 2 * channels + at.channel;
         store<V>(partial, m.mean);
         store<V>(partial + channels, m.squares);
     }
@@ -270,13 +270,13 @@ __device__ void gradient_sums(Part at, int channels, Vec<V>& sum, Vec<V>& dot, T
 template <class T, int V>
 __device__ void batch_norm_gradient_sums(uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy, const T* x,
                                          const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd) {
-    Part at = part<V>(pixels, channels, length);
+    Part at = part<V, FROM_END>(pixels, channels, length);
     Vec<V> sum = splat<V>(0), dot = splat<V>(0);
     BY_MASK(gradient_sums, at, channels, sum, dot, dresidual, dy, x, y, gamma, beta, mean, rstd)
     sum_rows(sum);
     sum_rows(dot);
     if (at.inside && threadIdx.y == 0) {
-        partial += (int64)blockIdx.x * 2 * channels + at.channel;
+        partial += (int64)at.chunk * 2 * channels + at.channel;
         store<V>(partial, sum);
         store<V>(partial + channels, dot);
     }
@@ -380,7 +380,7 @@ KERNELS(fold_batch_norm,
 // conv_epilogue is y = [relu](y + [bias] + [residual]).
 template <class T, int V>
 __device__ void conv_epilogue(uint32 pixels, int channels, uint32 length, T* y, const float* bias, const T* residual, int relu) {
-    Part at = part<V>(pixels, channels, length);
+    Part at = part<V, FROM_END>(pixels, channels, length);
     if (!at.inside) return;
     Vec<V> shift = bias ? load<V>(bias + at.channel) : splat<V>(0);
     normalise(at, channels, y, y, residual, relu, splat<V>(0), splat<V>(1), shift);
@@ -390,10 +390,10 @@ VECTOR_KERNELS(conv_epilogue, (uint32 pixels, int channels, uint32 length, T* y,
 
 // channel_sums leaves the sums of each chunk of x.
 template <class T, int V> __device__ void channel_sums(uint32 pixels, int channels, uint32 length, float* partial, const T* x) {
-    Part at = part<V>(pixels, channels, length);
+    Part at = part<V, FROM_END>(pixels, channels, length);
     Vec<V> sum = sum_pixels<V>(at, channels, x);
     sum_rows(sum);
-    if (at.inside && threadIdx.y == 0) store<V>(partial + (int64)blockIdx.x * channels + at.channel, sum);
+    if (at.inside && threadIdx.y == 0) store<V>(partial + (int64)at.chunk * channels + at.channel, sum);
 }
 VECTOR_KERNELS(channel_sums, (uint32 pixels, int channels, uint32 length, float* partial, const T* x),
                (pixels, channels, length, partial, x))
