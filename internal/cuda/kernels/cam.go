@@ -36,7 +36,7 @@ func CAMBackwardFeatures(g op.CAM, t Type, df, dcam, f, w, class, scratch Pointe
 func CAMBackwardWeights(g op.CAM, t Type, dw, dcam, f, w, class, scratch Pointer) []Launch {
 	s, slopes := g.Features, scratch
 	v := width(t, s.C)
-	parts := scratch.Offset(aligned(int64(s.Pixels()) * 4))
+	parts := imageParts(g, scratch)
 	return append(activationSlopes(g, t, slopes, dcam, f, w, class),
 		Launch{
 			Kernel: vectorInstance("cam_image_weights", t, v),
@@ -52,8 +52,11 @@ func CAMBackwardWeights(g op.CAM, t Type, dw, dcam, f, w, class, scratch Pointer
 		})
 }
 
-// aligned is bytes rounded up to the alignment of pointers.
-func aligned(bytes int64) int64 { return (bytes + 255) &^ 255 }
+// imageParts is where the scratch holds what each image adds to the gradient by the
+// weights, (N, C): aligned behind the slopes.
+func imageParts(g op.CAM, scratch Pointer) Pointer {
+	return scratch.Offset((int64(g.Features.Pixels())*4 + 255) &^ 255)
+}
 
 // activation computes every image's map before its scaling.
 func activation(g op.CAM, t Type, raw, f, w, class Pointer) Launch {
