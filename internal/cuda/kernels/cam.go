@@ -60,12 +60,12 @@ func imageParts(g op.CAM, scratch Pointer) Pointer {
 
 // activation computes every image's map before its scaling.
 func activation(g op.CAM, t Type, raw, f, w, class Pointer) Launch {
-	const warps = 4
+	const together = 4 // warps of a block
 	s := g.Features
 	return Launch{
 		Kernel: vectorInstance("cam_raw", t, width(t, s.C)),
-		Grid:   [3]int{divideUp(s.H*s.W, warps*pixelsOfWarp), s.N, 1},
-		Block:  [3]int{warps * warp, 1, 1},
+		Grid:   [3]int{divideUp(s.H*s.W, together*pixelsOfWarp), s.N, 1},
+		Block:  [3]int{together * warp, 1, 1},
 		Args:   []any{int32(s.H * s.W), int32(s.C), int32(g.Classes), raw, f, w, class},
 	}
 }

@@ -17,7 +17,7 @@ func AddPlanar(n int64, y, a, b Pointer) []Launch { return Add(n, F32, y, a, b) 
 
 // rows is a launch with a warp for each of n rows of classes.
 func rows(kernel string, n, classes int, args ...any) []Launch {
-	return one(line(kernel, int64(n)*warp, append([]any{int32(n), int32(classes)}, args...)...))
+	return one(warps(kernel, n, append([]any{int32(n), int32(classes)}, args...)...))
 }
 
 // ArgMax is the index of the largest of each row of logits (N, C), the first of equals:
