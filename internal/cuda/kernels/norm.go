@@ -70,15 +70,12 @@ func (b normGradient) sums(dgamma, dbeta, partial Pointer) []Launch {
 	}
 }
 
-// apply is dx. Where dresidual has the masked dy, no mask is needed, and constant
-// statistics (dgamma 0) need x for a mask alone.
+// apply is dx; dgamma and dbeta are 0 where the statistics are constants. Where dresidual
+// has the masked dy, no mask is needed.
 func (b normGradient) apply(dx, dgamma, dbeta Pointer) Launch {
 	pixels, channels := b.g.In.Pixels(), b.g.In.C
 	if b.dresidual != 0 {
 		b.dy, b.y, b.beta = b.dresidual, 0, 0
-	}
-	if dgamma == 0 && (b.y != 0 || b.beta == 0) {
-		b.x = 0
 	}
 	c := coverOf(b.t, channels)
 	return c.launch(vectorInstance("batch_norm_backward", b.t, c.vector), pixels, channels, c.mapping(pixels),
@@ -108,11 +105,4 @@ func BiasGradient(s op.Shape, t Type, db, dy, scratch Pointer) []Launch {
 		c.launch(vectorInstance("channel_sums", t, c.vector), s.Pixels(), s.C, length, scratch, dy),
 		combining("sum_chunks", s.C, int32(divideUp(s.Pixels(), length)), int32(s.C), db, scratch),
 	}
-}
-
-func flag(b bool) int32 {
-	if b {
-		return 1
-	}
-	return 0
 }

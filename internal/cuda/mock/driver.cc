@@ -491,6 +491,13 @@ CUresult cuStreamDestroy(CUstream stream) {
   return r;
 }
 
+CUresult cuStreamGetCtx(CUstream stream, CUcontext *to) {
+  MAY(anywhere);
+  WANT(context.streams.find(stream) != nullptr, CUDA_ERROR_INVALID_HANDLE);
+  *to = reinterpret_cast<CUcontext>(&context);
+  return CUDA_SUCCESS;
+}
+
 CUresult cuStreamSynchronize(CUstream stream) {
   MAY(in_no_capture);
   Stream *s = context.streams.find(stream);

@@ -14,8 +14,13 @@ sources := $(notdir $(wildcard $(kernels)/*.cu $(mock)testdata/*.cu))
 objects := device.o memory.o stream.o module.o driver.o $(sources:.cu=.cu.o)
 headers := $(wildcard $(mock)*.h $(kernels)/*.cuh)
 
+all: libcuda.so.1 libcudnn.so.9
+
 libcuda.so.1: $(objects) $(mock)mock.mk
 	$(CXX) -shared -Wl,-soname,$@ -o $@ $(objects)
+
+libcudnn.so.9: cudnn.o libcuda.so.1 $(mock)mock.mk
+	$(CXX) -shared -Wl,-soname,$@ -o $@ $< -L. -l:libcuda.so.1
 
 %.o: %.cc $(headers)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
