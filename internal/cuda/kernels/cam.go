@@ -2,11 +2,8 @@ package kernels
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// Sizes of the kernels' parts, as in cam.cu.
-const (
-	pixelsOfWarp = 4
-	pixelShares  = 8
-)
+// pixelsOfWarp is how many pixels a warp sums over, as in cam.cu.
+const pixelsOfWarp = 4
 
 // CAM is the class activation map of [op.CAM]: features f of a type, w (Classes, C),
 // class (N), cam (N, 1, H, W) planar. A constant map, and that of a class outside
@@ -37,19 +34,11 @@ func CAMBackwardWeights(g op.CAM, t Type, dw, dcam, f, w, class, scratch Pointer
 	s, slopes := g.Features, scratch
 	v := width(t, s.C)
 	parts := imageParts(g, scratch)
-	return append(activationSlopes(g, t, slopes, dcam, f, w, class),
-		Launch{
-			Kernel: vectorInstance("cam_image_weights", t, v),
-			Grid:   [3]int{divideUp(s.C, warp*v), s.N, 1},
-			Block:  [3]int{warp, pixelShares, 1},
-			Args:   []any{int32(s.H * s.W), int32(s.C), parts, slopes, f},
-		},
-		Launch{
-			Kernel: "cam_backward_weights",
-			Grid:   [3]int{divideUp(s.C, threads), g.Classes, 1},
-			Block:  [3]int{threads, 1, 1},
-			Args:   []any{int32(s.N), int32(s.C), dw, parts, class},
-		})
+	images := columns(vectorInstance("cam_image_weights", t, v), s.C/v, int32(s.H*s.W), int32(s.C), parts, slopes, f)
+	images.Grid[1] = s.N
+	classes := columns("cam_backward_weights", s.C, int32(s.N), int32(s.C), dw, parts, class)
+	classes.Grid[1] = g.Classes
+	return append(activationSlopes(g, t, slopes, dcam, f, w, class), images, classes)
 }
 
 // imageParts is where the scratch holds what each image adds to the gradient by the

@@ -38,7 +38,7 @@ func LinearBackwardWeights(g op.Linear, dw, x, dy Pointer) []Launch {
 
 // LinearBackwardBias is db = dy summed over N.
 func LinearBackwardBias(g op.Linear, db, dy Pointer) []Launch {
-	return one(columns("linear_backward_bias", g.N, g.Out, int32(g.N), int32(g.Out), db, dy))
+	return one(columns("linear_backward_bias", g.Out, int32(g.N), int32(g.Out), db, dy))
 }
 
 // warps is a launch with a warp for each of n, in small blocks, which spread over the GPU.
@@ -62,13 +62,13 @@ func product(kernel string, rows, columns int, g op.Linear, operands ...any) Lau
 	}
 }
 
-// columns is a launch whose blocks take 32 columns of a matrix and share its rows among
-// their threads.
-func columns(kernel string, rows, columns int, args ...any) Launch {
+// columns is a launch whose blocks take 32 columns of a matrix each and share its rows
+// among their threads.
+func columns(kernel string, columns int, args ...any) Launch {
 	return Launch{
 		Kernel: kernel,
 		Grid:   [3]int{divideUp(columns, warp), 1, 1},
-		Block:  [3]int{warp, min(rows, 16), 1},
+		Block:  [3]int{warp, threads / warp, 1},
 		Args:   args,
 	}
 }

@@ -94,12 +94,18 @@ extern "C" __global__ void cross_entropy_backward(int n, int classes, float* dlo
 
 // contrast is each row of w (classes, n) less the mean of the others.
 extern "C" __global__ void contrast(int classes, int n, float* y, const float* w) {
-    int column = blockIdx.x * WARP + threadIdx.x;
-    float sum = column_sum(classes, n, column, w);
-    if (column >= n) return;
-    for (int k = threadIdx.y; k < classes; k += blockDim.y) {
-        float own = w[(int64)k * n + column];
-        y[(int64)k * n + column] = own - (sum - own) / (classes - 1);
+    __shared__ float totals[WARP];
+    int i = blockIdx.x * WARP + threadIdx.x;
+    Vec<1> sum = {};
+#pragma unroll 4
+    for (int k = threadIdx.y; i < n && k < classes; k += blockDim.y) sum[0] += w[(int64)k * n + i];
+    sum_rows(sum);
+    if (threadIdx.y == 0) totals[threadIdx.x] = sum[0];
+    __syncthreads();
+    float total = totals[threadIdx.x];
+    for (int k = threadIdx.y; i < n && k < classes; k += blockDim.y) {
+        float own = w[(int64)k * n + i];
+        y[(int64)k * n + i] = own - (total - own) / (classes - 1);
     }
 }
 

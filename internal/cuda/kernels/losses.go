@@ -41,7 +41,7 @@ func SoftmaxCrossEntropyBackward(n, classes int, dlogits, dloss, logits, labels 
 // Contrast is each of the rows of w (classes, n) less the mean of the others: y
 // (classes, n). It is its own gradient.
 func Contrast(classes, n int, y, w Pointer) []Launch {
-	return one(columns("contrast", classes, n, int32(classes), int32(n), y, w))
+	return one(columns("contrast", n, int32(classes), int32(n), y, w))
 }
 
 // block is a launch of one block.
