@@ -1,4 +1,5 @@
-// Losses of rows of logits, the weights of samples, and the mean that training descends.
+// The sigmoid, losses of rows of logits, weights of samples, and the mean that training
+// descends.
 #include "common.cuh"
 
 // each_of applies f to the elements of vectors.
@@ -124,15 +125,16 @@ extern "C" __global__ void balance(int n, int of_second, float* weights, const f
     for (int i = threadIdx.x; i < n; i += blockDim.x) weights[i] = of_second ? share * mapped[i] : 1 - share * mapped[i];
 }
 
-// weighted_mean is loss = sum over at most TERMS terms of values*weights / n, added to
-// what is there where add is set.
+// The most terms that weighted_mean takes.
 enum : int { TERMS = 8 };
 
+// weighted_mean is loss = sum over terms of values*weights / n, added to what is there
+// where add is set.
 extern "C" __global__ void weighted_mean(int n, int terms, int add, float* loss,
-                        const float* values0, const float* weights0, const float* values1, const float* weights1,
-                        const float* values2, const float* weights2, const float* values3, const float* weights3,
-                        const float* values4, const float* weights4, const float* values5, const float* weights5,
-                        const float* values6, const float* weights6, const float* values7, const float* weights7) {
+                                         const float* values0, const float* weights0, const float* values1, const float* weights1,
+                                         const float* values2, const float* weights2, const float* values3, const float* weights3,
+                                         const float* values4, const float* weights4, const float* values5, const float* weights5,
+                                         const float* values6, const float* weights6, const float* values7, const float* weights7) {
     const float* values[TERMS] = {values0, values1, values2, values3, values4, values5, values6, values7};
     const float* weights[TERMS] = {weights0, weights1, weights2, weights3, weights4, weights5, weights6, weights7};
     double sum = 0;
