@@ -207,21 +207,6 @@ template <class R, class X> __device__ X block_reduce(X x) {
     return warp_reduce<R>(lane < warps ? of_warp[lane] : R::none());
 }
 
-// column_sum sums a column of a matrix whose rows lie one after another. The threads of
-// a block with the same threadIdx.x, at most 32, share the column, and all get the sum.
-__device__ inline float column_sum(int rows, int columns, int column, const float* x) {
-    __shared__ float parts[WARP][WARP + 1];
-    float sum = 0;
-    if (column < columns) {
-        for (int i = threadIdx.y; i < rows; i += blockDim.y) sum += x[(int64)i * columns + column];
-    }
-    parts[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    sum = 0;
-    for (uint32 i = 0; i < blockDim.y; i++) sum += parts[i][threadIdx.x];
-    return sum;
-}
-
 // class_index is an index that is kept as a number, or -1 where no class has it.
 __device__ inline int class_index(float x, int classes) {
     int k = (int)x;

@@ -152,12 +152,12 @@ struct Correlation {
         t = block_reduce<Sum>(t) / m.plane;
         pp = block_reduce<Sum>(pp) - m.plane * p * p;
         tt = block_reduce<Sum>(tt) - m.plane * t * t;
-        double spread = sqrt(fmax(pp, 0.0) * fmax(tt, 0.0)), correlation = (block_reduce<Sum>(pt) - m.plane * p * t) / spread;
-        bool varies = spread != 0;
+        bool constant = pp <= 0 || tt <= 0; // NaN is not
+        double spread = sqrt(pp * tt), correlation = (block_reduce<Sum>(pt) - m.plane * p * t) / spread;
         mean_p = (float)p, mean_t = (float)t;
-        r = varies ? (float)correlation : 0;
-        of_p = varies ? (float)(correlation / pp) : 0;
-        of_t = varies ? (float)(1 / spread) : 0;
+        r = constant ? 0 : (float)correlation;
+        of_p = constant ? 0 : (float)(correlation / pp);
+        of_t = constant ? 0 : (float)(1 / spread);
     }
     template <int V> __device__ float loss(const Maps<V>&) const { return 1 - r; }
     template <int V> __device__ void prepare(const Maps<V>&) {}

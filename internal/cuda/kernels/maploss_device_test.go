@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -61,5 +62,29 @@ func TestEntropyIsTheReferences(t *testing.T) {
 		px, pd := g.planar(x), g.planar(d)
 		g.compare(fmt.Sprintf("entropy of %v", s), s.N, func(to Pointer) []Launch { return Entropy(s, to, px) }, func(to []float64) { reference.Entropy(s, to, x) })
 		g.compare(fmt.Sprintf("gradient of %v", s), len(x), func(to Pointer) []Launch { return EntropyBackward(s, to, pd, px) }, func(to []float64) { reference.EntropyBackward(s, to, d, x) })
+	}
+}
+
+func TestANaNReachesTheLoss(t *testing.T) {
+	g := open(t)
+	s := op.Shape{N: 1, C: 1, H: 4, W: 5}
+	pred, target := g.uniform(s.Len(), F32, 0, 1), g.uniform(s.Len(), F32, 0, 1)
+	pred[7] = math.NaN()
+	pp, pt, loss := g.planar(pred), g.planar(target), g.bytes(4)
+	losses := map[string][]Launch{
+		"entropy":       Entropy(s, loss, pp),
+		"cross-entropy": SoftmaxCrossEntropy(1, s.Len(), loss, pp, g.planar([]float64{3})),
+	}
+	for _, kind := range []op.MapLossKind{op.MSE, op.BCE, op.KL, op.CC} {
+		for _, logits := range []bool{false, true} {
+			losses[fmt.Sprintf("%v, logits %v", kind, logits)] = MapLoss(op.MapLoss{Kind: kind, N: 1, H: s.H, W: s.W, Logits: logits}, loss, pp, pt)
+		}
+	}
+	for what, launches := range losses {
+		g.must(g.stream.Fill(loss, 0, 4))
+		g.run(launches)
+		if v := g.readNumbers(loss, F32, 1)[0]; !math.IsNaN(v) {
+			t.Errorf("%s: loss %v, want NaN", what, v)
+		}
 	}
 }
