@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/surrogaze/surrogaze/bench/pytorch"
 )
@@ -24,8 +25,9 @@ const (
 type comparison struct {
 	job
 	pytorch.Comparison
-	tf32 bool
-	out  string
+	cases, tasks []string
+	tf32         bool
+	out          string
 }
 
 func compare(ctx context.Context, args []string) error {
@@ -35,6 +37,7 @@ func compare(ctx context.Context, args []string) error {
 	cases := f.String("cases", defaultCases, "networks, each with +cyborg behind it for the CYBORG loss")
 	wanted := f.String("tasks", pytorch.StepTask+","+pytorch.InferenceTask, "what is measured")
 	modes := f.String("modes", "eager,compile", "of PyTorch: eager, compile, or a mode of torch.compile")
+	compiling := f.Int("compile", 0, "measure nothing, but let so many processes of PyTorch at a time compile: the next comparison then finds that in PyTorch's cache")
 	f.BoolVar(&c.tf32, "tf32", false, "let PyTorch multiply float32 as TF32")
 	f.StringVar(&c.out, "out", "", "file to add what is found to, a line of JSON for every side of every case")
 	f.IntVar(&c.Rounds, "rounds", 5, "rounds in which the sides take turns")
@@ -48,17 +51,53 @@ func compare(ctx context.Context, args []string) error {
 		return fmt.Errorf("rounds: want at least 1, found %d", c.Rounds)
 	}
 	c.Modes, c.Start, c.Done = strings.Split(*modes, ","), c.start, c.record
-	var failed []error
-	for _, name := range strings.Split(*cases, ",") {
-		c.Comparison.Job = c.of(name)
-		failed = append(failed, c.All(ctx, []string{name}, strings.Split(*wanted, ",")))
+	c.cases, c.tasks = strings.Split(*cases, ","), strings.Split(*wanted, ",")
+	if *compiling > 0 {
+		return c.compile(ctx, *compiling)
 	}
-	err := errors.Join(failed...)
+	err := c.all(ctx)
 	if len(c.Found) == 0 {
 		return cmp.Or(err, errors.New("found nothing to measure"))
 	}
 	_, printed := fmt.Print(c.Table(title(ctx, c.About(), args)))
 	return errors.Join(err, printed)
+}
+
+// all compares the cases, each in its own batches.
+func (c *comparison) all(ctx context.Context) error {
+	var failed []error
+	for _, name := range c.cases {
+		c.Comparison.Job = c.of(name)
+		failed = append(failed, c.All(ctx, []string{name}, c.tasks))
+	}
+	return errors.Join(failed...)
+}
+
+// compile lets PyTorch's processes compile, so many at a time.
+func (c *comparison) compile(ctx context.Context, parallel int) error {
+	commands := make(chan *exec.Cmd)
+	failed := make([]error, parallel)
+	var workers sync.WaitGroup
+	for i := range parallel {
+		workers.Go(func() {
+			for cmd := range commands {
+				failed[i] = errors.Join(failed[i], cmd.Run())
+			}
+		})
+	}
+	for _, name := range c.cases {
+		j := c.of(name)
+		for _, j.Task = range c.tasks {
+			for _, mode := range c.Modes {
+				if mode != "eager" {
+					commands <- c.theirs(ctx, mode, j)
+				}
+			}
+		}
+	}
+	close(commands)
+	workers.Wait()
+	return errors.Join(failed...)
 }
 
 // title says where the sides ran and how.
@@ -76,27 +115,32 @@ func title(ctx context.Context, about string, flags []string) string {
 // start starts a side and finds out how much of the device's memory it takes, with
 // whatever its libraries and its allocator keep.
 func (c *comparison) start(ctx context.Context, name string, j pytorch.Job) (*pytorch.Side, error) {
-	args := append(j.Args(), "--device", c.device)
-	program := cmp.Or(os.Getenv("PYTHON"), "python3")
+	cmd := c.theirs(ctx, name, j)
 	if name == pytorch.Ours {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		program, args = self, append([]string{serveCommand}, args...)
-	} else {
-		args = append([]string{theirs, "--mode", name}, args...)
-		if c.tf32 {
-			args = append(args, "--tf32")
-		}
+		cmd = exec.CommandContext(ctx, self, append([]string{serveCommand, "--device", c.device}, j.Args()...)...)
 	}
 	before := c.memory(ctx)
-	s, err := pytorch.Start(name, exec.CommandContext(ctx, program, args...))
+	s, err := pytorch.Start(name, cmd)
 	if err != nil {
 		return nil, err
 	}
 	s.Memory = max(c.memory(ctx)-before, 0)
 	return s, nil
+}
+
+// theirs is PyTorch's side in a mode.
+func (c *comparison) theirs(ctx context.Context, mode string, j pytorch.Job) *exec.Cmd {
+	args := append([]string{theirs, "--mode", mode, "--device", c.device}, j.Args()...)
+	if c.tf32 {
+		args = append(args, "--tf32")
+	}
+	cmd := exec.CommandContext(ctx, cmp.Or(os.Getenv("PYTHON"), "python3"), args...)
+	cmd.Stderr = os.Stderr
+	return cmd
 }
 
 // memory is what all processes take of the device's, in bytes, 0 where nobody knows.
