@@ -3,7 +3,7 @@
 FUZZTIME ?= 10s
 RUN ?= runs/quickstart
 
-.PHONY: ci test lint race noasm generate bench fuzz kill memory readback parity report
+.PHONY: ci test lint race noasm generate ptx bench fuzz kill memory readback parity report
 
 ci: ## everything that a clone must pass
 	bash .ci/run
@@ -22,6 +22,9 @@ noasm: ## the Go kernels alone
 
 generate: ## assembly, schema, documentation of the configuration
 	go generate ./...
+
+ptx: ## the CUDA kernels (about 60 MB are fetched once)
+	internal/cuda/kernels/compile
 
 bench:
 	go test -run '^$$' -bench . ./...

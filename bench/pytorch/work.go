@@ -68,7 +68,7 @@ func NewWork(ctx context.Context, j Job, options nn.Options) (*Work, error) {
 			return nil, err
 		}
 		fill(imageInput, p.Input(imageInput))
-		w.once = func() error { p.Run(); return nil }
+		w.once = p.Run
 		return w, nil
 	}
 	t, err := nn.NewTrainer(g, nn.Training{

@@ -1,0 +1,246 @@
+//go:build gpu
+
+package cudnn
+
+// #include <stdlib.h>
+// #include "api.h"
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"unsafe"
+)
+
+// names are the library's, the newest version first.
+var names = []string{"libcudnn.so.9", "libcudnn.so.8"}
+
+// companions are the libraries that cuDNN opens by their names, by the version of CUDA
+// that it was built with.
+var companions = map[int][]string{
+	11: {"libcublasLt.so.11", "libcublas.so.11", "libnvrtc.so.11.2"},
+	12: {"libcublasLt.so.12", "libcublas.so.12", "libnvrtc.so.12"},
+	13: {"libcublasLt.so.13", "libcublas.so.13", "libnvrtc.so.13"},
+}
+
+// library is a loaded cuDNN. Its handle belongs to the device of the first stream.
+type library struct {
+	mu      sync.Mutex // the handle is for one thread at a time
+	api     *C.api     // in C's memory
+	context unsafe.Pointer
+	handle  unsafe.Pointer
+	graphs  map[Convolution]*graph
+}
+
+// Open loads the library: from the given folders, those that SURROGAZE_CUDA_LIBS names,
+// the library path, the active Python installations, or the system's folders.
+func Open(paths []string) (Library, error) {
+	l := &library{api: (*C.api)(C.calloc(1, C.sizeof_api)), graphs: map[Convolution]*graph{}}
+	dirs := folders("/", paths)
+	err := l.load(dirs)
+	if err != nil {
+		C.free(unsafe.Pointer(l.api))
+		return nil, err
+	}
+	for _, name := range companions[int(C.api_runtime(l.api))/1000] {
+		// Engines that need one that is missing are left out by the library.
+		_ = open(name, dirs, preload)
+	}
+	return l, nil
+}
+
+// load opens the newest version that can be opened.
+func (l *library) load(dirs []string) error {
+	var failures []error
+	for _, name := range names {
+		err := open(name, dirs, func(path string) error {
+			text := C.CString(path)
+			defer C.free(unsafe.Pointer(text))
+			return takeError(C.load_api(l.api, text))
+		})
+		if err == nil {
+			return nil
+		}
+		failures = append(failures, err)
+	}
+	places := slices.DeleteFunc(dirs, func(dir string) bool { return dir == "" })
+	return fmt.Errorf("cuDNN: found none of %s that can be opened, neither on the library path nor in %s (%s names further folders): %w",
+		strings.Join(names, ", "), strings.Join(places, ", "), Folders, errors.Join(failures...))
+}
+
+// preload opens a library before another asks for it by its name.
+func preload(path string) error {
+	text := C.CString(path)
+	defer C.free(unsafe.Pointer(text))
+	return takeError(C.preload(text))
+}
+
+// open opens the first library of a name that can be opened: in the folders that were
+// asked for, on the loader's own path (an empty folder), or in the others.
+func open(name string, dirs []string, load func(path string) error) error {
+	var failures []error
+	for _, dir := range dirs {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err != nil && dir != "" {
+			continue
+		}
+		err := load(path)
+		if err == nil {
+			return nil
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
+// takeError turns a string of C's, NULL for none, into an error and frees it.
+func takeError(text *C.char) error {
+	if text == nil {
+		return nil
+	}
+	defer C.free(unsafe.Pointer(text))
+	return errors.New(C.GoString(text))
+}
+
+func (l *library) Version() int { return int(C.api_version(l.api)) }
+
+func (l *library) SetStream(handle uintptr) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var err error
+	if l.handle == nil {
+		err = l.start(handle)
+	}
+	if err == nil {
+		err = l.inContext(func() error {
+			return statusError(l.api, C.api_set_stream(l.api, l.handle, C.uintptr_t(handle)), "set the stream")
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("cuDNN: %w", err)
+	}
+	return nil
+}
+
+// start makes the handle on a stream's device.
+func (l *library) start(stream uintptr) error {
+	err := takeError(C.load_driver(l.api))
+	if err != nil {
+		return err
+	}
+	if status := C.api_stream_context(l.api, C.uintptr_t(stream), &l.context); status != 0 {
+		return fmt.Errorf("context of the stream: error %d of the driver", status)
+	}
+	return l.inContext(func() error {
+		return statusError(l.api, C.api_create(l.api, &l.handle), "start on the device")
+	})
+}
+
+// do calls f alone, once there is a handle, with its context current.
+func (l *library) do(f func() error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.handle == nil {
+		return errors.New("cuDNN has no stream yet, or was closed")
+	}
+	return l.inContext(f)
+}
+
+// inContext calls f with the device's context current on its thread.
+func (l *library) inContext(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if status := C.api_use_context(l.api, l.context); status != 0 {
+		return fmt.Errorf("make the context current: error %d of the driver", status)
+	}
+	return f()
+}
+
+// graph finds the graph of a convolution, which it makes only once.
+func (l *library) graph(c Convolution) (*graph, error) {
+	if g := l.graphs[c]; g != nil {
+		return g, nil
+	}
+	if err := c.Geometry.Validate(); err != nil {
+		return nil, err
+	}
+	g, err := newGraph(builder{api: l.api}, l.handle, c)
+	if err != nil {
+		return nil, err
+	}
+	l.graphs[c] = g
+	return g, nil
+}
+
+// Of plans that are compiled when they are made, which takes about a second each, so
+// many are made at most.
+const fewCompiled = 3
+
+func (l *library) Plans(c Convolution, n int) ([]Plan, error) {
+	var plans []Plan
+	err := l.do(func() error {
+		g, err := l.graph(c)
+		if err != nil {
+			return err
+		}
+		enough := map[tier]int{wanted: n, compiled: min(n, fewCompiled), unwanted: min(n, 1)}
+		var failure error
+		for _, config := range g.configs {
+			if len(plans) >= enough[config.tier] {
+				break
+			}
+			p, err := l.plan(config)
+			if err != nil {
+				failure = fmt.Errorf("%s: %w", config.name, err)
+				continue
+			}
+			plans = append(plans, p)
+		}
+		if len(plans) == 0 {
+			return errors.Join(ErrUnsupported, failure)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("convolution (%v): %w", c, err)
+	}
+	return plans, nil
+}
+
+func (l *library) Plan(c Convolution, name string) (Plan, error) {
+	var p Plan
+	err := l.do(func() error {
+		g, err := l.graph(c)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(g.configs, func(k config) bool { return k.name == name })
+		if i < 0 {
+			return ErrUnsupported
+		}
+		p, err = l.plan(g.configs[i])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("plan %q of convolution (%v): %w", name, c, err)
+	}
+	return p, nil
+}
+
+func (l *library) Close() error {
+	return l.do(func() error {
+		for _, g := range l.graphs {
+			g.close()
+		}
+		clear(l.graphs)
+		handle := l.handle
+		l.handle = nil
+		return statusError(l.api, C.api_destroy(l.api, handle), "destroy cuDNN's handle")
+	})
+}

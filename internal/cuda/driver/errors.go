@@ -1,0 +1,31 @@
+package driver
+
+import "fmt"
+
+// UnavailableError says why there is no GPU that can be used: no driver, one that is
+// too old, no device, or one that is too old.
+type UnavailableError struct{ Reason string }
+
+func (e *UnavailableError) Error() string { return "no GPU can be used: " + e.Reason }
+
+// MemoryError says that an allocation did not fit the device's memory.
+type MemoryError struct{ Wanted, Free int64 } // bytes
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("the device has too little memory: %.1f MiB wanted, %.1f MiB free", mebibytes(e.Wanted), mebibytes(e.Free))
+}
+
+func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
+
+// LostError says that the device, or this program's use of it, has failed for good:
+// every later call fails too, and what its memory held is lost.
+type LostError struct {
+	Doing string // the call in which it showed
+	Cause error
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("the device is lost, as was seen at %s: %v", e.Doing, e.Cause)
+}
+
+func (e *LostError) Unwrap() error { return e.Cause }

@@ -1,0 +1,70 @@
+//go:build gpu
+
+package driver
+
+// #cgo LDFLAGS: -ldl
+// #include <stdlib.h>
+// #include "library.h"
+import "C"
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"unsafe"
+
+	"gorgonia.org/cu"
+)
+
+// oldest is the first version of CUDA whose drivers compile the PTX of package kernels.
+const oldest = 12010
+
+var (
+	loading sync.Mutex
+	loaded  bool
+)
+
+// load makes the driver ready, unless it is.
+func load() error {
+	loading.Lock()
+	defer loading.Unlock()
+	if loaded {
+		return nil
+	}
+	path := os.Getenv(LibraryVariable)
+	if path == "" {
+		path = "libcuda.so.1"
+	}
+	cpath := C.CString(path)
+	defer C.free(unsafe.Pointer(cpath))
+	var start C.surrogaze_init
+	if why := C.surrogaze_load_driver(cpath, &start); why != nil {
+		return &UnavailableError{"NVIDIA's driver is not found: " + C.GoString(why)}
+	}
+	if v := cu.Version(); v < oldest {
+		return &UnavailableError{fmt.Sprintf("NVIDIA's driver serves CUDA %s, want %s or later", version(v), version(oldest))}
+	}
+	switch err := result(C.surrogaze_call_init(start)); err {
+	case nil:
+		loaded = true
+		return nil
+	case cu.NoDevice:
+		return &UnavailableError{"NVIDIA's driver finds no device"}
+	default:
+		return &UnavailableError{fmt.Sprintf("NVIDIA's driver does not start: %v", err)}
+	}
+}
+
+// version writes 12010 as 12.1.
+func version(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
+
+// result is what a function of the driver returned, as package cu has it.
+func result(r C.CUresult) error {
+	if r == C.CUDA_SUCCESS {
+		return nil
+	}
+	return like(cu.Success, int(r))
+}
+
+// like makes a number of a type without a name here.
+func like[T ~int](_ T, n int) T { return T(n) }

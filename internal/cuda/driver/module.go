@@ -1,0 +1,64 @@
+//go:build gpu
+
+package driver
+
+import (
+	"bytes"
+	"fmt"
+
+	"gorgonia.org/cu"
+)
+
+type module struct {
+	d      *device
+	module cu.Module
+}
+
+type function struct {
+	d        *device
+	function cu.Function
+}
+
+// maxLog is how much of the compiler's complaints about PTX is kept.
+const maxLog = 8 << 10
+
+func (d *device) Load(ptx string) (Module, error) {
+	m := &module{d: d}
+	log := make([]byte, maxLog)
+	err := d.in("compiling kernels", func() (err error) {
+		m.module, err = cu.LoadDataEx(ptx, &cu.JITErrorLogBuffer{Buffer: log})
+		return err
+	})
+	if err != nil {
+		if said := bytes.TrimSpace(bytes.TrimRight(log, "\x00")); len(said) > 0 {
+			return nil, fmt.Errorf("%w: %s", err, said)
+		}
+		return nil, err
+	}
+	d.own(m, func() error { return m.module.Unload() })
+	return m, nil
+}
+
+func (m *module) Function(name string) (Function, error) {
+	f := &function{d: m.d}
+	err := m.d.in(fmt.Sprintf("kernel %q", name), func() (err error) {
+		f.function, err = m.module.Function(name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *function) Registers() (int, error) { return f.attribute("registers", cu.NumRegs) }
+
+func (f *function) Local() (int, error) { return f.attribute("local memory", cu.LocalSizeBytes) }
+
+func (f *function) attribute(name string, which cu.FunctionAttribute) (n int, err error) {
+	err = f.d.in("asking for a kernel's "+name, func() (err error) {
+		n, err = f.function.Attribute(which)
+		return err
+	})
+	return n, err
+}
