@@ -249,6 +249,37 @@ template <int V> __device__ Part part(uint32 pixels, int channels, uint32 length
     return Part{true, channel, first + threadIdx.y, min(first + length, pixels)};
 }
 
+// Count is a number of pixels as a type.
+template <int N> struct Count {
+    static constexpr int value = N;
+};
+
+// batches calls f for all of a part's pixels: with a pixel p and Count<B>(), which stands
+// for p and the next B-1 of the part, or with Count<1>() for the last ones. f loads them
+// all before it stores one, so that the loads are under way together.
+template <int B, class F> __device__ void batches(Part at, F f) {
+    uint32 p = at.pixel;
+    for (; at.has(p + (B - 1) * blockDim.y); p += B * blockDim.y) f(p, Count<B>());
+    for (; at.has(p); p += blockDim.y) f(p, Count<1>());
+}
+
+// sum_pixels adds V channels of a part's pixels, which are so many elements apart.
+template <int V, class T> __device__ Vec<V> sum_pixels(Part at, int distance, const T* x) {
+    Vec<V> sum = splat<V>(0);
+    batches<4>(at, [&](uint32 p, auto these) {
+        constexpr int B = decltype(these)::value;
+        Vec<V> v[B];
+#pragma unroll
+        for (int b = 0; b < B; b++) v[b] = load<V>(x + (int64)(p + b * blockDim.y) * distance + at.channel);
+#pragma unroll
+        for (int b = 0; b < B; b++) {
+#pragma unroll
+            for (int i = 0; i < V; i++) sum[i] += v[b][i];
+        }
+    });
+    return sum;
+}
+
 // Pixel is a place in a batch of images.
 struct Pixel {
     int image, row, column;

@@ -147,13 +147,7 @@ VECTOR_KERNELS(avg_pool_backward, (uint32 pixels, int channels, uint32 length, T
 // blockIdx.x of the pixels is all.
 template <class T, int V> __device__ void global_avg_pool(uint32 pixels, int channels, uint32 length, float* y, const T* x) {
     Part at = part<V>(pixels, channels, length);
-    Vec<V> sum = splat<V>(0);
-#pragma unroll 4
-    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
-        Vec<V> v = load<V>(x + (int64)p * channels + at.channel);
-#pragma unroll
-        for (int i = 0; i < V; i++) sum[i] += v[i];
-    }
+    Vec<V> sum = sum_pixels<V>(at, channels, x);
     sum_rows(sum);
     if (!at.inside || threadIdx.y > 0) return;
 #pragma unroll
