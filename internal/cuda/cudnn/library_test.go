@@ -356,8 +356,8 @@ func TestALibraryThatIsMissingIsLookedForByName(t *testing.T) {
 }
 
 func TestTheChooserTakesAPlanThatRuns(t *testing.T) {
-	caches(t)
 	m := start(t)
+	caches(t)
 	c, err := NewChooser(m.library, m.device, m.stream)
 	m.must(err)
 	v := m.trial(Convolution{Geometry: geometries[1], Direction: BackwardWeights, TF32: true})
