@@ -241,7 +241,11 @@ func TestEveryVariantsLossAndGradientsEqualPyTorchs(t *testing.T) {
 		}
 		for name, want := range v.Gradients {
 			var squares, product float64
-			for i, g := range p.Gradient(name) {
+			gradient, err := p.Gradient(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, g := range gradient {
 				squares += float64(g) * float64(g)
 				product += float64(g) * math.Cos(float64(i))
 			}
@@ -281,7 +285,9 @@ func stepOf(t *testing.T, cfg Config) *nn.Program {
 		}
 	}
 	p.Input(ceWeightInput)[2], p.Input(mapWeightInput)[2] = 1, 0
-	p.Run()
+	if err := p.Run(); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 
@@ -546,7 +552,9 @@ func TestTheDifferenceOfTwoClassesTurnsWithTheClass(t *testing.T) {
 		images[i] = float32(math.Sin(float64(i % (len(images) / 2)))) // twice the same
 	}
 	p.Input(labelInput)[1] = 1
-	p.Run()
+	if err := p.Run(); err != nil {
+		t.Fatal(err)
+	}
 	cams := p.Output(trueOutput)
 	for i, v := range cams[:len(cams)/2] {
 		if w := cams[len(cams)/2+i]; math.Abs(float64(v+w-1)) > 1e-5 {

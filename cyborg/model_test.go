@@ -411,7 +411,9 @@ func TestEveryNetworkTrainsWithItsMap(t *testing.T) {
 					p.Input(name)[i] = v * float32(i%2)
 				}
 			}
-			p.Run()
+			if err := p.Run(); err != nil {
+				t.Fatal(err)
+			}
 			if loss := p.Loss(); !(loss > 0 && loss < 100) {
 				t.Errorf("loss %v", loss)
 			}

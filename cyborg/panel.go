@@ -130,7 +130,9 @@ func (m *member) run(b batched, decode func(source) (decoded, error), take func(
 			labels[i] = float32(s.label)
 		}
 	}
-	m.program.Run()
+	if err := m.program.Run(); err != nil {
+		return err
+	}
 	for i, s := range b.sources {
 		take(b.from+i, pixels[i], m.result(i, s.label))
 	}

@@ -72,7 +72,9 @@ func (p *panel) predict(m *member, samples []storage.Sample) ([]verdict, error) 
 		}
 		writeInput(images[i*n:(i+1)*n], m.cfg.Size, raster.View{}, pixels[i].image)
 	}
-	m.program.Run()
+	if err := m.program.Run(); err != nil {
+		return nil, err
+	}
 	for i := range results {
 		if results[i].err != nil {
 			continue

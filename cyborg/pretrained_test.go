@@ -48,7 +48,9 @@ func TestACheckpointOfPyTorchComputesWhatItDidThere(t *testing.T) {
 	for i := range image {
 		image[i] = float32(i%7)/7 - 0.5
 	}
-	program.Run()
+	if err := program.Run(); err != nil {
+		t.Fatal(err)
+	}
 	text, err := os.ReadFile("testdata/logits.json")
 	if err != nil {
 		t.Fatal(err)

@@ -104,7 +104,9 @@ func (m *riseMapper) explain(ctx context.Context, image []float32, class int, ds
 				}
 			}
 		}
-		m.program.Run()
+		if err := m.program.Run(); err != nil {
+			return err
+		}
 		logits := m.program.Output(logitsOutput)
 		for b := range n {
 			scores, _ := softmax(logits[b*m.classes : (b+1)*m.classes])

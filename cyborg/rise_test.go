@@ -39,7 +39,9 @@ func TestRISEIsTheMeanOfMasksWeighedByTheClasssProbability(t *testing.T) {
 		for i, v := range input {
 			program.Input(imageInput)[i] = float32(float64(v) * mask[i%plane])
 		}
-		program.Run()
+		if err := program.Run(); err != nil {
+			t.Fatal(err)
+		}
 		logits := wide(program.Output(logitsOutput))
 		p := math.Exp(logits[s.Label]) / (math.Exp(logits[0]) + math.Exp(logits[1]))
 		for i, v := range mask {

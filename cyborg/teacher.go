@@ -170,7 +170,11 @@ func (d *drawer) draw(ctx context.Context, samples []storage.Sample) ([]drawing,
 		return results, nil
 	}
 	images, sum := d.images[:3*len(shown)*plane], d.sum[:len(shown)*plane]
-	if err := d.average(ctx, images, d.classes(images, samples, shown), sum); err != nil {
+	classes, err := d.classes(images, samples, shown)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.average(ctx, images, classes, sum); err != nil {
 		return nil, err
 	}
 	for k, i := range shown {
@@ -183,7 +187,7 @@ func (d *drawer) draw(ctx context.Context, samples []storage.Sample) ([]drawing,
 }
 
 // classes are those whose maps are drawn.
-func (d *drawer) classes(images []float32, samples []storage.Sample, shown []int) []int64 {
+func (d *drawer) classes(images []float32, samples []storage.Sample, shown []int) ([]int64, error) {
 	n := d.members[0].classes
 	list, open := make([]int64, len(shown)), false
 	for k, i := range shown {
@@ -194,12 +198,14 @@ func (d *drawer) classes(images []float32, samples []storage.Sample, shown []int
 		open = open || list[k] == storage.NoLabel
 	}
 	if !open {
-		return list
+		return list, nil
 	}
 	sums := make([]float64, len(shown)*n)
 	for _, m := range d.members {
 		copy(m.program.Input(imageInput), images)
-		m.program.Run()
+		if err := m.program.Run(); err != nil {
+			return nil, err
+		}
 		logits := m.program.Output(logitsOutput)
 		for k := range shown {
 			scores, _ := softmax(logits[k*n : (k+1)*n])
@@ -213,7 +219,7 @@ func (d *drawer) classes(images []float32, samples []storage.Sample, shown []int
 			list[k] = highest(sums[k*n : (k+1)*n])
 		}
 	}
-	return list
+	return list, nil
 }
 
 // highest is the class of the highest value; the first one where they are no numbers.
@@ -280,7 +286,9 @@ func (m *camMapper) draw(_ context.Context, images []float32, classes []int64, m
 	for i, class := range classes {
 		labels[i] = float32(class)
 	}
-	m.program.Run()
+	if err := m.program.Run(); err != nil {
+		return err
+	}
 	cams, cells, plane := m.program.Output(trueOutput), m.grid*m.grid, m.cfg.Size*m.cfg.Size
 	for i := range classes {
 		cam := &raster.Plane{W: m.grid, H: m.grid, Pix: cams[i*cells : (i+1)*cells]}

@@ -84,7 +84,9 @@ func (m *Model) annotate(samples []storage.Sample, d drawer) ([]result, error) {
 		}
 		d.show(i, image)
 	}
-	d.run()
+	if err := d.run(); err != nil {
+		return nil, err
+	}
 	for i := range results {
 		r := &results[i]
 		if r.err != nil {

@@ -265,7 +265,9 @@ func TestMirroredAveragingIsSymmetric(t *testing.T) {
 	f.show(0, s)
 	f.show(1, s)
 	raster.Mirror(f.images[len(f.images)/2:], m.cfg.Size)
-	f.run()
+	if err := f.run(); err != nil {
+		t.Fatal(err)
+	}
 	seen, turned := f.prediction(0), f.prediction(1)
 	raster.Mirror(turned.shown.Pix, m.cfg.Size)
 	if !slices.Equal(seen.shown.Pix, turned.shown.Pix) {
@@ -291,7 +293,9 @@ func TestWithoutMirrorTheMapIsTheNetworks(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.show(0, s)
-	f.run()
+	if err := f.run(); err != nil {
+		t.Fatal(err)
+	}
 	if p := f.prediction(0); !slices.Equal(p.shown.Pix, f.maps) || p.evidence[1] != 1 {
 		t.Errorf("found another map, or agreement %v, want 1", p.evidence[1])
 	}

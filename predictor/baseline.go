@@ -62,7 +62,7 @@ type baseline struct {
 
 func (b *baseline) show(i int, s *sample) { b.shown[i] = s }
 
-func (b *baseline) run() {}
+func (b *baseline) run() error { return nil }
 
 func (b *baseline) prediction(i int) prediction {
 	p := prediction{shown: b.draw(b.shown[i])}

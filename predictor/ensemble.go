@@ -57,10 +57,13 @@ func (e ensemble) show(i int, s *sample) {
 	}
 }
 
-func (e ensemble) run() {
+func (e ensemble) run() error {
 	for _, f := range e {
-		f.run()
+		if err := f.run(); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 func (e ensemble) prediction(i int) prediction {

@@ -70,7 +70,9 @@ func TestTheEvidenceOfAnEnsembleIsOfItsMeanMap(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.show(0, s)
-	e.run()
+	if err := e.run(); err != nil {
+		t.Fatal(err)
+	}
 	agreement := 0.0
 	for _, f := range e {
 		agreement += f.prediction(0).evidence[1] / 3

@@ -64,7 +64,7 @@ type drawer interface {
 	// show makes a sample the i-th of the batch.
 	show(i int, s *sample)
 	// run draws what is shown.
-	run()
+	run() error
 	// prediction takes the result of one image out of the batch.
 	prediction(i int) prediction
 }
@@ -116,17 +116,22 @@ func (f *forward) show(i int, s *sample) {
 }
 
 // run overwrites the images.
-func (f *forward) run() {
-	f.program.Run()
+func (f *forward) run() error {
+	if err := f.program.Run(); err != nil {
+		return err
+	}
 	copy(f.maps, f.program.Output(mapOutput))
 	copy(f.losses, f.program.Output(lossOutput))
 	if !f.cfg.Mirror {
-		return
+		return nil
 	}
 	raster.Mirror(f.images, f.cfg.Size)
-	f.program.Run()
+	if err := f.program.Run(); err != nil {
+		return err
+	}
 	copy(f.mirrored, f.program.Output(mapOutput))
 	raster.Mirror(f.mirrored, f.cfg.Size)
+	return nil
 }
 
 // prediction is what is predicted of one image.
@@ -200,7 +205,9 @@ func (t *team) predict(ctx context.Context, samples []*sample) ([]prediction, er
 				for i := from; i < to; i++ {
 					f.show(i-from, samples[i])
 				}
-				f.run()
+				if err := f.run(); err != nil {
+					return err
+				}
 				for i := from; i < to; i++ {
 					found[i] = f.prediction(i - from)
 				}

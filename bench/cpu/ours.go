@@ -106,7 +106,7 @@ func newWork(ctx context.Context, j job, profile *nn.Profile) (*work, error) {
 			return nil, err
 		}
 		fill(imageInput, p.Input(imageInput))
-		w.once = func() error { p.Run(); return nil }
+		w.once = p.Run
 		return w, nil
 	}
 	t, err := nn.NewTrainer(g, nn.Training{

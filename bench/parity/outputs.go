@@ -25,7 +25,11 @@ func outputs(_ context.Context, dir folder) error {
 	results = append(results, trained...)
 	for _, x := range params.All() {
 		if x.Trainable {
-			results = append(results, weights.Float32("gradient/"+x.Name, x.Shape, p.Gradient(x.Name)))
+			gradient, err := p.Gradient(x.Name)
+			if err != nil {
+				return err
+			}
+			results = append(results, weights.Float32("gradient/"+x.Name, x.Shape, gradient))
 		} else {
 			results = append(results, weights.Float32("statistic/"+x.Name, x.Shape, x.Data))
 		}
@@ -49,7 +53,9 @@ func (j job) run(mode nn.Mode, prefix string, params *nn.Params, in map[string]w
 	for name, t := range in {
 		copy(p.Input(name), t.Data)
 	}
-	p.Run()
+	if err := p.Run(); err != nil {
+		return nil, nil, err
+	}
 	results := []weights.Tensor{weights.Float32(prefix+"loss", []int{1}, []float32{p.Loss()})}
 	for name, node := range nodes {
 		s := node.Shape()

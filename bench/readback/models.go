@@ -191,7 +191,9 @@ func writeOperators(dir string) error {
 	for i := range values["image"] {
 		values["image"][i] = float32(random.NormFloat64())
 	}
-	p.Run()
+	if err := p.Run(); err != nil {
+		return err
+	}
 	for _, v := range graph.Outputs {
 		values[v.Name] = p.Output(v.Name)
 	}

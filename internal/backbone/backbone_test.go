@@ -172,13 +172,25 @@ func (n network) compute(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Prog
 	t.Helper()
 	g := nn.NewGraph(mode, params)
 	n.build(g, g.Input("image", op.Shape{N: images, C: 3, H: n.height, W: n.width}))
-	p, err := nn.Compile(g, nn.Options{Precision: "f32", Workers: 2})
+	p, err := nn.Compile(g, options())
 	if err != nil {
 		t.Fatal(err)
 	}
 	inputs(p.Input)
-	p.Run()
+	if err := p.Run(); err != nil {
+		t.Fatal(err)
+	}
 	return p
+}
+
+// options are those of every program here. SURROGAZE_DEVICE=cuda holds the networks on a
+// GPU to the same goldens.
+func options() nn.Options {
+	o := nn.Options{Device: "cpu", Precision: "f32", Workers: 2}
+	if device := os.Getenv("SURROGAZE_DEVICE"); device != "" {
+		o.Device = device
+	}
+	return o
 }
 
 // inputs fills those of a network's inputs that there are with gen.py's.
@@ -257,7 +269,11 @@ func (n network) equals(t *testing.T, want golden) *nn.Params {
 	}
 	var off []float64
 	for name, gradient := range want.Gradients { // those that cancel to nearly nothing count as a hundredth of the most
-		off = append(off, near(t, name, p.Gradient(name), gradient, n.tolerance.most, most/100))
+		got, err := p.Gradient(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		off = append(off, near(t, name, got, gradient, n.tolerance.most, most/100))
 	}
 	slices.Sort(off)
 	if median := off[len(off)/2]; !(median <= n.tolerance.median) {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/surrogaze/surrogaze/internal/cuda"
 	"github.com/surrogaze/surrogaze/internal/kernel"
 )
 
@@ -27,7 +28,7 @@ type Machine struct {
 	ISAs   []ISA  // all that kernels are written for
 	Notice string // what is wrong with SURROGAZE_ISA, if anything
 
-	GPU string // what of it is used, and why not
+	GPUs []string // each with what it is, or why it cannot be used; if there is none, why
 }
 
 // ISA is an instruction set and whether kernels use it.
@@ -42,7 +43,7 @@ func Inspect() Machine {
 	root := os.DirFS("/")
 	m := Machine{
 		CPU: processor(root), Cores: runtime.NumCPU(), Quota: runtime.GOMAXPROCS(0), Memory: memory(root),
-		OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), GPU: gpu(root),
+		OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), GPUs: gpus(root),
 	}
 	if m.CPU == "" {
 		m.CPU = m.Arch
@@ -84,13 +85,26 @@ func (m *Machine) instructionSets(supported, used kernel.ISA, refused bool, limi
 	}
 }
 
-// gpu tells whether there is a driver of a GPU that this build leaves idle.
-func gpu(root fs.FS) string {
-	const none = "none used: this build has no GPU backend"
-	if _, err := fs.Stat(root, "proc/driver/nvidia/version"); err == nil {
-		return none + " (an NVIDIA driver is loaded)"
+// gpus tells of every GPU what it is, or why it is left idle.
+func gpus(root fs.FS) []string {
+	found, err := cuda.List()
+	if err != nil {
+		reason := "none used: " + err.Error()
+		if _, err := fs.Stat(root, "proc/driver/nvidia/version"); err == nil {
+			reason += " (an NVIDIA driver is loaded)"
+		}
+		return []string{reason}
 	}
-	return none
+	var list []string
+	for i, p := range found {
+		d, err := cuda.Open(i)
+		if err != nil {
+			list = append(list, fmt.Sprintf("%s, cannot be used: %v", p.Name, err))
+			continue
+		}
+		list = append(list, d.String())
+	}
+	return list
 }
 
 // String is the machine in a line.
@@ -130,7 +144,9 @@ func (m Machine) Write(w io.Writer) error {
 	if m.Notice != "" {
 		row("warning", m.Notice)
 	}
-	row("gpu", m.GPU)
+	for i, gpu := range m.GPUs {
+		row(fmt.Sprintf("gpu %d", i), gpu)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -224,18 +224,38 @@ func (c conformanceCase) run(t *testing.T, workers int) (*Program, *Params) {
 func (c conformanceCase) runAs(t *testing.T, workers int, bf16 bool) (*Program, *Params) {
 	t.Helper()
 	g, inputs := c.graph(t)
-	p, err := compileAs(g, Options{Workers: workers}, bf16)
+	p, err := compileFor(g, Options{Workers: workers}, onCPU(bf16))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range p.arena {
-		p.arena[i] = float32(math.NaN())
+	arena := p.machine.(*cpu).arena
+	for i := range arena {
+		arena[i] = float32(math.NaN())
 	}
 	for name, x := range inputs {
 		copy(p.Input(name), x)
 	}
-	p.Run()
+	if err := p.Run(); err != nil {
+		t.Fatal(err)
+	}
 	return p, g.params
+}
+
+// onCPU is the CPU in a precision, whether or not that is fast.
+func onCPU(bf16 bool) Target {
+	if bf16 {
+		return Target{Device: cpuDevice, Precision: bf16Precision}
+	}
+	return Target{Device: cpuDevice, Precision: f32Precision}
+}
+
+func gradientOf(t *testing.T, p *Program, name string) []float32 {
+	t.Helper()
+	gradient, err := p.Gradient(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gradient
 }
 
 func TestProgramsAgreeWithTheTapeMachine(t *testing.T) {
@@ -250,7 +270,7 @@ func TestProgramsAgreeWithTheTapeMachine(t *testing.T) {
 			compare(t, "loss", []float32{p.Loss()}, []float32{loss})
 			for _, x := range params.All() {
 				if x.Trainable {
-					compareAt(t, "gradient of "+x.Name, p.Gradient(x.Name), grads[x.Name], smallGradient(p))
+					compareAt(t, "gradient of "+x.Name, gradientOf(t, p, x.Name), grads[x.Name], smallGradient(p))
 				}
 			}
 		})
@@ -370,7 +390,7 @@ func TestGradientsAgreeWithFiniteDifferences(t *testing.T) {
 				if !q.Trainable {
 					continue
 				}
-				grad := p.Gradient(q.Name)
+				grad := gradientOf(t, p, q.Name)
 				if grad == nil {
 					continue
 				}
@@ -439,12 +459,12 @@ func TestBF16ProgramsStayCloseToFloat32(t *testing.T) {
 				t.Errorf("the output is %.2g of its norm away", d)
 			}
 			for _, x := range params.All() {
-				want := exact.Gradient(x.Name)
+				want := gradientOf(t, exact, x.Name)
 				if want == nil {
 					continue
 				}
 				small := smallGradient(exact) * math.Sqrt(float64(len(want)))
-				if d := distance(rounded.Gradient(x.Name), want, small); !(d <= 0.1) {
+				if d := distance(gradientOf(t, rounded, x.Name), want, small); !(d <= 0.1) {
 					t.Errorf("the gradient of %s is %.2g of its norm away", x.Name, d)
 				}
 			}
@@ -473,7 +493,7 @@ func TestResultsDoNotDependOnTheNumberOfWorkers(t *testing.T) {
 					t.Error("outputs differ in bits")
 				}
 				for _, x := range params.All() {
-					if !slices.Equal(one.Gradient(x.Name), three.Gradient(x.Name)) {
+					if !slices.Equal(gradientOf(t, one, x.Name), gradientOf(t, three, x.Name)) {
 						t.Errorf("gradients of %s differ in bits", x.Name)
 					}
 				}

@@ -7,13 +7,118 @@ import (
 	"github.com/surrogaze/surrogaze/internal/kernel"
 )
 
+// cpu is the machine of package kernel.
+type cpu struct {
+	list  *listing
+	env   *kernel.Env
+	exec  *executor
+	again *executor // once what is constant is computed; nil if nothing is
+	arena []float32
+	seeds []seed
+}
+
+// seed feeds one dropout's mask.
+type seed struct {
+	value *uint64
+	salt  uint64
+}
+
+func compileCPU(g *Graph, options Options, target Target) (*Program, error) {
+	list, err := lower(g, channelBlocks, target.Precision == bf16Precision)
+	if err != nil {
+		return nil, err
+	}
+	list.fuse()
+	list.placeConcats()
+	c := &cpu{list: list, env: kernel.NewEnv(kernel.Detect(), max(options.Workers, 1))}
+	if options.Constant && g.loss == nil {
+		c.env.Keep = true
+		list.keepFolded()
+	}
+	c.place()
+	phases, err := c.bind(options.Profile)
+	if err != nil {
+		return nil, err
+	}
+	c.exec = newExecutor(phases, c.env.Workers)
+	if c.env.Keep {
+		varying := slices.DeleteFunc(phases, func(x kernel.Phase) bool { return x.Constant })
+		c.again = newExecutor(varying, c.env.Workers)
+	}
+	return &Program{list, c}, nil
+}
+
+// cacheLine is how many float32 every value is aligned to.
+const cacheLine = 16
+
+// place gives every value its memory.
+func (c *cpu) place() {
+	regions, length := c.list.plan((*value).len, cacheLine)
+	c.arena = kernel.Alloc(length)
+	for _, r := range regions {
+		r.v.data = c.arena[r.at : r.at+r.v.len() : r.at+r.v.len()]
+	}
+	for _, in := range c.list.inputs {
+		in.data = kernel.Alloc(in.len())
+	}
+	resolve := func(v *value) {
+		switch {
+		case v.data != nil:
+		case v.home == homeParam:
+			v.data = v.param.Data
+		case v.whole != nil:
+			v.data = v.storage()
+		}
+	}
+	for _, ins := range c.list.instructions {
+		for _, v := range ins.in {
+			resolve(v)
+		}
+		for _, v := range ins.out {
+			resolve(v)
+		}
+	}
+	for _, v := range c.list.kept() {
+		resolve(v)
+	}
+	for _, v := range c.list.params {
+		resolve(v)
+	}
+}
+
+// storage finds the memory of a part inside its whole.
+func (v *value) storage() []float32 {
+	if v.whole == nil {
+		return v.data
+	}
+	return v.whole.storage()[v.offset : v.offset+v.len()]
+}
+
+func (c *cpu) run() error {
+	c.exec.run()
+	if c.again != nil {
+		c.exec, c.again = c.again, nil
+	}
+	return nil
+}
+
+func (c *cpu) setStep(runSeed uint64, step int) {
+	for _, s := range c.seeds {
+		*s.value = mix(runSeed ^ mix(uint64(step)^mix(s.salt)))
+	}
+}
+
+func (c *cpu) gradient(i int) ([]float32, error) { return c.list.gradients[i].data, nil }
+
+func (c *cpu) memory() int64 { return 4 * int64(len(c.arena)) }
+
 // bind turns the instructions into the CPU's kernels, measured by a profile if that
 // is not nil.
-func (p *Program) bind(profile *Profile) ([]kernel.Phase, error) {
-	profile.begin(p.env)
+func (c *cpu) bind(profile *Profile) ([]kernel.Phase, error) {
+	profile.begin(c.env.Workers, c.env.ISA.String())
 	phases := profile.start(nil)
-	for _, ins := range p.list.instructions {
-		k, err := p.kernels(ins)
+	for _, ins := range c.list.instructions {
+		k, err := c.kernels(ins)
 		if err != nil {
 			return nil, err
 		}
@@ -23,35 +128,35 @@ func (p *Program) bind(profile *Profile) ([]kernel.Phase, error) {
 }
 
 // kernels binds one instruction.
-func (p *Program) kernels(ins *instruction) ([]kernel.Phase, error) {
+func (c *cpu) kernels(ins *instruction) ([]kernel.Phase, error) {
 	if o, ok := ins.op.(relayout); ok {
-		return p.relayout(o, ins.in[0], ins.out[0]), nil
+		return c.relayout(o, ins.in[0], ins.out[0]), nil
 	}
 	for _, v := range slices.Concat(ins.in, ins.out) {
-		if v.layout == blockedBF16 {
-			return kernelsOf[kernel.BF16](p, ins)
+		if v.layout == nativeBF16 {
+			return kernelsOf[kernel.BF16](c, ins)
 		}
 	}
-	return kernelsOf[float32](p, ins)
+	return kernelsOf[float32](c, ins)
 }
 
-func (p *Program) relayout(o relayout, from, to *value) []kernel.Phase {
+func (c *cpu) relayout(o relayout, from, to *value) []kernel.Phase {
 	switch {
-	case o.from == planar && o.to == blocked:
-		return kernel.ToBlocked(p.env, o.s, to.data, from.data)
+	case o.from == planar && o.to == native:
+		return kernel.ToBlocked(c.env, o.s, to.data, from.data)
 	case o.from == planar:
-		return kernel.ToBlocked(p.env, o.s, elements[kernel.BF16](to), from.data)
-	case o.from == blocked && o.to == planar:
-		return kernel.ToPlanar(p.env, o.s, to.data, from.data)
-	case o.from == blocked:
-		return kernel.Narrow(p.env, elements[kernel.BF16](to), from.data)
+		return kernel.ToBlocked(c.env, o.s, elements[kernel.BF16](to), from.data)
+	case o.from == native && o.to == planar:
+		return kernel.ToPlanar(c.env, o.s, to.data, from.data)
+	case o.from == native:
+		return kernel.Narrow(c.env, elements[kernel.BF16](to), from.data)
 	case o.to == planar:
-		return kernel.ToPlanar(p.env, o.s, to.data, elements[kernel.BF16](from))
+		return kernel.ToPlanar(c.env, o.s, to.data, elements[kernel.BF16](from))
 	}
-	return kernel.Widen(p.env, to.data, elements[kernel.BF16](from))
+	return kernel.Widen(c.env, to.data, elements[kernel.BF16](from))
 }
 
-// elements are those of a blocked value.
+// elements are those of a native value.
 func elements[T kernel.Element](v *value) []T {
 	if data, ok := any(v.data).([]T); ok {
 		return data
@@ -59,10 +164,10 @@ func elements[T kernel.Element](v *value) []T {
 	return any(kernel.BF16s(v.data)).([]T)
 }
 
-// kernelsOf binds an instruction whose blocked operands are of a type.
-func kernelsOf[T kernel.Element](p *Program, ins *instruction) ([]kernel.Phase, error) {
-	e := p.env
-	// Planar operands and results, and blocked ones; nil where there is none.
+// kernelsOf binds an instruction whose native operands are of a type.
+func kernelsOf[T kernel.Element](c *cpu, ins *instruction) ([]kernel.Phase, error) {
+	e := c.env
+	// Planar operands and results, and native ones; nil where there is none.
 	planarIn := func(i int) []float32 {
 		if i < len(ins.in) {
 			return ins.in[i].data
@@ -143,7 +248,7 @@ func kernelsOf[T kernel.Element](p *Program, ins *instruction) ([]kernel.Phase, 
 	case planarAdd:
 		return kernel.AddPlanar(e, planarOut(0), planarIn(0), planarIn(1)), nil
 	case concat:
-		return concatenate[T](p, ins, o), nil
+		return concatenate[T](c, ins, o), nil
 	case channels:
 		return kernel.CopyChannels(e, o.part, out(0), 0, in(0), o.from, o.part.C), nil
 	case maxPool:
@@ -163,9 +268,9 @@ func kernelsOf[T kernel.Element](p *Program, ins *instruction) ([]kernel.Phase, 
 	case upsampleBackward:
 		return kernel.UpsampleBackward(e, o.g, out(0), in(0)), nil
 	case dropout:
-		return kernel.Dropout(e, o.s, out(0), in(0), o.rate, p.seed(o.salt)), nil
+		return kernel.Dropout(e, o.s, out(0), in(0), o.rate, c.seed(o.salt)), nil
 	case dropoutBackward:
-		return kernel.DropoutBackward(e, o.s, out(0), in(0), o.rate, p.seed(o.salt)), nil
+		return kernel.DropoutBackward(e, o.s, out(0), in(0), o.rate, c.seed(o.salt)), nil
 	case argMax:
 		return kernel.ArgMax(e, o.s.N, o.s.C, planarOut(0), planarIn(0)), nil
 	case softmaxCrossEntropy:
@@ -191,7 +296,7 @@ func kernelsOf[T kernel.Element](p *Program, ins *instruction) ([]kernel.Phase, 
 	case mapLossBackward:
 		return kernel.MapLossBackward(e, o.g, planarOut(0), planarIn(0), planarIn(1), planarIn(2)), nil
 	case weightedMean:
-		return p.weightedMean(ins, o), nil
+		return c.weightedMean(ins, o), nil
 	case weightedMeanBackward:
 		return kernel.WeightedMeanBackward(e, o.n, planarOut(0), planarIn(0), planarIn(1)), nil
 	}
@@ -200,12 +305,12 @@ func kernelsOf[T kernel.Element](p *Program, ins *instruction) ([]kernel.Phase, 
 
 // concatenate copies the operands that are not already parts of the result. One that
 // stands there twice is a part in one place only.
-func concatenate[T kernel.Element](p *Program, ins *instruction, o concat) []kernel.Phase {
+func concatenate[T kernel.Element](c *cpu, ins *instruction, o concat) []kernel.Phase {
 	var phases []kernel.Phase
 	from := 0
 	for i, v := range ins.in {
 		if v.whole != ins.out[0] || v.offset != partOffset(ins.out[0], from) {
-			phases = append(phases, kernel.CopyChannels(p.env, o.out(), elements[T](ins.out[0]), from, elements[T](v), 0, o.parts[i].C)...)
+			phases = append(phases, kernel.CopyChannels(c.env, o.out(), elements[T](ins.out[0]), from, elements[T](v), 0, o.parts[i].C)...)
 		}
 		from += o.parts[i].C
 	}
@@ -213,11 +318,11 @@ func concatenate[T kernel.Element](p *Program, ins *instruction, o concat) []ker
 }
 
 // weightedMean adds up the terms' means.
-func (p *Program) weightedMean(ins *instruction, o weightedMean) []kernel.Phase {
+func (c *cpu) weightedMean(ins *instruction, o weightedMean) []kernel.Phase {
 	parts := make([]float32, o.terms)
 	var phases []kernel.Phase
 	for t := range parts {
-		phases = append(phases, kernel.WeightedMean(p.env, o.n, parts[t:t+1], ins.in[2*t].data, ins.in[2*t+1].data)...)
+		phases = append(phases, kernel.WeightedMean(c.env, o.n, parts[t:t+1], ins.in[2*t].data, ins.in[2*t+1].data)...)
 	}
 	sum := ins.out[0].data
 	return append(phases, kernel.Phase{Tasks: 1, Run: func(int, int) {
@@ -228,8 +333,8 @@ func (p *Program) weightedMean(ins *instruction, o weightedMean) []kernel.Phase 
 	}})
 }
 
-func (p *Program) seed(salt uint64) *uint64 {
+func (c *cpu) seed(salt uint64) *uint64 {
 	v := new(uint64)
-	p.seeds = append(p.seeds, seed{v, salt})
+	c.seeds = append(c.seeds, seed{v, salt})
 	return v
 }

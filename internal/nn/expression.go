@@ -17,9 +17,17 @@ import (
 type layout uint8
 
 const (
-	planar      layout = iota // plain NCHW
-	blocked                   // kernel's channel blocks
-	blockedBF16               // the same of bfloat16
+	planar     layout = iota // plain NCHW
+	native                   // as the machine's kernels want feature maps: see format
+	nativeBF16               // the same of bfloat16
+)
+
+// format is how a machine's kernels want feature maps.
+type format uint8
+
+const (
+	channelBlocks format = iota // package kernel's, where images of few channels stay planar
+	channelsLast                // N, H, W, C without gaps
 )
 
 // operator is what the engine can compute: an immutable description that
@@ -28,7 +36,7 @@ type operator interface {
 	name() string
 	// out is the result's shape.
 	out() op.Shape
-	// layouts says how operands and result lie in memory on the CPU.
+	// layouts says how operands and result lie in memory, images of few channels apart.
 	layouts() (in []layout, out layout)
 }
 

@@ -10,12 +10,11 @@ import (
 // fuse rewrites the instructions so that fewer passes over memory compute the
 // same: batch norm with the addition and ReLU behind it, in both directions;
 // batch norm folded into the convolution before it in evaluation; additions and
-// ReLUs as a convolution's epilogue; concatenations as parts of one buffer.
+// ReLUs as a convolution's epilogue.
 func (l *listing) fuse() {
 	l.foldBatchNorms()
 	l.fuseReLUs()
 	l.fuseReLUBackward()
-	l.placeConcats()
 }
 
 // uses counts how often every value is read, by instructions or the caller.
@@ -198,7 +197,7 @@ func (l *listing) fuseReLUBackward() {
 
 // placeConcats makes the operands of a concatenation parts of its result, and
 // ranges of channels parts of the tensor that they are cut from, where block
-// borders allow.
+// borders allow: in channel blocks, channels in a row are a piece of memory.
 func (l *listing) placeConcats() {
 	dead := map[*instruction]bool{}
 	for _, ins := range l.instructions {
@@ -225,7 +224,7 @@ func (l *listing) placeConcats() {
 	l.remove(dead)
 }
 
-// partOffset is where channels of a blocked tensor begin, in float32.
+// partOffset is where channels of a native tensor begin, in float32.
 func partOffset(whole *value, from int) int {
 	return from / kernel.Block * (whole.len() / kernel.Blocks(whole.shape.C))
 }

@@ -39,9 +39,9 @@ const (
 // len is the number of float32 that the value takes.
 func (v *value) len() int {
 	switch v.layout {
-	case blocked:
+	case native:
 		return kernel.BlockedLen(v.shape)
-	case blockedBF16:
+	case nativeBF16:
 		return kernel.BlockedLen(v.shape) / 2
 	}
 	return v.shape.Len()
@@ -74,11 +74,23 @@ type listing struct {
 	loss         *value
 }
 
+// statistics are the parameters that a forward pass in training moves.
+func (l *listing) statistics() []*Param {
+	var moved []*Param
+	for _, ins := range l.instructions {
+		if bn, ok := ins.op.(batchNorm); ok && !bn.frozen {
+			moved = append(moved, ins.in[3].param, ins.in[4].param)
+		}
+	}
+	return moved
+}
+
 // lowering turns the sorted expression into instructions.
 type lowering struct {
 	graph    *Graph
 	listing  *listing
-	bf16     bool // is what blocked tensors are of where no operator wants float32
+	format   format
+	bf16     bool // is what native tensors are of where no operator wants float32
 	values   map[*gorgonia.Node]*value
 	relaid   map[relaid]*value
 	producer map[*value]*instruction // of every value that one made
@@ -92,7 +104,7 @@ type relaid struct {
 
 // lower differentiates a training graph and lists its instructions in
 // execution order, without those that no result needs.
-func lower(g *Graph, bf16 bool) (*listing, error) {
+func lower(g *Graph, f format, bf16 bool) (*listing, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
@@ -101,6 +113,7 @@ func lower(g *Graph, bf16 bool) (*listing, error) {
 	}
 	l := &lowering{
 		graph:    g,
+		format:   f,
 		bf16:     bf16,
 		listing:  &listing{inputs: map[string]*value{}, outputs: map[string]*value{}},
 		values:   map[*gorgonia.Node]*value{},
@@ -243,7 +256,7 @@ func (l *lowering) emit(o operator, in []*value, n *gorgonia.Node) *instruction 
 	ins := &instruction{op: o, in: make([]*value, len(in))}
 	for i, v := range in {
 		if v != nil {
-			ins.in[i] = l.in(v, l.of(o, wants[i]))
+			ins.in[i] = l.in(v, l.operand(o, i, wants[i]))
 		}
 	}
 	out := &value{shape: o.out(), layout: l.of(o, gives)}
@@ -256,10 +269,29 @@ func (l *lowering) emit(o operator, in []*value, n *gorgonia.Node) *instruction 
 // of is the layout that an operator's operand or result has at the program's
 // precision.
 func (l *lowering) of(o operator, wants layout) layout {
-	if e, ok := o.(float32Operator); l.bf16 && wants == blocked && !(ok && e.inFloat32()) {
-		return blockedBF16
+	if e, ok := o.(float32Operator); l.bf16 && wants == native && !(ok && e.inFloat32()) {
+		return nativeBF16
 	}
 	return wants
+}
+
+// operand is the layout that an operator's i-th operand has.
+func (l *lowering) operand(o operator, i int, wants layout) layout {
+	if l.format == channelsLast && i == 0 && wants == planar && readsImage(o) {
+		wants = native
+	}
+	return l.of(o, wants)
+}
+
+// readsImage reports whether an operator's first operand is an image of few channels.
+func readsImage(o operator) bool {
+	switch o := o.(type) {
+	case conv:
+		return imageLayout(o.g) == planar
+	case convBackwardWeights:
+		return imageLayout(o.g) == planar
+	}
+	return false
 }
 
 // in returns v in a layout, converted once where it has another.

@@ -5,9 +5,6 @@ import (
 	"slices"
 )
 
-// arenaAlign keeps every value on a cache line, in float32.
-const arenaAlign = 16
-
 // region is a value's place in the arena, live from one instruction to another.
 type region struct {
 	v           *value
@@ -16,10 +13,14 @@ type region struct {
 }
 
 // plan gives every arena value an offset such that values whose lives overlap
-// do not, and returns the regions and the arena's length. Larger values are
-// placed first, each in the smallest gap that fits.
-func (l *listing) plan() (regions []*region, length int) {
+// do not, and returns the regions and the arena's length. size is a value's length
+// and align what offsets are multiples of, in the same unit. Larger values are placed
+// first, each in the smallest gap that fits.
+func (l *listing) plan(size func(*value) int, align int) (regions []*region, length int) {
 	regions = l.lifetimes()
+	for _, r := range regions {
+		r.size = (size(r.v) + align - 1) / align * align
+	}
 	placed := make([]*region, 0, len(regions))
 	order := slices.Clone(regions)
 	slices.SortStableFunc(order, func(a, b *region) int { return cmp.Compare(b.size, a.size) })
@@ -63,8 +64,7 @@ func (l *listing) lifetimes() []*region {
 		}
 		r := byValue[v]
 		if r == nil {
-			size := (v.len() + arenaAlign - 1) / arenaAlign * arenaAlign
-			r = &region{v: v, first: at, size: size}
+			r = &region{v: v, first: at}
 			byValue[v] = r
 			regions = append(regions, r)
 		}

@@ -44,9 +44,9 @@ func (o conv) layouts() ([]layout, layout) {
 		in = append(in, planar)
 	}
 	if o.residual {
-		in = append(in, blocked)
+		in = append(in, native)
 	}
-	return in, blocked
+	return in, native
 }
 func (o conv) differentiable() []bool { return []bool{true, true, true}[:2+b2i(o.bias)] }
 func (o conv) gradient(g *Graph, in []node, _, grad node) ([]node, error) {
@@ -74,12 +74,12 @@ func (o convBackwardWeights) inFloat32() bool { return o.exact }
 func (o biasGradient) inFloat32() bool        { return o.exact }
 
 // imageLayout is planar for the few channels of an image, which a convolution
-// reads directly, and blocked for everything else.
+// reads directly, and native for everything else.
 func imageLayout(g op.Conv) layout {
 	if g.In.C <= maxImageChannels && g.Groups == 1 {
 		return planar
 	}
-	return blocked
+	return native
 }
 
 // maxImageChannels is the number of channels up to which a tensor counts as an
@@ -102,7 +102,7 @@ type convBackwardData struct {
 func (o convBackwardData) name() string  { return "conv backward data" }
 func (o convBackwardData) out() op.Shape { return o.g.In }
 func (o convBackwardData) layouts() ([]layout, layout) {
-	return []layout{planar, blocked}, blocked
+	return []layout{planar, native}, native
 }
 func (o convBackwardData) reference(dst []float64, src [][]float64) {
 	reference.ConvBackwardData(o.g, dst, src[1], src[0])
@@ -117,7 +117,7 @@ type convBackwardWeights struct {
 func (o convBackwardWeights) name() string  { return "conv backward weights" }
 func (o convBackwardWeights) out() op.Shape { return o.g.Weight() }
 func (o convBackwardWeights) layouts() ([]layout, layout) {
-	return []layout{imageLayout(o.g), blocked}, planar
+	return []layout{imageLayout(o.g), native}, planar
 }
 func (o convBackwardWeights) reference(dst []float64, src [][]float64) {
 	reference.ConvBackwardWeights(o.g, dst, src[0], src[1])
@@ -131,7 +131,7 @@ type biasGradient struct {
 
 func (o biasGradient) name() string                { return "bias gradient" }
 func (o biasGradient) out() op.Shape               { return op.Shape{N: 1, C: o.s.C, H: 1, W: 1} }
-func (o biasGradient) layouts() ([]layout, layout) { return []layout{blocked}, planar }
+func (o biasGradient) layouts() ([]layout, layout) { return []layout{native}, planar }
 func (o biasGradient) reference(dst []float64, src [][]float64) {
 	reference.BiasGradient(o.s, dst, src[0])
 }
@@ -198,11 +198,11 @@ type batchNorm struct {
 func (o batchNorm) name() string  { return "batch norm" }
 func (o batchNorm) out() op.Shape { return o.g.In }
 func (o batchNorm) layouts() ([]layout, layout) {
-	in := []layout{blocked, planar, planar, planar, planar}
+	in := []layout{native, planar, planar, planar, planar}
 	if o.residual {
-		in = append(in, blocked)
+		in = append(in, native)
 	}
-	return in, blocked
+	return in, native
 }
 func (o batchNorm) differentiable() []bool { return []bool{true, true, true, false, false} }
 func (o batchNorm) gradient(g *Graph, in []node, out, grad node) ([]node, error) {
@@ -235,7 +235,7 @@ type batchNormBackward struct {
 func (o batchNormBackward) name() string  { return "batch norm backward" }
 func (o batchNormBackward) out() op.Shape { return o.g.In }
 func (o batchNormBackward) layouts() ([]layout, layout) {
-	return []layout{blocked, blocked, planar, planar, planar, blocked}, blocked
+	return []layout{native, native, planar, planar, planar, native}, native
 }
 func (o batchNormBackward) reference(dst []float64, src [][]float64) {
 	o.state.dgamma, o.state.dbeta = make([]float64, o.g.In.C), make([]float64, o.g.In.C)
@@ -263,7 +263,7 @@ type batchNormParamGradient struct {
 func (o batchNormParamGradient) name() string  { return "batch norm parameter gradient" }
 func (o batchNormParamGradient) out() op.Shape { return op.Shape{N: 1, C: o.g.In.C, H: 1, W: 1} }
 func (o batchNormParamGradient) layouts() ([]layout, layout) {
-	return []layout{blocked}, planar
+	return []layout{native}, planar
 }
 func (o batchNormParamGradient) reference(dst []float64, _ [][]float64) {
 	if o.which == gammaGradient {
@@ -278,7 +278,7 @@ type relu struct{ s op.Shape }
 
 func (o relu) name() string                { return "relu" }
 func (o relu) out() op.Shape               { return o.s }
-func (o relu) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
+func (o relu) layouts() ([]layout, layout) { return []layout{native}, native }
 func (o relu) differentiable() []bool      { return []bool{true} }
 func (o relu) gradient(g *Graph, _ []node, out, grad node) ([]node, error) {
 	c := collect{g: g}
@@ -291,7 +291,7 @@ type reluBackward struct{ s op.Shape }
 
 func (o reluBackward) name() string                { return "relu backward" }
 func (o reluBackward) out() op.Shape               { return o.s }
-func (o reluBackward) layouts() ([]layout, layout) { return []layout{blocked, blocked}, blocked }
+func (o reluBackward) layouts() ([]layout, layout) { return []layout{native, native}, native }
 func (o reluBackward) reference(dst []float64, src [][]float64) {
 	reference.ReLUBackward(dst, src[0], src[1])
 }
@@ -324,7 +324,7 @@ type add struct{ s op.Shape }
 
 func (o add) name() string                { return "add" }
 func (o add) out() op.Shape               { return o.s }
-func (o add) layouts() ([]layout, layout) { return []layout{blocked, blocked}, blocked }
+func (o add) layouts() ([]layout, layout) { return []layout{native, native}, native }
 func (o add) differentiable() []bool      { return []bool{true, true} }
 func (o add) gradient(_ *Graph, _ []node, _, grad node) ([]node, error) {
 	return []node{grad, grad}, nil
@@ -349,7 +349,7 @@ func (o concat) out() op.Shape {
 	return s
 }
 func (o concat) layouts() ([]layout, layout) {
-	return slices.Repeat([]layout{blocked}, len(o.parts)), blocked
+	return slices.Repeat([]layout{native}, len(o.parts)), native
 }
 func (o concat) differentiable() []bool { return slices.Repeat([]bool{true}, len(o.parts)) }
 func (o concat) gradient(g *Graph, _ []node, _, grad node) ([]node, error) {
@@ -373,7 +373,7 @@ type channels struct {
 
 func (o channels) name() string                { return "channels" }
 func (o channels) out() op.Shape               { return o.part }
-func (o channels) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
+func (o channels) layouts() ([]layout, layout) { return []layout{native}, native }
 func (o channels) reference(dst []float64, src [][]float64) {
 	reference.Channels(o.whole, o.from, o.part.C, dst, src[0])
 }
@@ -383,7 +383,7 @@ type maxPool struct{ g op.Pool }
 
 func (o maxPool) name() string                { return "max pool" }
 func (o maxPool) out() op.Shape               { return o.g.OutShape() }
-func (o maxPool) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
+func (o maxPool) layouts() ([]layout, layout) { return []layout{native}, native }
 func (o maxPool) differentiable() []bool      { return []bool{true} }
 func (o maxPool) gradient(g *Graph, in []node, out, grad node) ([]node, error) {
 	c := collect{g: g}
@@ -397,7 +397,7 @@ type maxPoolBackward struct{ g op.Pool }
 func (o maxPoolBackward) name() string  { return "max pool backward" }
 func (o maxPoolBackward) out() op.Shape { return o.g.In }
 func (o maxPoolBackward) layouts() ([]layout, layout) {
-	return []layout{blocked, blocked, blocked}, blocked
+	return []layout{native, native, native}, native
 }
 func (o maxPoolBackward) reference(dst []float64, src [][]float64) {
 	reference.MaxPoolBackward(o.g, dst, src[0], src[1], src[2])
@@ -408,7 +408,7 @@ type avgPool struct{ g op.Pool }
 
 func (o avgPool) name() string                { return "average pool" }
 func (o avgPool) out() op.Shape               { return o.g.OutShape() }
-func (o avgPool) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
+func (o avgPool) layouts() ([]layout, layout) { return []layout{native}, native }
 func (o avgPool) differentiable() []bool      { return []bool{true} }
 func (o avgPool) gradient(g *Graph, _ []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
@@ -421,7 +421,7 @@ type avgPoolBackward struct{ g op.Pool }
 
 func (o avgPoolBackward) name() string                { return "average pool backward" }
 func (o avgPoolBackward) out() op.Shape               { return o.g.In }
-func (o avgPoolBackward) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
+func (o avgPoolBackward) layouts() ([]layout, layout) { return []layout{native}, native }
 func (o avgPoolBackward) reference(dst []float64, src [][]float64) {
 	reference.AvgPoolBackward(o.g, dst, src[0])
 }
@@ -431,7 +431,7 @@ type globalAvgPool struct{ s op.Shape }
 
 func (o globalAvgPool) name() string                { return "global average pool" }
 func (o globalAvgPool) out() op.Shape               { return op.Shape{N: o.s.N, C: o.s.C, H: 1, W: 1} }
-func (o globalAvgPool) layouts() ([]layout, layout) { return []layout{blocked}, planar }
+func (o globalAvgPool) layouts() ([]layout, layout) { return []layout{native}, planar }
 func (o globalAvgPool) differentiable() []bool      { return []bool{true} }
 func (o globalAvgPool) gradient(g *Graph, _ []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
@@ -446,7 +446,7 @@ type globalAvgPoolBackward struct{ s op.Shape }
 
 func (o globalAvgPoolBackward) name() string                { return "global average pool backward" }
 func (o globalAvgPoolBackward) out() op.Shape               { return o.s }
-func (o globalAvgPoolBackward) layouts() ([]layout, layout) { return []layout{planar}, blocked }
+func (o globalAvgPoolBackward) layouts() ([]layout, layout) { return []layout{planar}, native }
 func (o globalAvgPoolBackward) reference(dst []float64, src [][]float64) {
 	reference.GlobalAvgPoolBackward(o.s, dst, src[0])
 }
@@ -456,7 +456,7 @@ type upsample struct{ g op.Upsample }
 
 func (o upsample) name() string                { return "upsample" }
 func (o upsample) out() op.Shape               { return o.g.OutShape() }
-func (o upsample) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
+func (o upsample) layouts() ([]layout, layout) { return []layout{native}, native }
 func (o upsample) differentiable() []bool      { return []bool{true} }
 func (o upsample) gradient(g *Graph, _ []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
@@ -469,7 +469,7 @@ type upsampleBackward struct{ g op.Upsample }
 
 func (o upsampleBackward) name() string                { return "upsample backward" }
 func (o upsampleBackward) out() op.Shape               { return o.g.In }
-func (o upsampleBackward) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
+func (o upsampleBackward) layouts() ([]layout, layout) { return []layout{native}, native }
 func (o upsampleBackward) reference(dst []float64, src [][]float64) {
 	reference.UpsampleBackward(o.g, dst, src[0])
 }
@@ -484,7 +484,7 @@ type dropout struct {
 
 func (o dropout) name() string                { return "dropout" }
 func (o dropout) out() op.Shape               { return o.s }
-func (o dropout) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
+func (o dropout) layouts() ([]layout, layout) { return []layout{native}, native }
 func (o dropout) differentiable() []bool      { return []bool{true} }
 func (o dropout) gradient(g *Graph, _ []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
@@ -499,7 +499,7 @@ type dropoutBackward dropout
 
 func (o dropoutBackward) name() string                { return "dropout backward" }
 func (o dropoutBackward) out() op.Shape               { return o.s }
-func (o dropoutBackward) layouts() ([]layout, layout) { return []layout{blocked}, blocked }
+func (o dropoutBackward) layouts() ([]layout, layout) { return []layout{native}, native }
 func (o dropoutBackward) reference(dst []float64, src [][]float64) {
 	reference.DropoutBackward(o.s, dst, src[0], o.rate, o.salt)
 }
@@ -552,7 +552,7 @@ type cam struct{ g op.CAM }
 
 func (o cam) name() string                { return "cam" }
 func (o cam) out() op.Shape               { return o.g.OutShape() }
-func (o cam) layouts() ([]layout, layout) { return []layout{blocked, planar, planar}, planar }
+func (o cam) layouts() ([]layout, layout) { return []layout{native, planar, planar}, planar }
 func (o cam) differentiable() []bool      { return []bool{true, true, false} }
 func (o cam) gradient(g *Graph, in []node, _, grad node) ([]node, error) {
 	c := collect{g: g}
@@ -569,7 +569,7 @@ type camBackwardFeatures struct{ g op.CAM }
 func (o camBackwardFeatures) name() string  { return "cam backward features" }
 func (o camBackwardFeatures) out() op.Shape { return o.g.Features }
 func (o camBackwardFeatures) layouts() ([]layout, layout) {
-	return []layout{planar, blocked, planar, planar}, blocked
+	return []layout{planar, native, planar, planar}, native
 }
 func (o camBackwardFeatures) reference(dst []float64, src [][]float64) {
 	reference.CAMBackwardFeatures(o.g, dst, src[0], src[1], src[2], src[3])
@@ -583,7 +583,7 @@ func (o camBackwardWeights) out() op.Shape {
 	return op.Shape{N: o.g.Classes, C: o.g.Features.C, H: 1, W: 1}
 }
 func (o camBackwardWeights) layouts() ([]layout, layout) {
-	return []layout{planar, blocked, planar, planar}, planar
+	return []layout{planar, native, planar, planar}, planar
 }
 func (o camBackwardWeights) reference(dst []float64, src [][]float64) {
 	reference.CAMBackwardWeights(o.g, dst, src[0], src[1], src[2], src[3])

@@ -21,7 +21,7 @@ type Optimizer struct {
 // Validate reports the first thing wrong with the settings.
 func (o Optimizer) Validate() error {
 	switch {
-	case o.Name != "sgd" && o.Name != "adam" && o.Name != "adamw":
+	case o.Name != sgdName && o.Name != "adam" && o.Name != "adamw":
 		return fmt.Errorf("optimizer %q: want sgd, adam or adamw", o.Name)
 	case !(o.LR > 0):
 		return fmt.Errorf("optimizer %s: learning rate %v, want above 0", o.Name, o.LR)
@@ -42,40 +42,45 @@ func (o Optimizer) Validate() error {
 // share reports whether x is in [0, 1).
 func share(x float64) bool { return x >= 0 && x < 1 }
 
-// updates is the optimiser's step over all parameters of a program.
-type updates struct {
-	phases  []kernel.Phase
-	moments *Params // named as their parameters, behind a prefix
-	length  int     // of all parameters
-	sgd     kernel.SGD
-	adam    kernel.Adam
-}
+const sgdName = "sgd"
 
 // momentPrefix keeps the optimiser's tensors apart from the parameters'.
 const momentPrefix = "optimizer."
 
-func newUpdates(p *Program, o Optimizer) *updates {
-	u := &updates{
-		moments: NewParams(0),
-		sgd:     kernel.SGD{Momentum: float32(o.Momentum), WeightDecay: float32(o.WeightDecay), Nesterov: o.Nesterov},
-		adam: kernel.Adam{Beta1: orDefault(o.Beta1, 0.9), Beta2: orDefault(o.Beta2, 0.999), Eps: orDefault(o.Eps, 1e-8),
-			WeightDecay: o.WeightDecay, Decoupled: o.Name == "adamw"},
+// Names of the optimisers' moments.
+const (
+	velocityMoment = "velocity" // of sgd
+	firstMoment    = "first"    // of adam and adamw
+	secondMoment   = "second"
+)
+
+// newMoments makes the state of an optimiser of some parameters, all zeros, in the order
+// of the parameters.
+func (o Optimizer) newMoments(of []*value) *Params {
+	kinds := []string{firstMoment, secondMoment}
+	if o.Name == sgdName {
+		kinds = []string{velocityMoment}[:b2i(o.Momentum > 0)]
 	}
-	for i, v := range p.list.params {
-		w, g := v.param.Data, p.list.gradients[i].data
-		u.length += len(w)
-		if o.Name == "sgd" {
-			var velocity []float32
-			if o.Momentum > 0 {
-				velocity = u.moment("velocity", v.param)
-			}
-			u.phases = append(u.phases, kernel.SGDStep(p.env, &u.sgd, w, g, velocity)...)
-		} else {
-			first, second := u.moment("first", v.param), u.moment("second", v.param)
-			u.phases = append(u.phases, kernel.AdamStep(p.env, &u.adam, w, g, first, second)...)
+	moments := NewParams(0)
+	for _, v := range of {
+		for _, kind := range kinds {
+			p := v.param
+			moments.add(&Param{Name: momentName(kind, p), Shape: p.Shape, Data: kernel.Alloc(len(p.Data))})
 		}
 	}
-	return u
+	return moments
+}
+
+func momentName(kind string, p *Param) string { return momentPrefix + kind + "." + p.Name }
+
+// sgd and adam are the optimiser's settings for kernels.
+func (o Optimizer) sgd() kernel.SGD {
+	return kernel.SGD{Momentum: float32(o.Momentum), WeightDecay: float32(o.WeightDecay), Nesterov: o.Nesterov}
+}
+
+func (o Optimizer) adam() kernel.Adam {
+	return kernel.Adam{Beta1: orDefault(o.Beta1, 0.9), Beta2: orDefault(o.Beta2, 0.999), Eps: orDefault(o.Eps, 1e-8),
+		WeightDecay: o.WeightDecay, Decoupled: o.Name == "adamw"}
 }
 
 func orDefault(v, def float64) float64 {
@@ -83,17 +88,4 @@ func orDefault(v, def float64) float64 {
 		return def
 	}
 	return v
-}
-
-func (u *updates) moment(kind string, p *Param) []float32 {
-	m := &Param{Name: momentPrefix + kind + "." + p.Name, Shape: p.Shape, Data: kernel.Alloc(len(p.Data))}
-	u.moments.add(m)
-	return m.Data
-}
-
-// set prepares the step that is the count-th, from 1, at a learning rate.
-func (u *updates) set(count int, rate float64) {
-	u.sgd.LR = float32(rate)
-	u.sgd.First = count == 1
-	u.adam.LR, u.adam.Step = rate, count
 }

@@ -48,7 +48,7 @@ func TestOptimizersEqualTorch(t *testing.T) {
 			x := &Param{Name: "x", Shape: []int{len(golden.Start)}, Data: slices.Clone(golden.Start), Trainable: true}
 			grad := make([]float32, len(x.Data))
 			list := &listing{params: []*value{{param: x}}, gradients: []*value{{data: grad}}}
-			u := newUpdates(&Program{list: list, env: kernel.NewEnv(kernel.Detect(), 1)}, c.Optimizer)
+			u := newUpdates(list, kernel.NewEnv(kernel.Detect(), 1), c.Optimizer)
 			e := newExecutor(u.phases, 1)
 			for step, want := range c.After {
 				copy(grad, golden.Gradients[step])

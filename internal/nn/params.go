@@ -28,10 +28,15 @@ type Param struct {
 // declares it; its values depend on the seed and its name alone, so that
 // networks with equal layers start equal whatever is built around them.
 // It is not safe for concurrent use.
+//
+// On a GPU the values lie in a mirror that training moves. They come back when a
+// method asks for them; an error of that, such as a lost device, is that of
+// [Params.Fetch].
 type Params struct {
-	seed   uint64
-	list   []*Param
-	byName map[string]*Param
+	seed    uint64
+	list    []*Param
+	byName  map[string]*Param
+	mirrors mirrors
 }
 
 // NewParams makes an empty set whose parameters will be initialised from seed.
@@ -39,15 +44,27 @@ func NewParams(seed uint64) *Params {
 	return &Params{seed: seed, byName: map[string]*Param{}}
 }
 
-// All lists the parameters in the order of their declaration. The caller may
-// change their values but not the list.
-func (p *Params) All() []*Param { return p.list }
+// Fetch makes the values in memory those of the last step. The other methods do so
+// themselves.
+func (p *Params) Fetch() error { return p.mirrors.fetch() }
 
-// Get finds a parameter by name, or nil.
-func (p *Params) Get(name string) *Param { return p.byName[name] }
+// All lists the parameters in the order of their declaration. The caller may
+// change their values until the next run but not the list.
+func (p *Params) All() []*Param {
+	p.mirrors.outdate()
+	return p.list
+}
+
+// Get finds a parameter by name, or nil. The caller may change its values until the
+// next run.
+func (p *Params) Get(name string) *Param {
+	p.mirrors.outdate()
+	return p.byName[name]
+}
 
 // Clone copies every value.
 func (p *Params) Clone() *Params {
+	_ = p.Fetch()
 	c := NewParams(p.seed)
 	for _, x := range p.list {
 		y := *x
@@ -61,6 +78,10 @@ func (p *Params) Clone() *Params {
 // CopyFrom overwrites every value with that of the parameter of the same name
 // in src. Both must hold the same names and shapes.
 func (p *Params) CopyFrom(src *Params) error {
+	if err := src.Fetch(); err != nil {
+		return err
+	}
+	p.mirrors.outdate()
 	for _, x := range p.list {
 		y := src.byName[x.Name]
 		if y == nil {
@@ -76,6 +97,7 @@ func (p *Params) CopyFrom(src *Params) error {
 
 // Tensors lists the parameters for a weights file. The data is shared.
 func (p *Params) Tensors() []weights.Tensor {
+	_ = p.Fetch()
 	ts := make([]weights.Tensor, len(p.list))
 	for i, x := range p.list {
 		ts[i] = weights.Float32(x.Name, x.Shape, x.Data)
@@ -127,12 +149,14 @@ func (p *Params) match(tensors []weights.Tensor) ([][]float32, error) {
 }
 
 func (p *Params) assign(data [][]float32) {
+	p.mirrors.outdate()
 	for i, x := range p.list {
 		copy(x.Data, data[i])
 	}
 }
 
 func (p *Params) add(x *Param) {
+	p.mirrors.outdate()
 	p.list = append(p.list, x)
 	p.byName[x.Name] = x
 }

@@ -21,8 +21,8 @@ import (
 type Profile struct {
 	rows    []*operation
 	workers int
-	isa     kernel.ISA
-	warm    bool // behind the first step
+	isa     string // or the model of a GPU
+	warm    bool   // behind the first step
 	steps   int
 	whole   time.Duration // of the steps
 	last    time.Time
@@ -40,9 +40,9 @@ type operation struct {
 func (p *Profile) Steps() int { return p.steps }
 
 // begin forgets what was before and notes what the program runs on.
-func (p *Profile) begin(env *kernel.Env) {
+func (p *Profile) begin(workers int, isa string) {
 	if p != nil {
-		*p = Profile{workers: env.Workers, isa: env.ISA}
+		*p = Profile{workers: workers, isa: isa}
 	}
 }
 
@@ -59,7 +59,7 @@ func (p *Profile) after(phases []kernel.Phase, ins *instruction) []kernel.Phase 
 	if p == nil {
 		return phases
 	}
-	return p.measure(phases, operation{name: ins.title(), geometry: ins.geometry(), flops: flops(ins.op), bytes: ins.bytes()})
+	return p.measure(phases, ins.operation((*value).len, 4))
 }
 
 // around are the phases of an optimiser's step as one operation.
@@ -67,25 +67,35 @@ func (p *Profile) around(u *updates, o Optimizer) []kernel.Phase {
 	if p == nil {
 		return u.phases
 	}
-	moved := 3 * u.length // weight and gradient in, weight out
-	for _, m := range u.moments.All() {
+	return p.measure(append(p.start(nil), u.phases...), o.operation(u.length, u.moments))
+}
+
+// operation is the optimiser's step over so many parameters.
+func (o Optimizer) operation(length int, moments *Params) operation {
+	moved := 3 * length // weight and gradient in, weight out
+	for _, m := range moments.list {
 		moved += 2 * len(m.Data)
 	}
-	return p.measure(append(p.start(nil), u.phases...),
-		operation{name: o.Name, geometry: fmt.Sprintf("%d parameters", u.length), bytes: 4 * float64(moved)})
+	return operation{name: o.Name, geometry: fmt.Sprintf("%d parameters", length), bytes: 4 * float64(moved)}
 }
 
 // measure adds the look at the clock that ends an operation.
 func (p *Profile) measure(phases []kernel.Phase, o operation) []kernel.Phase {
-	row := p.row(o)
-	row.count++
-	row.flops += o.flops
-	row.bytes += o.bytes
+	row := p.add(o)
 	return append(phases, kernel.Phase{Tasks: 1, Run: func(int, int) {
 		now := time.Now()
 		row.took += now.Sub(p.last)
 		p.last = now
 	}})
+}
+
+// add counts an operation in the row of its name and geometry.
+func (p *Profile) add(o operation) *operation {
+	row := p.row(o)
+	row.count++
+	row.flops += o.flops
+	row.bytes += o.bytes
+	return row
 }
 
 func (p *Profile) row(o operation) *operation {
@@ -134,13 +144,14 @@ func flops(o operator) float64 {
 	return 0
 }
 
-// bytes are those of every operand and result, once.
-func (ins *instruction) bytes() float64 {
+// operation is what an instruction takes, with the bytes of every operand and result
+// once: size of a value in units of so many bytes.
+func (ins *instruction) operation(size func(*value) int, unit float64) operation {
 	n := 0
 	for _, v := range slices.Concat(ins.in, ins.out) {
-		n += v.len()
+		n += size(v)
 	}
-	return 4 * float64(n)
+	return operation{name: ins.title(), geometry: ins.geometry(), flops: flops(ins.op), bytes: unit * float64(n)}
 }
 
 // title is the operator's name with what is fused to it.

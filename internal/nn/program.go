@@ -2,15 +2,14 @@ package nn
 
 import (
 	"fmt"
-	"slices"
 
-	"github.com/surrogaze/surrogaze/internal/kernel"
 	"github.com/surrogaze/surrogaze/internal/op"
 )
 
 // Options say where and how a program computes.
 type Options struct {
-	// Device is "cpu", "auto" or "" (which today mean the CPU), or "cuda[:n]".
+	// Device is "cpu", "cuda", "cuda:n", or "auto" or "": the first GPU where there is
+	// one that can be used, else the CPU.
 	Device string
 	// Precision is "f32", "bf16", or "auto" or "": bf16 where the machine multiplies
 	// bfloat16 faster than float32, else f32. With bf16, activations, their gradients
@@ -28,57 +27,14 @@ type Options struct {
 	Profile *Profile
 }
 
-// Target is what a program's options came to on this machine.
-type Target struct {
-	Device    string // "cpu"
-	Precision string // "f32" or "bf16"
-	ISA       string // instruction set of the kernels
-}
-
-// Resolve says what the options come to on this machine, or why they cannot be
-// met.
-func (o Options) Resolve() (Target, error) {
-	switch o.Device {
-	case "", "auto", "cpu":
-	default:
-		return Target{}, fmt.Errorf("device %q: this build computes on the CPU, want auto or cpu", o.Device)
-	}
-	t := Target{Device: "cpu", Precision: "f32", ISA: kernel.Detect().String()}
-	switch o.Precision {
-	case "", "auto":
-		if kernel.Detect().MultipliesBF16() {
-			t.Precision = "bf16"
-		}
-	case "f32":
-	case "bf16":
-		if !kernel.Detect().MultipliesBF16() {
-			return Target{}, fmt.Errorf("precision %q: this machine (%s) has no instructions for it, want auto or f32", o.Precision, t.ISA)
-		}
-		t.Precision = "bf16"
-	default:
-		return Target{}, fmt.Errorf("precision %q: want auto, f32 or bf16", o.Precision)
-	}
-	return t, nil
-}
-
-// Program is a compiled graph: instructions bound to memory. Fill the inputs,
-// call Run, read the outputs. Slices that methods return stay valid, and hold
+// Program is a compiled graph: instructions bound to the memory of a machine. Fill the
+// inputs, call Run, read the outputs. Slices that methods return stay valid, and hold
 // their values until the next Run. A program is not safe for concurrent use;
 // programs that share Params may run at the same time only while none of them
 // changes the parameters (training steps and training-mode batch norms do).
 type Program struct {
-	list  *listing
-	env   *kernel.Env
-	exec  *executor
-	again *executor // once what is constant is computed; nil if nothing is
-	arena []float32
-	seeds []seed
-}
-
-// seed feeds one dropout's mask.
-type seed struct {
-	value *uint64
-	salt  uint64
+	list    *listing
+	machine machine
 }
 
 // Compile lowers, fuses and places a graph. The graph must not be used again.
@@ -87,90 +43,26 @@ func Compile(g *Graph, options Options) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compileAs(g, options, target.Precision == "bf16")
+	return compileFor(g, options, target)
 }
 
-func compileAs(g *Graph, options Options, bf16 bool) (*Program, error) {
-	list, err := lower(g, bf16)
+func compileFor(g *Graph, options Options, target Target) (*Program, error) {
+	compile := compileCPU
+	if target.onGPU() {
+		compile = compileGPU
+	}
+	p, err := compile(g, options, target)
 	if err != nil {
 		return nil, fmt.Errorf("compile: %w", err)
-	}
-	list.fuse()
-	p := &Program{list: list, env: kernel.NewEnv(kernel.Detect(), max(options.Workers, 1))}
-	if options.Constant && g.loss == nil {
-		p.env.Keep = true
-		list.keepFolded()
-	}
-	p.place()
-	phases, err := p.bind(options.Profile)
-	if err != nil {
-		return nil, fmt.Errorf("compile: %w", err)
-	}
-	p.exec = newExecutor(phases, p.env.Workers)
-	if p.env.Keep {
-		varying := slices.DeleteFunc(phases, func(x kernel.Phase) bool { return x.Constant })
-		p.again = newExecutor(varying, p.env.Workers)
 	}
 	return p, nil
 }
 
-// place gives every value its memory.
-func (p *Program) place() {
-	regions, length := p.list.plan()
-	p.arena = kernel.Alloc(length)
-	for _, r := range regions {
-		r.v.data = p.arena[r.at : r.at+r.v.len() : r.at+r.v.len()]
-	}
-	for _, in := range p.list.inputs {
-		in.data = kernel.Alloc(in.len())
-	}
-	resolve := func(v *value) {
-		switch {
-		case v.data != nil:
-		case v.home == homeParam:
-			v.data = v.param.Data
-		case v.whole != nil:
-			v.data = v.storage()
-		}
-	}
-	for _, ins := range p.list.instructions {
-		for _, v := range ins.in {
-			resolve(v)
-		}
-		for _, v := range ins.out {
-			resolve(v)
-		}
-	}
-	for _, v := range p.list.kept() {
-		resolve(v)
-	}
-	for _, v := range p.list.params {
-		resolve(v)
-	}
-}
-
-// storage finds the memory of a part inside its whole.
-func (v *value) storage() []float32 {
-	if v.whole == nil {
-		return v.data
-	}
-	return v.whole.storage()[v.offset : v.offset+v.len()]
-}
-
 // Run computes every instruction once.
-func (p *Program) Run() {
-	p.exec.run()
-	if p.again != nil {
-		p.exec, p.again = p.again, nil
-	}
-}
+func (p *Program) Run() error { return p.machine.run() }
 
 // SetStep makes the dropout masks those of a step of a run.
-func (p *Program) SetStep(runSeed uint64, step int) {
-	for _, s := range p.seeds {
-		*s.value = mix(runSeed ^ mix(uint64(step)^mix(s.salt)))
-	}
-}
+func (p *Program) SetStep(runSeed uint64, step int) { p.machine.setStep(runSeed, step) }
 
 // mix is the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
 func mix(x uint64) uint64 {
@@ -216,18 +108,18 @@ func (p *Program) Loss() float32 {
 // Gradient is the gradient of the loss by a parameter, in the parameter's
 // layout, or nil if the program computes none: in evaluation, or where the loss
 // does not depend on the parameter.
-func (p *Program) Gradient(name string) []float32 {
+func (p *Program) Gradient(name string) ([]float32, error) {
 	for i, v := range p.list.params {
 		if v.param.Name == name {
-			return p.list.gradients[i].data
+			return p.machine.gradient(i)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // Memory is the number of bytes of activations and gradients that the program
 // keeps, without parameters, inputs and the kernels' scratch.
-func (p *Program) Memory() int64 { return 4 * int64(len(p.arena)) }
+func (p *Program) Memory() int64 { return p.machine.memory() }
 
 // FLOPs counts the multiplications and additions of the convolutions and linear
 // layers in one run, padding included.

@@ -67,17 +67,8 @@ type Trainer struct {
 	program  *Program
 	params   *Params
 	training Training
-	updates  *updates
-	exec     *executor
+	stepper  stepper
 	step     int
-	// statistics are the parameters that a forward pass moves.
-	statistics []statistic
-}
-
-// statistic is a batch norm's running statistic and what it was before a step.
-type statistic struct {
-	*Param
-	before []float32
 }
 
 // NewTrainer compiles a training graph and adds the optimiser's step to it.
@@ -95,15 +86,11 @@ func NewTrainer(g *Graph, training Training) (*Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Trainer{program: p, params: g.params, training: training}
-	t.updates = newUpdates(p, training.Optimizer)
-	t.exec = newExecutor(training.Options.Profile.around(t.updates, training.Optimizer), p.env.Workers)
-	for _, x := range g.params.All() {
-		if !x.Trainable {
-			t.statistics = append(t.statistics, statistic{x, make([]float32, len(x.Data))})
-		}
+	s, err := p.machine.stepper(training.Optimizer, training.Options.Profile)
+	if err != nil {
+		return nil, fmt.Errorf("trainer: %w", err)
 	}
-	return t, nil
+	return &Trainer{program: p, params: g.params, training: training, stepper: s}, nil
 }
 
 // Program is the compiled training graph, for its outputs.
@@ -123,7 +110,13 @@ func (t *Trainer) Steps(ctx context.Context, source Source) iter.Seq2[Step, erro
 	return func(yield func(Step, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		group, ctx := errgroup.WithContext(ctx)
-		empty, full := t.buffers(), make(chan Batch, prefetched)
+		empty, err := t.feeds()
+		if err != nil {
+			cancel()
+			yield(Step{Index: t.step}, err)
+			return
+		}
+		full := make(chan feed, prefetched)
 		group.Go(func() error { return t.prefetch(ctx, source, empty, full) })
 		finish := func() error {
 			cancel()
@@ -149,75 +142,69 @@ func (t *Trainer) Steps(ctx context.Context, source Source) iter.Seq2[Step, erro
 }
 
 // next takes a step on the next batch.
-func (t *Trainer) next(ctx context.Context, empty chan<- Batch, full <-chan Batch) (Step, error) {
+func (t *Trainer) next(ctx context.Context, empty chan<- feed, full <-chan feed) (Step, error) {
 	if err := ctx.Err(); err != nil {
 		return Step{Index: t.step}, err
 	}
 	select {
-	case b := <-full:
-		t.load(b)
-		empty <- b
+	case f := <-full:
+		defer func() { empty <- f }()
+		if err := f.load(); err != nil {
+			return Step{Index: t.step}, err
+		}
 		return t.take()
 	case <-ctx.Done():
 		return Step{Index: t.step}, ctx.Err()
 	}
 }
 
-// prefetched is the number of batches that may wait for their step.
-const prefetched = 2
+// prefetched is the number of batches that are filled, wait for their step or take it.
+const prefetched = 3
 
-func (t *Trainer) buffers() chan Batch {
-	c := make(chan Batch, prefetched)
+func (t *Trainer) feeds() (chan feed, error) {
+	c := make(chan feed, prefetched)
 	for range prefetched {
-		b := Batch{}
-		for name, v := range t.program.list.inputs {
-			b[name] = make([]float32, len(v.data))
+		f, err := t.stepper.batch()
+		if err != nil {
+			return nil, fmt.Errorf("buffers of batches: %w", err)
 		}
-		c <- b
+		c <- f
 	}
-	return c
+	return c, nil
 }
 
-func (t *Trainer) prefetch(ctx context.Context, source Source, empty <-chan Batch, full chan<- Batch) error {
+func (t *Trainer) prefetch(ctx context.Context, source Source, empty <-chan feed, full chan<- feed) error {
 	for step := t.step; step < t.training.Steps; step++ {
-		var b Batch
+		var f feed
 		select {
-		case b = <-empty:
+		case f = <-empty:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := source(ctx, step, b); err != nil {
+		if err := source(ctx, step, f.buffers()); err != nil {
 			return fmt.Errorf("batch of step %d: %w", step, err)
 		}
-		full <- b
+		if err := f.send(); err != nil {
+			return fmt.Errorf("batch of step %d: %w", step, err)
+		}
+		full <- f
 	}
 	return nil
-}
-
-func (t *Trainer) load(b Batch) {
-	for name, v := range t.program.list.inputs {
-		copy(v.data, b[name])
-	}
 }
 
 // take computes one step and moves the parameters.
 func (t *Trainer) take() (Step, error) {
 	rate := t.training.Optimizer.LR * t.training.Schedule.Factor(t.step, t.training.Steps)
-	for _, s := range t.statistics {
-		copy(s.before, s.Data)
-	}
 	t.program.SetStep(t.training.Seed, t.step)
-	t.program.Run()
-	s := Step{Index: t.step, Loss: t.program.Loss(), Rate: rate}
-	if err := CheckLoss("loss", float64(s.Loss), t.step); err != nil {
-		for _, s := range t.statistics {
-			copy(s.Data, s.before)
-		}
+	loss, err := t.stepper.step(t.step+1, rate)
+	s := Step{Index: t.step, Loss: loss, Rate: rate}
+	if err == nil {
+		err = CheckLoss("loss", float64(loss), t.step)
+	}
+	if err != nil {
 		return s, err
 	}
 	t.step++
-	t.updates.set(t.step, rate)
-	t.exec.run()
 	return s, nil
 }
 
@@ -229,7 +216,10 @@ func (t *Trainer) Save(w io.Writer, meta map[string]string) error {
 	all := map[string]string{}
 	maps.Copy(all, meta)
 	all[stepKey] = strconv.Itoa(t.step)
-	if err := weights.Write(w, all, append(t.params.Tensors(), t.updates.moments.Tensors()...)); err != nil {
+	if err := errors.Join(t.params.Fetch(), t.stepper.moments().Fetch()); err != nil {
+		return err
+	}
+	if err := weights.Write(w, all, append(t.params.Tensors(), t.stepper.moments().Tensors()...)); err != nil {
 		return fmt.Errorf("write the checkpoint: %w", err)
 	}
 	return nil
@@ -238,7 +228,10 @@ func (t *Trainer) Save(w io.Writer, meta map[string]string) error {
 // CheckFinite is a [DivergedError] if a parameter is no finite number, as after a
 // step whose gradient was none.
 func (t *Trainer) CheckFinite() error {
-	for _, x := range t.params.All() {
+	if err := t.params.Fetch(); err != nil {
+		return err
+	}
+	for _, x := range t.params.list {
 		if i := weights.NonFinite(x.Data); i >= 0 {
 			return &DivergedError{t.step, fmt.Sprintf("%v in parameter %q", x.Data[i], x.Name)}
 		}
@@ -265,12 +258,12 @@ func (t *Trainer) Restore(meta map[string]string, tensors []weights.Tensor) erro
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	momentValues, err := t.updates.moments.match(moments)
+	momentValues, err := t.stepper.moments().match(moments)
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	t.params.assign(values)
-	t.updates.moments.assign(momentValues)
+	t.stepper.moments().assign(momentValues)
 	t.step = step
 	return nil
 }

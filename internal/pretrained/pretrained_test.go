@@ -171,7 +171,9 @@ func logits(t *testing.T, params *nn.Params, image []float32) []float32 {
 		t.Fatal(err)
 	}
 	copy(program.Input("image"), image)
-	program.Run()
+	if err := program.Run(); err != nil {
+		t.Fatal(err)
+	}
 	return slices.Clone(program.Output("logits"))
 }
 

@@ -39,7 +39,7 @@ func build() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	here := filepath.Join(filepath.Dir(file), "../mock")
+	here := filepath.Join(filepath.Dir(filepath.Dir(file)), "mock")
 	checkout := fnv.New64a()
 	checkout.Write([]byte(here))
 	folder := filepath.Join(cache, "surrogaze", fmt.Sprintf("mock-%x", checkout.Sum64()))

@@ -1,4 +1,4 @@
-//go:build cuda
+//go:build gpu
 
 #define _GNU_SOURCE
 #include "api.h"

@@ -1,6 +1,6 @@
 // Package cudnn computes convolutions with NVIDIA's cuDNN, through its graph API.
 //
-// With the build tag cuda the library is looked for when [Open] is called; without the
+// With the build tag gpu the library is looked for when [Open] is called; without the
 // tag Open returns [driver.ErrNotBuilt]. Nothing of NVIDIA's is needed to build.
 package cudnn
 

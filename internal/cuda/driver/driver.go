@@ -1,7 +1,7 @@
 // Package driver is what the engine needs of NVIDIA's driver: devices, memory,
 // streams, kernels and graphs of them.
 //
-// With the build tag cuda it speaks to the driver through gorgonia.org/cu, with what
+// With the build tag gpu it speaks to the driver through gorgonia.org/cu, with what
 // cu lacks beside it; the library is found when [Open] is called, so that such a
 // binary starts on machines without one. Without the tag Open returns [ErrNotBuilt].
 //
@@ -12,8 +12,8 @@ package driver
 
 import "errors"
 
-// ErrNotBuilt says that the program was built without the tag cuda.
-var ErrNotBuilt = errors.New("this build has no CUDA (tag cuda)")
+// ErrNotBuilt says that the program was built without the tag gpu.
+var ErrNotBuilt = errors.New("this build computes on the CPU, want one with the tag gpu (make cuda)")
 
 // LibraryVariable names the variable of the environment that says where the driver's
 // library is, if not where the loader looks.

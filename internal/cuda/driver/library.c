@@ -1,4 +1,4 @@
-//go:build cuda
+//go:build gpu
 
 // A stand-in for libcuda: the program links with it and so starts where there is no
 // driver. Its functions jump to those of the driver's own library once that is loaded;

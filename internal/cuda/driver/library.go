@@ -1,4 +1,4 @@
-//go:build cuda
+//go:build gpu
 
 package driver
 
@@ -8,6 +8,7 @@ package driver
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -44,19 +45,25 @@ func load() error {
 	if v := cu.Version(); v < oldest {
 		return &UnavailableError{fmt.Sprintf("NVIDIA's driver serves CUDA %s, want %s or later", version(v), version(oldest))}
 	}
-	switch err := result(C.surrogaze_call_init(start)); err {
-	case nil:
-		loaded = true
-		return nil
-	case cu.NoDevice:
+	err := result(C.surrogaze_call_init(start))
+	if errors.Is(err, cu.NoDevice) {
 		return &UnavailableError{"NVIDIA's driver finds no device"}
-	default:
+	}
+	if err != nil {
 		return &UnavailableError{fmt.Sprintf("NVIDIA's driver does not start: %v", err)}
 	}
+	loaded = true
+	return nil
 }
 
 // version writes 12010 as 12.1.
 func version(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
+
+// allocPinned allocates pinned memory, which package cu cannot.
+func allocPinned(bytes int) (p unsafe.Pointer, err error) {
+	err = result(C.cuMemHostAlloc(&p, C.size_t(bytes), 0))
+	return p, err
+}
 
 // result is what a function of the driver returned, as package cu has it.
 func result(r C.CUresult) error {

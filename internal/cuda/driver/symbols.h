@@ -1,4 +1,4 @@
-//go:build cuda
+//go:build gpu
 
 // Every function of the driver that gorgonia.org/cu or this package refers to, cuInit
 // excepted.

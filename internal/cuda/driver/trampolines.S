@@ -1,4 +1,4 @@
-//go:build cuda
+//go:build gpu
 
 // The functions of the driver, each a jump to where the table says.
 

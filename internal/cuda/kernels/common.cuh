@@ -86,8 +86,8 @@ template <int V> __device__ Vec<V> splat(float x) {
     return v;
 }
 
-// load reads V elements that lie aligned to their size together, 16 bytes at a time
-// where there are that many.
+// load reads V elements that lie aligned to their size together: for float32 1 or a
+// multiple of 4, for bf16 1, 2 or 8.
 template <int V> __device__ Vec<V> load(const float* p) {
     Vec<V> v;
     if constexpr (V % 4 == 0) {
@@ -105,7 +105,11 @@ template <int V> __device__ Vec<V> load(const float* p) {
 
 template <int V> __device__ Vec<V> load(const bf16* p) {
     Vec<V> v;
-    if constexpr (V == 8) {
+    if constexpr (V == 2) {
+        uint32 word = *reinterpret_cast<const uint32*>(p);
+        v[0] = bits_to_float(word << 16);
+        v[1] = bits_to_float(word & 0xffff0000u);
+    } else if constexpr (V == 8) {
         uint4 w = *reinterpret_cast<const uint4*>(p);
         uint32 words[4] = {w.x, w.y, w.z, w.w};
 #pragma unroll
@@ -140,6 +144,29 @@ template <int V> __device__ void store(bf16* p, const Vec<V>& v) {
     }
 }
 
+// width is the number of elements of a full vector.
+template <class T> constexpr int width = 16 / sizeof(T);
+
+// load and store with a count leave out what is behind the first elements of a vector;
+// what load leaves out is 0.
+template <int V, class T> __device__ Vec<V> load(const T* p, int64 count) {
+    if (count >= V) return load<V>(p);
+    Vec<V> v = splat<V>(0);
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        if (i < count) v[i] = to_float(p[i]);
+    }
+    return v;
+}
+
+template <int V, class T> __device__ void store(T* p, const Vec<V>& v, int64 count) {
+    if (count >= V) return store<V>(p, v);
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        if (i < count) p[i] = rounded<T>(v[i]);
+    }
+}
+
 // thread_index is the position of a thread in a grid of one dimension.
 __device__ inline int64 thread_index() { return (int64)blockIdx.x * blockDim.x + threadIdx.x; }
 
@@ -148,7 +175,7 @@ enum : uint32 { WARP = 32, EVERY_LANE = 0xffffffffu };
 // Combinations of two numbers for the reductions below.
 struct Sum {
     __device__ static float none() { return 0; }
-    __device__ static float of(float a, float b) { return a + b; }
+    template <class X> __device__ static X of(X a, X b) { return a + b; }
 };
 
 struct Min {
@@ -162,7 +189,7 @@ struct Max {
 };
 
 // warp_reduce combines a number of every lane of a full warp; all lanes get the result.
-template <class R> __device__ float warp_reduce(float x) {
+template <class R, class X> __device__ X warp_reduce(X x) {
 #pragma unroll
     for (int step = WARP / 2; step > 0; step /= 2) x = R::of(x, __shfl_xor_sync(EVERY_LANE, x, step));
     return x;
@@ -170,14 +197,90 @@ template <class R> __device__ float warp_reduce(float x) {
 
 // block_reduce combines a number of every thread of a block of one dimension, a whole
 // number of warps; all threads get the result. The order is fixed.
-template <class R> __device__ float block_reduce(float x) {
-    __shared__ float of_warp[WARP];
+template <class R, class X> __device__ X block_reduce(X x) {
+    __shared__ X of_warp[WARP];
     uint32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     x = warp_reduce<R>(x);
     __syncthreads();
     if (lane == 0) of_warp[warp] = x;
     __syncthreads();
     return warp_reduce<R>(lane < warps ? of_warp[lane] : R::none());
+}
+
+// column_sum sums a column of a matrix whose rows lie one after another. The threads of
+// a block with the same threadIdx.x, at most 32, share the column, and all get the sum.
+__device__ inline float column_sum(int rows, int columns, int column, const float* x) {
+    __shared__ float parts[WARP][WARP + 1];
+    float sum = 0;
+    if (column < columns) {
+        for (int i = threadIdx.y; i < rows; i += blockDim.y) sum += x[(int64)i * columns + column];
+    }
+    parts[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    sum = 0;
+    for (uint32 i = 0; i < blockDim.y; i++) sum += parts[i][threadIdx.x];
+    return sum;
+}
+
+// class_index is an index that is kept as a number, or -1 where no class has it.
+__device__ inline int class_index(float x, int classes) {
+    int k = (int)x;
+    return k >= 0 && k < classes ? k : -1;
+}
+
+__device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+
+// Part is what a thread takes of a feature map: V channels from one on, and pixels from
+// one to an end, blockDim.y apart.
+struct Part {
+    bool inside;  // the channels are
+    int channel;
+    uint32 pixel, end;
+    __device__ bool has(uint32 pixel) const { return pixel < end; }
+};
+
+// part is the thread's where blocks (x, y) of the grid take the x-th chunk of pixels, of
+// a length, and the y-th group of channels. A thread whose channels are none has no
+// pixels.
+template <int V> __device__ Part part(uint32 pixels, int channels, uint32 length) {
+    int channel = (blockIdx.y * blockDim.x + threadIdx.x) * V;
+    if (channel >= channels) return Part{false, 0, 0, 0};
+    uint32 first = blockIdx.x * length;
+    return Part{true, channel, first + threadIdx.y, min(first + length, pixels)};
+}
+
+// Pixel is a place in a batch of images.
+struct Pixel {
+    int image, row, column;
+};
+
+__device__ inline Pixel place(uint32 pixel, int height, int width) {
+    uint32 line = pixel / width;
+    return Pixel{(int)(line / height), (int)(line % height), (int)(pixel % width)};
+}
+
+// offset is where a pixel's channels begin.
+__device__ inline int64 offset(int image, int row, int column, int height, int width, int channels) {
+    return (((int64)image * height + row) * width + column) * channels;
+}
+
+// sum_rows adds a vector of every thread over threadIdx.y; row 0 gets the sums.
+// blockDim.y is a power of two, and a block has at most 256 threads.
+template <int V> __device__ void sum_rows(Vec<V>& v) {
+    __shared__ float of_thread[V][256];
+    uint32 thread = threadIdx.y * blockDim.x + threadIdx.x;
+    for (uint32 rows = blockDim.y / 2; rows > 0; rows /= 2) {
+        __syncthreads();
+        if (threadIdx.y >= rows && threadIdx.y < 2 * rows) {
+#pragma unroll
+            for (int i = 0; i < V; i++) of_thread[i][thread] = v[i];
+        }
+        __syncthreads();
+        if (threadIdx.y < rows) {
+#pragma unroll
+            for (int i = 0; i < V; i++) v[i] += of_thread[i][thread + rows * blockDim.x];
+        }
+    }
 }
 
 // A kernel is a device function template over the element type T and the vector width
@@ -189,6 +292,7 @@ template <class R> __device__ float block_reduce(float x) {
 //
 // VECTOR_KERNELS: add_f32_v4, add_bf16_v8, and for tensors whose channels do not fill
 // vectors add_f32_v1, add_bf16_v1. KERNELS: add_f32, add_bf16, templates over T alone.
+// F32_KERNELS: add_f32_v4 and add_f32_v1, templates over V alone.
 // A kernel without a template is its own instance: extern "C" __global__ void.
 #define KERNEL_INSTANCE(name, suffix, type, template_arguments, parameters, arguments) \
     namespace name##suffix##_instance {                                                \
@@ -208,3 +312,7 @@ template <class R> __device__ float block_reduce(float x) {
     KERNEL_INSTANCE(name, _f32_v1, float, TEMPLATE_ARGUMENTS(float, 1), parameters, arguments)         \
     KERNEL_INSTANCE(name, _bf16_v8, bf16, TEMPLATE_ARGUMENTS(bf16, 8), parameters, arguments)          \
     KERNEL_INSTANCE(name, _bf16_v1, bf16, TEMPLATE_ARGUMENTS(bf16, 1), parameters, arguments)
+
+#define F32_KERNELS(name, parameters, arguments)                      \
+    KERNEL_INSTANCE(name, _f32_v4, float, 4, parameters, arguments)   \
+    KERNEL_INSTANCE(name, _f32_v1, float, 1, parameters, arguments)

@@ -35,3 +35,11 @@ func line(kernel string, n int64, args ...any) Launch {
 func one(l Launch) []Launch { return []Launch{l} }
 
 func divideUp(n, d int) int { return (n + d - 1) / d }
+
+// flag is a kernel's argument that is 0 or 1.
+func flag(set bool) int32 {
+	if set {
+		return 1
+	}
+	return 0
+}

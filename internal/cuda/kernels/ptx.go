@@ -38,6 +38,15 @@ var (
 	parameter = regexp.MustCompile(`\.param \.(\w+) `)
 )
 
+// Names lists the kernels of a module's text.
+func Names(text string) []string {
+	var names []string
+	for _, e := range entry.FindAllStringSubmatch(text, -1) {
+		names = append(names, e[1])
+	}
+	return names
+}
+
 // parameters are the types of every kernel's parameters, as PTX names them.
 var parameters = sync.OnceValue(func() map[string][]string {
 	all := map[string][]string{}

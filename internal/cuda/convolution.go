@@ -1,0 +1,96 @@
+package cuda
+
+import (
+	"fmt"
+
+	"github.com/surrogaze/surrogaze/internal/cuda/cudnn"
+	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
+	"github.com/surrogaze/surrogaze/internal/op"
+)
+
+// Convolve records a convolution in the order of operands of [cudnn.Plan.Run]. The way
+// to compute it is chosen here, which overwrites the result.
+func (t *Tape) Convolve(c cudnn.Convolution, x, w, y kernels.Pointer) {
+	if t.err != nil {
+		return
+	}
+	plan, err := t.device.choose(c, x, w, y)
+	if err != nil {
+		t.Fail(err)
+		return
+	}
+	t.workspace = max(t.workspace, plan.Workspace())
+	t.put(func() error { return plan.Run(x, w, y, t.device.workspace.at) })
+}
+
+// ConvolveBackwardWeights records the gradient of a convolution by its weight in float32:
+// dw of x and dy of a type. That of bfloat16 maps is bfloat16, summed in float32, before
+// it is widened, as in PyTorch.
+func (t *Tape) ConvolveBackwardWeights(g op.Conv, kind kernels.Type, x, dw, dy kernels.Pointer) {
+	c := cudnn.Convolution{Geometry: g, Direction: cudnn.BackwardWeights, Type: kind, WeightGradient: kind}
+	if kind == kernels.F32 {
+		t.Convolve(c, x, dw, dy)
+		return
+	}
+	n := int64(g.Weight().Len())
+	narrow, err := t.temporary(n * int64(kind.Size()))
+	if err != nil {
+		t.Fail(err)
+		return
+	}
+	t.Convolve(c, x, narrow, dy)
+	t.Launch(kernels.Convert(n, kernels.F32, dw, kind, narrow))
+}
+
+// temporary is memory until the next operation.
+func (t *Tape) temporary(bytes int64) (kernels.Pointer, error) {
+	if bytes <= kernels.Scratch {
+		return t.Scratch(), nil
+	}
+	m, err := t.device.Alloc(bytes)
+	if err != nil {
+		return 0, err
+	}
+	t.Keep(m)
+	return m.at, nil
+}
+
+// trial is the largest workspace that a convolution may want, as a share of the device's
+// memory and in bytes.
+const (
+	trialShare = 16
+	trialBytes = 1 << 30
+)
+
+// choose finds the fastest way to compute a convolution.
+func (d *Device) choose(c cudnn.Convolution, x, w, y kernels.Pointer) (cudnn.Plan, error) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if plan := d.plans[c]; plan != nil {
+		return plan, nil
+	}
+	bytes := min(d.properties.Memory/trialShare, trialBytes)
+	if err := d.reserve(bytes); err != nil {
+		return nil, fmt.Errorf("workspace to try convolutions in: %w", err)
+	}
+	plan, err := d.chooser.Choose(c, cudnn.Buffers{X: x, W: w, Y: y, Workspace: d.workspace.at, WorkspaceBytes: bytes})
+	if err != nil {
+		return nil, err
+	}
+	d.plans[c] = plan
+	return plan, nil
+}
+
+// reserve makes sure that the workspace has a length. Tapes that know an earlier one
+// keep it.
+func (d *Device) reserve(bytes int64) error {
+	if d.workspace != nil && d.workspace.length >= bytes {
+		return nil
+	}
+	m, err := d.Alloc(bytes)
+	if err != nil {
+		return err
+	}
+	d.workspace = m
+	return nil
+}

@@ -1,0 +1,132 @@
+package kernels
+
+import (
+	"testing"
+
+	"github.com/surrogaze/surrogaze/internal/op"
+)
+
+// sizes are channels and pixels that fill vectors, blocks and groups, and that do not.
+var (
+	channelSizes = []int{1, 2, 3, 4, 5, 7, 8, 12, 16, 24, 31, 32, 33, 64, 72, 96, 255, 256, 257, 264, 728, 1000, 1024, 2048, 2056, 4096}
+	pixelSizes   = []int{1, 2, 3, 7, 49, 255, 256, 257, 1000, 4096, 100003, 8 << 20}
+)
+
+func TestEveryPixelAndChannelHasOneThread(t *testing.T) {
+	for _, typ := range []Type{F32, BF16} {
+		for _, channels := range channelSizes {
+			c := coverOf(typ, channels)
+			threads := c.across * c.down
+			if channels%c.vector != 0 || c.across > 32 || threads > 256 || c.down&(c.down-1) != 0 {
+				t.Errorf("%v, %d channels: cover %+v", typ, channels, c)
+			}
+			// The groups reach the last channel, and the last group has some.
+			if covered := c.groups * c.across * c.vector; covered < channels || covered-c.across*c.vector >= channels {
+				t.Errorf("%v, %d channels: cover %+v", typ, channels, c)
+			}
+			if threads < 128 {
+				t.Errorf("%v, %d channels: blocks of %d threads, want at least 128", typ, channels, threads)
+			}
+			for _, pixels := range pixelSizes {
+				for name, length := range map[string]int{"reducing": c.reducing(pixels), "mapping": c.mapping(pixels)} {
+					l := c.launch("copy_channels_f32_v1", pixels, channels, length, Pointer(0), int32(0), int32(0), Pointer(0), int32(0), int32(0))
+					if err := Check(l); err != nil {
+						t.Errorf("%v, %d pixels, %d channels, %s: %v", typ, pixels, channels, name, err)
+					}
+					if covered := l.Grid[0] * length; covered < pixels || covered-length >= pixels {
+						t.Errorf("%v, %d pixels, %d channels, %s: %d chunks of %d", typ, pixels, channels, name, l.Grid[0], length)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestLargeMapsFillTheGPU(t *testing.T) {
+	for _, typ := range []Type{F32, BF16} {
+		for _, channels := range channelSizes {
+			pixels := 1 << 30 / channels / typ.Size()
+			c := coverOf(typ, channels)
+			for name, length := range map[string]int{"reducing": c.reducing(pixels), "mapping": c.mapping(pixels)} {
+				if blocks := divideUp(pixels, length) * c.groups; blocks < fullBlocks*9/10 {
+					t.Errorf("%s %d pixels of %d channels in %v: %d blocks, want about %d at least", name, pixels, channels, typ, blocks, fullBlocks)
+				}
+			}
+		}
+	}
+}
+
+// launches are those of every operator on feature maps of a shape.
+func launches(s op.Shape, t Type) map[string][]Launch {
+	const p = Pointer(256)
+	n := int64(s.Len())
+	norm := op.BatchNorm{In: s, Eps: 1e-5, Momentum: 0.1}
+	pool := op.Pool{In: s, Kernel: 3, Stride: 2, Pad: 1}
+	up := op.Upsample{In: s, Scale: 2, Bilinear: true}
+	depthwise := op.Conv{In: s, Out: s.C, KernelH: 3, KernelW: 3, StrideH: 1, StrideW: 1, PadH: 1, PadW: 1, DilationH: 1, DilationW: 1, Groups: s.C}
+	large := depthwise
+	large.KernelH, large.KernelW, large.PadH, large.PadW = 11, 11, 5, 5
+	return map[string][]Launch{
+		"ToNHWC":                    ToNHWC(s, t, p, p),
+		"ToNCHW":                    ToNCHW(s, t, p, p),
+		"Convert":                   Convert(n, t, p, F32, p),
+		"ReLU":                      ReLU(n, t, p, p),
+		"ReLUBackward":              ReLUBackward(n, t, p, p, p),
+		"Add":                       Add(n, t, p, p, p),
+		"CopyChannels":              CopyChannels(s.Pixels(), s.C, t, p, s.C+3, 1, p, s.C, 0),
+		"ConvEpilogue":              ConvEpilogue(s, t, p, p, p, true),
+		"BiasGradient":              BiasGradient(s, t, p, p, p),
+		"BatchNormTrain":            BatchNormTrain(norm, t, p, p, p, true, p, p, p, p, p, p, p),
+		"BatchNormEval":             BatchNormEval(norm, t, p, p, p, true, p, p, p, p),
+		"BatchNormBackward":         BatchNormBackward(norm, t, p, p, p, p, p, p, p, p, p, p, p, p),
+		"BatchNormFrozenBackward":   BatchNormFrozenBackward(norm, t, p, p, p, p, p, p, p, p, p, p, p, p),
+		"FoldBatchNorm":             FoldBatchNorm(depthwise, norm, t, p, p, p, p, p, p, p),
+		"MaxPool":                   MaxPool(pool, t, p, p),
+		"MaxPoolBackward":           MaxPoolBackward(pool, t, p, p, p, p),
+		"AvgPool":                   AvgPool(pool, t, p, p),
+		"AvgPoolBackward":           AvgPoolBackward(pool, t, p, p),
+		"GlobalAvgPool":             GlobalAvgPool(s, t, p, p),
+		"GlobalAvgPoolBackward":     GlobalAvgPoolBackward(s, t, p, p),
+		"Upsample":                  Upsample(up, t, p, p),
+		"UpsampleBackward":          UpsampleBackward(up, t, p, p),
+		"Dropout":                   Dropout(s, t, p, p, 0.5, 1, p),
+		"DropoutBackward":           DropoutBackward(s, t, p, p, 0.5, 1, p),
+		"DepthwiseForward":          DepthwiseForward(depthwise, t, p, p, p),
+		"DepthwiseForward of 11":    DepthwiseForward(large, t, p, p, p),
+		"DepthwiseBackwardData":     DepthwiseBackwardData(depthwise, t, p, p, p),
+		"DepthwiseBackwardWeights":  DepthwiseBackwardWeights(depthwise, t, p, p, p, p),
+		"DepthwiseBackwardW. of 11": DepthwiseBackwardWeights(large, t, p, p, p, p),
+	}
+}
+
+func TestLaunchesFitTheirKernels(t *testing.T) {
+	for _, typ := range []Type{F32, BF16} {
+		for _, s := range []op.Shape{{N: 1, C: 1, H: 1, W: 1}, {N: 3, C: 5, H: 7, W: 9}, {N: 128, C: 64, H: 256, W: 256}, {N: 512, C: 2048, H: 7, W: 7}, {N: 2, C: 728, H: 19, W: 19}} {
+			for name, all := range launches(s, typ) {
+				for _, l := range all {
+					if err := Check(l); err != nil {
+						t.Errorf("%s of %v in %v: %v", name, s, typ, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestPartialSumsFitTheScratch(t *testing.T) {
+	for _, typ := range []Type{F32, BF16} {
+		for _, channels := range channelSizes {
+			for _, pixels := range pixelSizes {
+				c := coverOf(typ, channels)
+				if bytes := divideUp(pixels, c.reducing(pixels)) * 2 * channels * 4; bytes+4*channels+256 > Scratch {
+					t.Errorf("batch norm of %d pixels, %d channels, %v: %d bytes of scratch", pixels, channels, typ, bytes)
+				}
+				g := op.Conv{In: op.Shape{N: 1, C: channels, H: 1, W: pixels}, Out: channels, KernelH: 11, KernelW: 11, StrideH: 1, StrideW: 1, PadH: 5, PadW: 5, DilationH: 1, DilationW: 1, Groups: channels}
+				sums := DepthwiseBackwardWeights(g, typ, 0, 0, 0, 0)[0]
+				if bytes := sums.Grid[0] * g.Weight().Len() * 4; bytes > Scratch {
+					t.Errorf("%s of %d pixels, %d channels, %v: %d bytes of scratch", sums.Kernel, pixels, channels, typ, bytes)
+				}
+			}
+		}
+	}
+}

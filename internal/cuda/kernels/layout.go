@@ -1,0 +1,38 @@
+package kernels
+
+import "github.com/surrogaze/surrogaze/internal/op"
+
+// fewChannels is up to how many channels a thread moves a pixel's one after another.
+const fewChannels = 8
+
+// ToNHWC is a feature map y of a planar x.
+func ToNHWC(s op.Shape, t Type, y, x Pointer) []Launch { return transposed("to_nhwc", s, t, y, x) }
+
+// ToNCHW is a planar y of a feature map x.
+func ToNCHW(s op.Shape, t Type, y, x Pointer) []Launch { return transposed("to_nchw", s, t, y, x) }
+
+func transposed(kernel string, s op.Shape, t Type, y, x Pointer) []Launch {
+	pixels := s.H * s.W
+	if s.C <= fewChannels {
+		return one(line(instance("few_"+kernel, t), int64(s.Pixels()), int32(s.N), int32(pixels), int32(s.C), y, x))
+	}
+	const tile = 32
+	return one(Launch{
+		Kernel: instance(kernel, t),
+		Grid:   [3]int{divideUp(pixels, tile), divideUp(s.C, tile), s.N},
+		Block:  [3]int{tile, threads / tile, 1},
+		Args:   []any{int32(pixels), int32(s.C), y, x},
+	})
+}
+
+// CopyChannels copies, in each of some pixels, channels of x, from xFrom on, over those
+// of y from yFrom on; x has xC channels a pixel and y yC.
+func CopyChannels(pixels, channels int, t Type, y Pointer, yC, yFrom int, x Pointer, xC, xFrom int) []Launch {
+	v := t.width()
+	for _, n := range []int{channels, yC, yFrom, xC, xFrom} {
+		v = min(v, width(t, n))
+	}
+	c := coverBy(v, channels, 32)
+	return one(c.launch(vectorInstance("copy_channels", t, v), pixels, channels, c.mapping(pixels),
+		y, int32(yC), int32(yFrom), x, int32(xC), int32(xFrom)))
+}

@@ -1,0 +1,111 @@
+package kernels
+
+import "github.com/surrogaze/surrogaze/internal/op"
+
+// BatchNormTrain is y = relu(gamma*(x-mean)*rstd + beta + residual) with the batch's own
+// statistics, of which it saves mean and rstd = 1/sqrt(var+Eps), one value a channel, for
+// the backward pass. x, y and residual are feature maps; residual may be 0, and the ReLU
+// is applied when relu is set. The running statistics move by Momentum towards the
+// batch's mean and unbiased variance; the variance stays as it is when a channel has a
+// single value. y may be x or residual.
+func BatchNormTrain(g op.BatchNorm, t Type, y, x, residual Pointer, relu bool, gamma, beta, runningMean, runningVar, mean, rstd, scratch Pointer) []Launch {
+	pixels, channels := g.In.Pixels(), g.In.C
+	c := coverOf(t, channels)
+	length := c.reducing(pixels)
+	return []Launch{
+		c.launch(vectorInstance("batch_norm_moments", t, c.vector), pixels, channels, length, scratch, x),
+		combining("batch_norm_statistics", channels, uint32(pixels), int32(channels), uint32(length), int32(divideUp(pixels, length)),
+			mean, rstd, runningMean, runningVar, scratch, g.Eps, g.Momentum),
+		c.launch(vectorInstance("batch_norm_train", t, c.vector), pixels, channels, c.mapping(pixels),
+			y, x, residual, flag(relu), gamma, beta, mean, rstd),
+	}
+}
+
+// BatchNormEval is [BatchNormTrain] with the running statistics in the place of the
+// batch's. It changes nothing but y.
+func BatchNormEval(g op.BatchNorm, t Type, y, x, residual Pointer, relu bool, gamma, beta, runningMean, runningVar Pointer) []Launch {
+	pixels, channels := g.In.Pixels(), g.In.C
+	c := coverOf(t, channels)
+	return one(c.launch(vectorInstance("batch_norm_eval", t, c.vector), pixels, channels, c.mapping(pixels),
+		y, x, residual, flag(relu), gamma, beta, runningMean, runningVar, g.Eps))
+}
+
+// BatchNormBackward is the gradient of [BatchNormTrain]: dx and dresidual feature maps,
+// dgamma and dbeta (C). Where the forward pass ended with a ReLU, either y is its result,
+// whose mask is y > 0, or y is 0 and beta is given, from which with x the mask is
+// computed again, which reads less but is wrong where there was a residual. Without a
+// ReLU both are 0. dresidual gets the masked dy; it may be 0, and it may be dy. dx may be
+// dy, x or y, not dresidual.
+func BatchNormBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, beta, mean, rstd, scratch Pointer) []Launch {
+	b := normGradient{g, t, dresidual, dy, x, y, gamma, beta, mean, rstd}
+	return append(b.sums(dgamma, dbeta, scratch), b.apply(dx, dgamma, dbeta))
+}
+
+// BatchNormFrozenBackward is the gradient of [BatchNormEval], whose statistics are
+// constants. Operands are those of [BatchNormBackward].
+func BatchNormFrozenBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, beta, runningMean, runningVar, scratch Pointer) []Launch {
+	channels := int64(g.In.C)
+	rstd, partial := scratch, scratch.Offset((4*channels+255)/256*256)
+	b := normGradient{g, t, dresidual, dy, x, y, gamma, beta, runningMean, rstd}
+	launches := append([]Launch{line("inverse_deviation", channels, channels, rstd, runningVar, g.Eps)}, b.sums(dgamma, dbeta, partial)...)
+	return append(launches, b.apply(dx, 0, 0))
+}
+
+// normGradient is the operands that both passes of a batch norm's gradient read.
+type normGradient struct {
+	g                                            op.BatchNorm
+	t                                            Type
+	dresidual, dy, x, y, gamma, beta, mean, rstd Pointer
+}
+
+// sums is dgamma, dbeta and dresidual.
+func (b normGradient) sums(dgamma, dbeta, partial Pointer) []Launch {
+	pixels, channels := b.g.In.Pixels(), b.g.In.C
+	c := coverOf(b.t, channels)
+	length := c.reducing(pixels)
+	return []Launch{
+		c.launch(vectorInstance("batch_norm_gradient_sums", b.t, c.vector), pixels, channels, length,
+			partial, b.dresidual, b.dy, b.x, b.y, b.gamma, b.beta, b.mean, b.rstd),
+		combining("batch_norm_gradients", channels, int32(divideUp(pixels, length)), int32(channels), dgamma, dbeta, partial, b.rstd),
+	}
+}
+
+// apply is dx. Where dresidual has the masked dy, no mask is needed, and constant
+// statistics (dgamma 0) need x for a mask alone.
+func (b normGradient) apply(dx, dgamma, dbeta Pointer) Launch {
+	pixels, channels := b.g.In.Pixels(), b.g.In.C
+	if b.dresidual != 0 {
+		b.dy, b.y, b.beta = b.dresidual, 0, 0
+	}
+	if dgamma == 0 && (b.y != 0 || b.beta == 0) {
+		b.x = 0
+	}
+	c := coverOf(b.t, channels)
+	return c.launch(vectorInstance("batch_norm_backward", b.t, c.vector), pixels, channels, c.mapping(pixels),
+		dx, b.dy, b.x, b.y, b.gamma, b.beta, b.mean, b.rstd, dgamma, dbeta)
+}
+
+// FoldBatchNorm scales a convolution's weight by the batch norm behind it, so that
+// conv(x, weight) + bias is the normalised result: weight = w*s, in t, and bias =
+// beta - mean*s with s = gamma/sqrt(variance+Eps).
+func FoldBatchNorm(g op.Conv, norm op.BatchNorm, t Type, weight, bias, w, gamma, beta, mean, variance Pointer) []Launch {
+	n := int64(g.Weight().Len())
+	return one(line(instance("fold_batch_norm", t), n, n, int32(n/int64(g.Out)), weight, bias, w, gamma, beta, mean, variance, norm.Eps))
+}
+
+// ConvEpilogue is y = [relu](y + bias + residual) in place, with bias (Out) and the
+// feature map residual; either may be 0.
+func ConvEpilogue(s op.Shape, t Type, y, bias, residual Pointer, relu bool) []Launch {
+	c := coverOf(t, s.C)
+	return one(c.launch(vectorInstance("conv_epilogue", t, c.vector), s.Pixels(), s.C, c.mapping(s.Pixels()), y, bias, residual, flag(relu)))
+}
+
+// BiasGradient is the gradient of a per-channel bias: db (C), dy summed over all pixels.
+func BiasGradient(s op.Shape, t Type, db, dy, scratch Pointer) []Launch {
+	c := coverOf(t, s.C)
+	length := c.reducing(s.Pixels())
+	return []Launch{
+		c.launch(vectorInstance("channel_sums", t, c.vector), s.Pixels(), s.C, length, scratch, dy),
+		combining("sum_chunks", s.C, int32(divideUp(s.Pixels(), length)), int32(s.C), db, scratch),
+	}
+}

@@ -1,0 +1,81 @@
+package kernels
+
+import "github.com/surrogaze/surrogaze/internal/op"
+
+// eachPixel is a launch that computes every pixel of a feature map alone.
+func eachPixel(kernel string, s op.Shape, t Type, args ...any) []Launch {
+	c := coverOf(t, s.C)
+	return one(c.launch(vectorInstance(kernel, t, c.vector), s.Pixels(), s.C, c.down, args...))
+}
+
+// window is a pooling's geometry as kernels take it.
+func window(g op.Pool) []any {
+	out := g.OutShape()
+	return []any{int32(g.In.H), int32(g.In.W), int32(out.H), int32(out.W), int32(g.Kernel), int32(g.Stride), int32(g.Pad)}
+}
+
+// MaxPool is the maximum of every window; padding never wins and NaN does.
+func MaxPool(g op.Pool, t Type, y, x Pointer) []Launch {
+	return eachPixel("max_pool", g.OutShape(), t, append([]any{y, x}, window(g)...)...)
+}
+
+// MaxPoolBackward is the gradient of [MaxPool]: the first position in row order whose
+// value is not below the maximum y takes dy.
+func MaxPoolBackward(g op.Pool, t Type, dx, dy, x, y Pointer) []Launch {
+	return eachPixel("max_pool_backward", g.In, t, append([]any{dx, dy, x, y}, window(g)...)...)
+}
+
+// AvgPool is the mean of every window, of its whole area with CountPad and of the part
+// inside the image without.
+func AvgPool(g op.Pool, t Type, y, x Pointer) []Launch {
+	return eachPixel("avg_pool", g.OutShape(), t, append(append([]any{y, x}, window(g)...), flag(g.CountPad))...)
+}
+
+// AvgPoolBackward is the gradient of [AvgPool].
+func AvgPoolBackward(g op.Pool, t Type, dx, dy Pointer) []Launch {
+	return eachPixel("avg_pool_backward", g.In, t, append(append([]any{dx, dy}, window(g)...), flag(g.CountPad))...)
+}
+
+// GlobalAvgPool is the mean of every channel of every image: a planar y (N, C) of a
+// feature map x.
+func GlobalAvgPool(s op.Shape, t Type, y, x Pointer) []Launch {
+	c := coverOf(t, s.C)
+	return one(c.launch(vectorInstance("global_avg_pool", t, c.vector), s.Pixels(), s.C, s.H*s.W, y, x))
+}
+
+// GlobalAvgPoolBackward is the gradient of [GlobalAvgPool]: a feature map dx of a planar
+// dy (N, C).
+func GlobalAvgPoolBackward(s op.Shape, t Type, dx, dy Pointer) []Launch {
+	return eachPixel("global_avg_pool_backward", s, t, dx, dy, int32(s.H*s.W))
+}
+
+// Upsample enlarges every image as [op.Upsample] says.
+func Upsample(g op.Upsample, t Type, y, x Pointer) []Launch {
+	return eachPixel("upsample", g.OutShape(), t, y, x, int32(g.In.H), int32(g.In.W), int32(g.Scale), flag(g.Bilinear))
+}
+
+// UpsampleBackward is the gradient of [Upsample].
+func UpsampleBackward(g op.Upsample, t Type, dx, dy Pointer) []Launch {
+	return eachPixel("upsample_backward", g.In, t, dx, dy, int32(g.In.H), int32(g.In.W), int32(g.Scale), flag(g.Bilinear))
+}
+
+// Dropout zeroes elements at a rate in [0, 1) and scales the others by 1/(1-rate). Whether
+// an element is kept depends on its planar index and on mix(seed ^ mix(salt)) alone, as
+// reference.Kept says of a seed; mix is the finaliser of SplitMix64 after its step, and
+// seed points to a uint64. y may be x.
+func Dropout(s op.Shape, t Type, y, x Pointer, rate float32, salt uint64, seed Pointer) []Launch {
+	return eachPixel("dropout", s, t, y, x, int32(s.H*s.W), rate, mix(salt), seed)
+}
+
+// DropoutBackward is the gradient of [Dropout] with the same rate, salt and seed.
+func DropoutBackward(s op.Shape, t Type, dx, dy Pointer, rate float32, salt uint64, seed Pointer) []Launch {
+	return Dropout(s, t, dx, dy, rate, salt, seed)
+}
+
+// mix is the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

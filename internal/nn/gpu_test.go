@@ -1,0 +1,213 @@
+package nn
+
+import (
+	"context"
+	"math"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/surrogaze/surrogaze/internal/op"
+)
+
+// onGPU is the first GPU in a precision. The test is skipped where there is none,
+// unless SURROGAZE_GPU=1 says that there is.
+func onGPU(t *testing.T, precision string) Target {
+	t.Helper()
+	target, err := Options{Device: "cuda", Precision: precision}.Resolve()
+	if err != nil {
+		if os.Getenv("SURROGAZE_GPU") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return target
+}
+
+// runOn compiles and runs a case over memory that was full of NaN.
+func (c conformanceCase) runOn(t *testing.T, target Target) (*Program, *Params) {
+	t.Helper()
+	g, inputs := c.graph(t)
+	p, err := compileFor(g, Options{}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := p.machine.(*gpu)
+	if err := m.record(nil); err != nil { // the choice of kernels writes into the arena
+		t.Fatal(err)
+	}
+	if err := m.device.Fill(m.arena, 0xff); err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range inputs {
+		copy(p.Input(name), x)
+	}
+	if err := p.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return p, g.params
+}
+
+func TestGPUProgramsAgreeWithTheTapeMachine(t *testing.T) {
+	target := onGPU(t, f32Precision)
+	for _, c := range conformanceCases() {
+		t.Run(c.name, func(t *testing.T) {
+			p, params := c.runOn(t, target)
+			y, loss, grads := c.tape(t)
+			compare(t, "output", p.Output("y"), y)
+			if c.mode == Eval {
+				return
+			}
+			compare(t, "loss", []float32{p.Loss()}, []float32{loss})
+			largest := gradientScale(t, p)
+			for _, x := range params.All() {
+				if x.Trainable {
+					compareAt(t, "gradient of "+x.Name, gradientOf(t, p, x.Name), grads[x.Name], largest/20)
+				}
+			}
+		})
+	}
+}
+
+// gradientScale is the largest magnitude of all gradients.
+func gradientScale(t *testing.T, p *Program) float64 {
+	t.Helper()
+	largest := 0.0
+	for i := range p.list.params {
+		gradient, err := p.machine.gradient(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range gradient {
+			largest = max(largest, math.Abs(float64(v)))
+		}
+	}
+	return largest
+}
+
+// TestBF16GPUProgramsStayCloseToFloat32 compares by distance over norm, as
+// [TestBF16ProgramsStayCloseToFloat32] does.
+func TestBF16GPUProgramsStayCloseToFloat32(t *testing.T) {
+	target := onGPU(t, bf16Precision)
+	for _, c := range conformanceCases() {
+		t.Run(c.name, func(t *testing.T) {
+			exact, params := c.runAs(t, 2, false)
+			rounded, _ := c.runOn(t, target)
+			if d := distance(rounded.Output("y"), exact.Output("y"), 0); !(d <= 0.01) {
+				t.Errorf("the output is %.2g of its norm away", d)
+			}
+			for _, x := range params.All() {
+				want := gradientOf(t, exact, x.Name)
+				if want == nil {
+					continue
+				}
+				small := smallGradient(exact) * math.Sqrt(float64(len(want)))
+				if d := distance(gradientOf(t, rounded, x.Name), want, small); !(d <= 0.1) {
+					t.Errorf("the gradient of %s is %.2g of its norm away", x.Name, d)
+				}
+			}
+		})
+	}
+}
+
+// constantSource gives every step the same images and maps.
+func constantSource(_ context.Context, step int, b Batch) error {
+	for _, x := range b {
+		for i := range x {
+			x[i] = float32(math.Abs(math.Sin(float64(i + 7*step))))
+		}
+	}
+	return nil
+}
+
+// guidedNetwork has what moves: convolutions, a batch norm, a linear layer.
+func guidedNetwork(params *Params) *Graph {
+	g := NewGraph(Train, params)
+	x := g.Input("image", op.Shape{N: 4, C: 3, H: 8, W: 8})
+	x = g.ReLU(g.BatchNorm("bn", g.Conv("conv", x, Conv{Out: 8, Kernel: 3, Pad: 1})))
+	y := g.Conv("probe", x, Conv{Out: 1, Kernel: 3, Pad: 1, Bias: true})
+	g.Loss(Term{g.MapLoss(op.MSE, false, y, g.Input("target", y.Shape())), g.Input("weight", op.Shape{N: 4, C: 1, H: 1, W: 1})})
+	return g
+}
+
+func gpuTraining(device string, o Optimizer) Training {
+	return Training{Optimizer: o, Schedule: Schedule{Kind: "cosine"}, Steps: 6, Options: Options{Device: device, Precision: f32Precision, Workers: 1}}
+}
+
+func TestTrainingOnAGPUMovesParametersAsOnTheCPU(t *testing.T) {
+	onGPU(t, f32Precision)
+	for _, o := range []Optimizer{
+		{Name: "sgd", LR: 0.1},
+		{Name: "sgd", LR: 0.1, Momentum: 0.9, WeightDecay: 0.01, Nesterov: true},
+		{Name: "adam", LR: 0.01, WeightDecay: 0.01},
+		{Name: "adamw", LR: 0.01, WeightDecay: 0.01},
+	} {
+		t.Run(o.Name, func(t *testing.T) {
+			want, got := NewParams(3), NewParams(3)
+			for device, params := range map[string]*Params{"cpu": want, "cuda": got} {
+				trainer, err := NewTrainer(guidedNetwork(params), gpuTraining(device, o))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, err := range trainer.Steps(context.Background(), constantSource) {
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for i, x := range want.All() {
+				compare(t, x.Name, got.All()[i].Data, x.Data)
+			}
+		})
+	}
+}
+
+func TestAGPUMovesWhatTheHostHasChanged(t *testing.T) {
+	target := onGPU(t, f32Precision)
+	params := NewParams(1)
+	g := NewGraph(Eval, params)
+	g.Output("y", g.Conv("conv", g.Input("x", op.Shape{N: 1, C: 1, H: 2, W: 2}), Conv{Out: 1, Kernel: 1}))
+	p, err := compileFor(g, Options{}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(p.Input("x"), []float32{1, 2, 3, 4})
+	for _, w := range []float32{2, -1} {
+		params.Get("conv.weight").Data[0] = w
+		if err := p.Run(); err != nil {
+			t.Fatal(err)
+		}
+		if want := []float32{w, 2 * w, 3 * w, 4 * w}; !slices.Equal(p.Output("y"), want) {
+			t.Errorf("output %v, want %v", p.Output("y"), want)
+		}
+	}
+}
+
+func TestADivergingStepOnAGPUChangesNothing(t *testing.T) {
+	onGPU(t, f32Precision)
+	params := NewParams(3)
+	trainer, err := NewTrainer(guidedNetwork(params), gpuTraining("cuda", Optimizer{Name: "sgd", LR: 0.1, Momentum: 0.9}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before *Params
+	source := func(ctx context.Context, step int, b Batch) error {
+		if err := constantSource(ctx, step, b); err != nil {
+			return err
+		}
+		if step == 2 {
+			b["image"][0] = float32(math.NaN())
+		}
+		return nil
+	}
+	for s, err := range trainer.Steps(context.Background(), source) {
+		if err == nil {
+			before = params.Clone()
+			continue
+		}
+		if s.Index != 2 {
+			t.Fatalf("step %d: %v", s.Index, err)
+		}
+	}
+	sameParams(t, params, before)
+}

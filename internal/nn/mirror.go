@@ -1,0 +1,224 @@
+package nn
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/surrogaze/surrogaze/internal/cuda"
+	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
+)
+
+// mirrors are the copies of a network's parameters in the memory of GPUs.
+type mirrors struct {
+	mutex   sync.Mutex
+	list    []*mirror
+	version uint64 // of the values in the host's memory
+}
+
+// mirror is a copy on one GPU. Weights of convolutions lie there as Out, KernelH,
+// KernelW, In, as its kernels want them.
+type mirror struct {
+	owner   *mirrors
+	device  *cuda.Device
+	at      map[*Param]*place
+	blocks  []*block
+	version uint64 // of the host's values that were brought last
+	ahead   bool   // it has been changed since, and the host's values are old
+}
+
+// block is a piece of device memory for some parameters.
+type block struct {
+	memory *cuda.Memory
+	bf16   *cuda.Memory // the same rounded, for the operands of convolutions; nil if none
+	params []*Param
+}
+
+// place is where a parameter lies.
+type place struct {
+	*block
+	offset int64 // in bytes of the block
+}
+
+// values is the parameter in float32.
+func (p *place) values() kernels.Pointer { return p.memory.At(p.offset) }
+
+// rounded is the parameter in bfloat16.
+func (p *place) rounded() kernels.Pointer { return p.bf16.At(p.offset / 2) }
+
+// on is the mirror on a device.
+func (m *mirrors) on(d *cuda.Device) *mirror {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	for _, x := range m.list {
+		if x.device == d {
+			return x
+		}
+	}
+	x := &mirror{owner: m, device: d, at: map[*Param]*place{}}
+	m.list = append(m.list, x)
+	return x
+}
+
+// fetch brings the values back from a mirror that is ahead.
+func (m *mirrors) fetch() error {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	var failed error
+	for _, x := range m.list {
+		if x.ahead {
+			failed = errors.Join(failed, x.pull())
+		}
+	}
+	return failed
+}
+
+// outdate makes the values in the host's memory, which are about to change, those in
+// force.
+func (m *mirrors) outdate() {
+	if len(m.list) == 0 {
+		return
+	}
+	_ = m.fetch()
+	m.version++
+}
+
+// reserve gives those of some parameters memory that have none.
+func (m *mirror) reserve(params []*Param) error {
+	m.owner.mutex.Lock()
+	defer m.owner.mutex.Unlock()
+	if m.ahead {
+		if err := m.pull(); err != nil {
+			return err
+		}
+	}
+	for _, trainable := range []bool{true, false} {
+		var fresh []*Param
+		for _, p := range params {
+			if p.Trainable == trainable && m.at[p] == nil {
+				fresh = append(fresh, p)
+				m.at[p] = &place{}
+			}
+		}
+		if err := m.allocate(fresh); err != nil {
+			for _, p := range fresh {
+				delete(m.at, p)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// placeAlign is what the offsets of parameters are multiples of, so that those of their
+// bfloat16 copies are multiples of 256.
+const placeAlign = 512
+
+func (m *mirror) allocate(params []*Param) error {
+	if len(params) == 0 {
+		return nil
+	}
+	b := &block{params: params}
+	length := int64(0)
+	for _, p := range params {
+		*m.at[p] = place{block: b, offset: length}
+		length += (4*int64(len(p.Data)) + placeAlign - 1) / placeAlign * placeAlign
+	}
+	var err error
+	if b.memory, err = m.device.Alloc(length); err != nil {
+		return err
+	}
+	if params[0].Trainable {
+		if b.bf16, err = m.device.Alloc(length / 2); err != nil {
+			return err
+		}
+	}
+	m.blocks = append(m.blocks, b)
+	m.version = 0
+	if m.owner.version == 0 {
+		m.owner.version = 1
+	}
+	return nil
+}
+
+// push brings the host's values if they are newer.
+func (m *mirror) push() error {
+	m.owner.mutex.Lock()
+	defer m.owner.mutex.Unlock()
+	if m.version == m.owner.version {
+		return nil
+	}
+	for _, b := range m.blocks {
+		staged, err := m.device.Host(int(b.memory.Len()))
+		if err != nil {
+			return err
+		}
+		for _, p := range b.params {
+			toChannelsLast(p.Shape, staged.Floats()[m.at[p].offset/4:], p.Data)
+		}
+		if err := m.device.CopyIn(b.memory, staged); err != nil {
+			return err
+		}
+		if b.bf16 != nil {
+			n := b.memory.Len() / 4
+			if err := m.device.Do(kernels.Convert(n, kernels.BF16, b.bf16.At(0), kernels.F32, b.memory.At(0))); err != nil {
+				return err
+			}
+		}
+	}
+	m.version, m.ahead = m.owner.version, false
+	return nil
+}
+
+// moved says that the values on the device have changed.
+func (m *mirror) moved() {
+	m.owner.mutex.Lock()
+	defer m.owner.mutex.Unlock()
+	m.ahead = true
+}
+
+// pull brings the values back.
+func (m *mirror) pull() error {
+	for _, b := range m.blocks {
+		staged, err := m.device.Host(int(b.memory.Len()))
+		if err != nil {
+			return err
+		}
+		if err := m.device.CopyOut(staged, b.memory, 0); err != nil {
+			return err
+		}
+		for _, p := range b.params {
+			fromChannelsLast(p.Shape, p.Data, staged.Floats()[m.at[p].offset/4:])
+		}
+	}
+	m.ahead = false
+	return nil
+}
+
+// toChannelsLast writes a parameter as Out, KernelH, KernelW, In if it is the weight of
+// a convolution, else as it is.
+func toChannelsLast(shape []int, dst, src []float32) {
+	walkChannelsLast(shape, len(src), func(last, first int) { dst[last] = src[first] })
+}
+
+// fromChannelsLast is the reverse.
+func fromChannelsLast(shape []int, dst, src []float32) {
+	walkChannelsLast(shape, len(dst), func(last, first int) { dst[first] = src[last] })
+}
+
+// walkChannelsLast visits the index of every element of a parameter in both orders.
+func walkChannelsLast(shape []int, n int, visit func(last, first int)) {
+	if len(shape) != 4 || shape[2]*shape[3] == 1 || shape[1] == 1 {
+		for i := range n {
+			visit(i, i)
+		}
+		return
+	}
+	in, window := shape[1], shape[2]*shape[3]
+	for o := range shape[0] {
+		for c := range in {
+			for k := range window {
+				visit((o*window+k)*in+c, (o*in+c)*window+k)
+			}
+		}
+	}
+}
