@@ -26,7 +26,7 @@ type gpu struct {
 
 func open(t *testing.T) *gpu {
 	t.Helper()
-	cudatest.Mock(t)
+	cudatest.Driver(t)
 	device, err := driver.Open(0)
 	if err != nil {
 		t.Fatal(err)
