@@ -2,11 +2,8 @@ package kernels
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// Depthwise reports whether a convolution has a filter for each channel, which is what
-// the functions of that name compute.
-func Depthwise(g op.Conv) bool { return g.Groups == g.In.C && g.Out == g.In.C }
-
-// DepthwiseForward is y = conv(x, w) of a [Depthwise] convolution with float32 weights.
+// DepthwiseForward is y = conv(x, w) where every channel has a filter of its own (Groups,
+// In.C and Out are the same), with float32 weights.
 func DepthwiseForward(g op.Conv, t Type, y, x, w Pointer) []Launch {
 	return correlation("depthwise_forward", g, t, g.OutShape(), g.In, y, x, w)
 }
