@@ -28,7 +28,7 @@ func correlation(kernel string, g op.Conv, t Type, to, from op.Shape, y, x, w Po
 
 // DepthwiseBackwardWeights is the gradient of [DepthwiseForward] by w, float32.
 func DepthwiseBackwardWeights(g op.Conv, t Type, dw, x, dy, scratch Pointer) []Launch {
-	const taps = 9
+	const tile = 3 // taps, in both directions, that a block sums at once
 	out := g.OutShape()
 	v := 1
 	if t == BF16 && out.C%2 == 0 {
@@ -36,11 +36,11 @@ func DepthwiseBackwardWeights(g op.Conv, t Type, dw, x, dy, scratch Pointer) []L
 	}
 	c := coverBy(v, out.C, 32)
 	pixels, weights := out.Pixels(), g.Weight().Len()
-	rounds := divideUp(g.KernelH*g.KernelW, taps)
-	length := cover{c.vector, c.across, c.down, c.groups * rounds}.reducing(pixels)
+	tiles := divideUp(g.KernelH, tile) * divideUp(g.KernelW, tile)
+	length := cover{c.vector, c.across, c.down, c.groups * tiles}.reducing(pixels)
 	sums := c.launch(vectorInstance("depthwise_backward_weights", t, v), pixels, out.C, length,
 		append([]any{scratch, x, dy, int32(out.H), int32(out.W)}, axes(g, g.In)...)...)
-	sums.Grid[2] = rounds
+	sums.Grid[2] = tiles
 	return []Launch{sums, combining("sum_chunks", weights, int32(divideUp(pixels, length)), int32(weights), dw, scratch)}
 }
 
