@@ -171,18 +171,23 @@ template <class T, int V> __device__ void global_avg_pool_backward(uint32 pixels
 VECTOR_KERNELS(global_avg_pool_backward, (uint32 pixels, int channels, uint32 length, T* dx, const float* dy, int area),
                (pixels, channels, length, dx, dy, area))
 
-// Taps are the two positions of a source axis between which a position of the enlarged
-// one lies, half-pixel centres, clamped, and the weight of the second.
+// between is where a position of the enlarged axis lies on the source's, half-pixel
+// centres, clamped.
+__device__ inline float between(int position, int scale, int length) {
+    return min(max((position + 0.5f) * (1.0f / scale) - 0.5f, 0.0f), length - 1.0f);
+}
+
+// Taps are the two positions of the source axis between which a position of the enlarged
+// one lies, and the weight of the second.
 struct Taps {
     int low, high;
     float weight;
-    __device__ float of(int position) const { return (position == low ? 1 - weight : 0) + (position == high ? weight : 0); }
 };
 
 __device__ inline Taps taps(int position, int scale, int length, int bilinear) {
     if (!bilinear) return Taps{position / scale, position / scale, 0};
-    float at = max((position + 0.5f) * (1.0f / scale) - 0.5f, 0.0f);
-    int low = min((int)at, length - 1);
+    float at = between(position, scale, length);
+    int low = (int)at;
     return Taps{low, min(low + 1, length - 1), at - low};
 }
 
@@ -192,6 +197,12 @@ __device__ inline Span tapping(int position, int scale, int length, int bilinear
     if (!bilinear) return Span{position * scale, position * scale + scale};
     int before = scale * (2 * position - 1) - 1, behind = scale * (2 * position + 3);
     return Span{max((before + 2) >> 1, 0), min(behind / 2, scale * length)};
+}
+
+// tap_weight is that of a position of the source axis for one of the enlarged axis in its
+// span.
+__device__ inline float tap_weight(int source, int position, int scale, int length, int bilinear) {
+    return bilinear ? max(1 - fabsf(between(position, scale, length) - source), 0.0f) : 1;
 }
 
 // upsample enlarges images of height x width by a scale.
@@ -229,11 +240,11 @@ __device__ void upsample_backward(uint32 pixels, int channels, uint32 length, T*
         Span rows = tapping(in.row, scale, height, bilinear), columns = tapping(in.column, scale, width, bilinear);
         Vec<V> sum = splat<V>(0);
         for (int i = rows.begin; i < rows.end; i++) {
-            float vertical = taps(i, scale, height, bilinear).of(in.row);
+            float vertical = tap_weight(in.row, i, scale, height, bilinear);
             const T* row = dy + offset(in.image, i, 0, height * scale, width * scale, channels);
 #pragma unroll 4
             for (int j = columns.begin; j < columns.end; j++) {
-                float weight = vertical * taps(j, scale, width, bilinear).of(in.column);
+                float weight = vertical * tap_weight(in.column, j, scale, width, bilinear);
                 Vec<V> d = load<V>(row + (int64)j * channels);
 #pragma unroll
                 for (int k = 0; k < V; k++) sum[k] += weight * d[k];
