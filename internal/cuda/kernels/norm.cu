@@ -40,8 +40,8 @@ template <int V> __device__ Moments<V> pooled(Moments<V> of) {
     for (int i = 0; i < V; i++) {
         pivot[i] = pivots[i][threadIdx.x];
         float apart = of.mean[i] - pivot[i];
-        of.mean[i] = of.count > 0 ? of.count * apart : 0;
-        of.squares[i] += of.count > 0 ? of.count * apart * apart : 0;
+        of.mean[i] = of.count * apart;
+        of.squares[i] += of.count * apart * apart;
     }
     sum_rows(count);
     sum_rows(of.mean);
