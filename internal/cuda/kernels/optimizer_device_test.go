@@ -108,22 +108,33 @@ func TestAdamIsTheReferences(t *testing.T) {
 }
 
 func TestAStepWhoseLossIsNotFiniteChangesNothing(t *testing.T) {
-	h := Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, Decoupled: true}
-	m := newTrained(t, 2)
-	for _, loss := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e38} {
-		p := m.planar([]float64{loss})
-		before := slices.Clone(m.weight[3])
-		for _, launches := range [][]Launch{
-			AdamStep(h, m.upload(m.table.Bytes()), m.table.Chunks(), m.upload(h.State(0.1, 1).Bytes()), p),
-		} {
-			for i, q := range m.parameters {
-				m.must(m.stream.Copy(q.Grad, m.numbers(q.GradType, m.weight[i]...), int64(q.Len*q.GradType.Size())))
-			}
-			m.run(launches)
+	sgd, adam := SGD{Momentum: 0.9}, Adam{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, Decoupled: true}
+	for loss, finite := range map[float64]bool{math.NaN(): false, math.Inf(1): false, math.Inf(-1): false, 1e38: true} {
+		m := newTrained(t, 2)
+		for _, p := range m.parameters {
+			m.must(m.stream.Fill(p.Grad, 0x3f, int64(p.Len*p.GradType.Size()))) // about 0.75
 		}
-		changed := !slices.Equal(m.readNumbers(m.parameters[3].Weight, F32, m.parameters[3].Len), before)
-		if finite := loss == 1e38; changed != finite {
-			t.Errorf("loss %v: changed %v, want %v", loss, changed, finite)
+		table, chunks, at := m.upload(m.table.Bytes()), m.table.Chunks(), m.planar([]float64{loss})
+		for name, launches := range map[string][]Launch{
+			"SGD":  SGDStep(sgd, table, chunks, m.upload(sgd.State(0.1, true).Bytes()), at),
+			"Adam": AdamStep(adam, table, chunks, m.upload(adam.State(0.1, 1).Bytes()), at),
+		} {
+			before := m.everything()
+			m.run(launches)
+			if changed := !slices.Equal(m.everything(), before); changed != finite {
+				t.Errorf("%s, loss %v: changed %v, want %v", name, loss, changed, finite)
+			}
 		}
 	}
+}
+
+// everything is the weights and moments one after another.
+func (m *trained) everything() []float64 {
+	var x []float64
+	for _, p := range m.parameters {
+		for _, at := range []Pointer{p.Weight, p.First, p.Second} {
+			x = append(x, m.readNumbers(at, F32, p.Len)...)
+		}
+	}
+	return x
 }
