@@ -1,5 +1,7 @@
 // Kernels that use what kernels may use: shared memory of both kinds, barriers,
-// shuffles, vectors, atomics.
+// shuffles, vectors, atomics. The PTX is made by
+//
+//     internal/cuda/kernels/compile ../mock/testdata/example.cu
 #include "common.cuh"
 
 // example_add4 computes c = a + s b of n elements, four a thread.
