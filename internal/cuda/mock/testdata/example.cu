@@ -50,3 +50,6 @@ extern "C" __global__ void example_overrun(float *x, int n) { x[n] = 0; }
 extern "C" __global__ void example_types(double *x, int a, unsigned b, long long c, unsigned long long d, float e) {
   x[0] = a, x[1] = b, x[2] = c, x[3] = d, x[4] = e;
 }
+
+// example_race leaves the thread that was last.
+extern "C" __global__ void example_race(int *x) { *x = (int)thread_index(); }
