@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/surrogaze/surrogaze/internal/synthetic"
+	"github.com/surrogaze/surrogaze/predictor"
+	"github.com/surrogaze/surrogaze/storage"
+)
+
+// model writes a predictor of the network of annotate.py.
+func model(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("found arguments %q; want one file", args)
+	}
+	dir, err := os.MkdirTemp("", "model")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	cfg := predictor.DefaultConfig()
+	cfg.Network, cfg.Widths, cfg.StemKernel, cfg.StemStride, cfg.Size = "unet", []int{32, 64, 128, 256}, 3, 1, 256
+	cfg.Mirror, cfg.Steps, cfg.Batch, cfg.Workers, cfg.Precision = false, 1, 2, runtime.NumCPU(), "f32"
+	examples, err := drawn(4)
+	if err != nil {
+		return err
+	}
+	m, err := predictor.Fit(ctx, cfg, examples[:2], examples[2:], filepath.Join(dir, "fit"), nil)
+	if err != nil {
+		return err
+	}
+	return m.Save(args[0])
+}
+
+// drawn are generated images with their maps.
+func drawn(n int) ([]predictor.Example, error) {
+	examples := make([]predictor.Example, n)
+	for i := range examples {
+		x := synthetic.Draw(1, "train", i)
+		image, err := x.PNG()
+		if err != nil {
+			return nil, err
+		}
+		human, err := x.MapPNG()
+		if err != nil {
+			return nil, err
+		}
+		examples[i] = predictor.Example{ID: x.ID, Image: storage.Encoded{Bytes: image}, Map: storage.Encoded{Bytes: human}}
+	}
+	return examples, nil
+}
