@@ -9,6 +9,7 @@ import "C"
 
 import (
 	"fmt"
+	"strings"
 	"unsafe"
 )
 
@@ -164,7 +165,7 @@ func statusError(api *C.api, status C.int, format string, args ...any) error {
 	text := C.GoString(C.api_status_text(api, status))
 	var detail [512]C.char
 	C.api_last_error(api, &detail[0], C.size_t(len(detail)))
-	if d := C.GoString(&detail[0]); d != "" {
+	if d, _, _ := strings.Cut(C.GoString(&detail[0]), "\n"); d != "" {
 		text += " (" + d + ")"
 	}
 	return fmt.Errorf(format+": %s", append(args, text)...)

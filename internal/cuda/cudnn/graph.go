@@ -3,7 +3,6 @@
 package cudnn
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,10 +63,18 @@ func newGraph(b builder, handle unsafe.Pointer, c Convolution) (*graph, error) {
 	}
 	if len(g.configs) == 0 {
 		g.close()
-		return nil, errors.Join(ErrUnsupported, missed)
+		return nil, unsupported(missed)
 	}
 	slices.SortStableFunc(g.configs, func(a, b config) int { return int(a.tier - b.tier) })
 	return g, nil
+}
+
+// unsupported is ErrUnsupported, with the last reason that the library gave, if any.
+func unsupported(cause error) error {
+	if cause == nil {
+		return ErrUnsupported
+	}
+	return fmt.Errorf("%w: %w", ErrUnsupported, cause)
 }
 
 // operation makes the operation of a convolution.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
@@ -31,6 +32,9 @@ type machine struct {
 // onGPU says that tests are to run on a GPU with NVIDIA's library, in place of the mocks.
 var onGPU = os.Getenv("SURROGAZE_TEST_GPU") != ""
 
+// held keeps the GPU's context, which libraries do not expect to lose between tests.
+var held = sync.OnceValues(func() (driver.Device, error) { return driver.Open(0) })
+
 // mocked is for tests about the mocks.
 func mocked(t *testing.T) *machine {
 	t.Helper()
@@ -43,11 +47,14 @@ func mocked(t *testing.T) *machine {
 // start opens the device and the library, which must be closed without anything left.
 func start(t *testing.T) *machine {
 	t.Helper()
-	if !onGPU {
-		t.Setenv(Folders, filepath.Dir(cudatest.Mock(t)))
-	}
 	m := &machine{t: t}
 	var err error
+	if onGPU {
+		_, err = held()
+		m.must(err)
+	} else {
+		t.Setenv(Folders, filepath.Dir(cudatest.Mock(t)))
+	}
 	m.library, err = Open(nil)
 	m.must(err)
 	m.device, err = driver.Open(0)
