@@ -87,34 +87,14 @@ func (g *graph) operation(c Convolution) descriptor {
 	x := g.tensor(idX, c.Geometry.In, c.Type)
 	w := g.tensor(idW, c.Geometry.Weight(), weights)
 	y := g.tensor(idY, c.Geometry.OutShape(), c.Type)
-	var o descriptor
-	b := &g.builder
-	switch c.Direction {
-	case Forward:
-		o = g.create(forwardKind)
-		set(b, o, forwardConvolution, geometry)
-		set(b, o, forwardX, x)
-		set(b, o, forwardW, w)
-		set(b, o, forwardY, y)
-		set[float32](b, o, forwardAlpha, 1)
-		set[float32](b, o, forwardBeta, 0)
-	case BackwardData:
-		o = g.create(backwardDataKind)
-		set(b, o, backwardDataConvolution, geometry)
-		set(b, o, backwardDataDX, x)
-		set(b, o, backwardDataW, w)
-		set(b, o, backwardDataDY, y)
-		set[float32](b, o, backwardDataAlpha, 1)
-		set[float32](b, o, backwardDataBeta, 0)
-	case BackwardWeights:
-		o = g.create(backwardWeightsKind)
-		set(b, o, backwardWeightsConvolution, geometry)
-		set(b, o, backwardWeightsX, x)
-		set(b, o, backwardWeightsDW, w)
-		set(b, o, backwardWeightsDY, y)
-		set[float32](b, o, backwardWeightsAlpha, 1)
-		set[float32](b, o, backwardWeightsBeta, 0)
-	}
+	b, names := &g.builder, operations[c.Direction]
+	o := g.create(names.kind)
+	set(b, o, names.convolution, geometry)
+	set(b, o, names.x, x)
+	set(b, o, names.w, w)
+	set(b, o, names.y, y)
+	set[float32](b, o, names.alpha, 1)
+	set[float32](b, o, names.beta, 0)
 	g.finalize(o, c.Direction.String()+" operation")
 	return o
 }
