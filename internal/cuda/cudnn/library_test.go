@@ -29,8 +29,8 @@ type machine struct {
 	library Library
 }
 
-// onGPU says that tests are to run on a GPU with NVIDIA's library, in place of the mocks.
-var onGPU = os.Getenv("SURROGAZE_TEST_GPU") != ""
+// onGPU says that there is a GPU with NVIDIA's library, to test in place of the mocks.
+var onGPU = os.Getenv("SURROGAZE_GPU") == "1"
 
 // held keeps the GPU's context, which libraries do not expect to lose between tests.
 var held = sync.OnceValues(func() (driver.Device, error) { return driver.Open(0) })
