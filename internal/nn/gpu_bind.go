@@ -237,7 +237,7 @@ func (b binding) mask() (y, beta kernels.Pointer) {
 		return 0, 0
 	}
 	for _, ins := range b.list.instructions {
-		if o, ok := ins.op.(batchNorm); ok && !o.residual && ins.in[1] == b.in[2] {
+		if o, ok := ins.op.(batchNorm); ok && o.relu && !o.residual && ins.in[1] == b.in[2] {
 			return 0, b.address(ins.in[2])
 		}
 	}

@@ -87,7 +87,7 @@ func TestAProfileCountsOperationsAndBytes(t *testing.T) {
 }
 
 func TestAProfileIsATableOfShares(t *testing.T) {
-	profile := &Profile{workers: 2, steps: 2, whole: 40 * time.Millisecond, rows: []*operation{
+	profile := &Profile{workers: 2, isa: "generic", steps: 2, whole: 40 * time.Millisecond, rows: []*operation{
 		{name: "add", geometry: "(1, 2, 3, 4)", count: 3, bytes: 1e7, took: 4 * time.Millisecond},
 		{name: "conv", geometry: "(1, 2, 3, 4) to (1, 5, 3, 4), 3x3", count: 1, flops: 1e9, bytes: 1e6, took: 20 * time.Millisecond},
 	}}
