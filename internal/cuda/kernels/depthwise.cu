@@ -38,14 +38,14 @@ constexpr int STRIP = 4;
 template <bool BACKWARD, class T, int V>
 __device__ void correlate(uint32 strips, int channels, uint32 length, T* y, const T* x, const float* w, int out_height, int out_width, Axis rows, Axis columns) {
     DYNAMIC_SHARED(float, weights);
-    int taps = rows.kernel * columns.kernel, span = blockDim.x * V, first = blockIdx.y * span;
+    Part at = part<V>(strips, channels, length);
+    int taps = rows.kernel * columns.kernel, span = blockDim.x * V;
     for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < taps * span; i += blockDim.x * blockDim.y) {
-        int tap = i / span, channel = first + i % span;
-        weights[i] = channel < channels ? w[(int64)channel * taps + tap] : 0;
+        int channel = at.block_channel + i % span;
+        weights[i] = channel < channels ? w[(int64)channel * taps + i / span] : 0;
     }
     __syncthreads();
 
-    Part at = part<V>(strips, channels, length);
     int across = (out_width + STRIP - 1) / STRIP;
     x += at.channel;
     for (uint32 s = at.pixel; s < at.end; s += blockDim.y) {
@@ -125,7 +125,7 @@ __device__ void depthwise_backward_weights(uint32 pixels, int channels, uint32 l
         if (first + k >= taps) break;
         sum_rows(sum[k]);
         if (!at.inside || threadIdx.y > 0) continue;
-        float* to = partial + ((int64)blockIdx.x * channels + at.channel) * taps + first + k;
+        float* to = partial + ((int64)at.chunk * channels + at.channel) * taps + first + k;
 #pragma unroll
         for (int i = 0; i < V; i++) to[(int64)i * taps] = sum[k][i];
     }
