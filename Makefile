@@ -6,7 +6,7 @@ RUN ?= runs/quickstart
 .PHONY: cuda ci test lint race noasm generate ptx bench fuzz kill memory readback parity report
 
 cuda: ## bin/surrogaze with the GPU backend, which starts on machines without one too
-	eval "$$(internal/cuda/env)" && go build -tags gpu -o bin/surrogaze ./cmd/surrogaze
+	internal/cuda/env go build -tags gpu -o bin/surrogaze ./cmd/surrogaze
 
 ci: ## everything that a clone must pass
 	bash .ci/run

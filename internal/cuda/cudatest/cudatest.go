@@ -61,6 +61,9 @@ func build() (string, error) {
 		return "", err
 	}
 	here := filepath.Join(filepath.Dir(filepath.Dir(file)), "mock")
+	if err := watch(here); err != nil {
+		return "", err
+	}
 	checkout := fnv.New64a()
 	checkout.Write([]byte(here))
 	folder := filepath.Join(cache, "surrogaze", fmt.Sprintf("mock-%x", checkout.Sum64()))
@@ -69,4 +72,18 @@ func build() (string, error) {
 		return "", fmt.Errorf("%w: %s", err, said)
 	}
 	return folder, nil
+}
+
+// watch looks at the mock's sources, so that go test knows which results to keep.
+func watch(folder string) error {
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if _, err := os.Stat(filepath.Join(folder, f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -193,6 +193,22 @@ func TestKernelsHaveBarriersShufflesAndSharedMemory(t *testing.T) {
 	}
 }
 
+func TestTheMockTurnsTheOrderOfThreadsAround(t *testing.T) {
+	cudatest.Mock(t)
+	d := open(t)
+	s, m := must(d.NewStream())(t), kernels(t, d)
+	x := must(d.Alloc(4))(t)
+	got, bytes := pinned(t, d, int32(-1))
+	for order, want := range map[string]int32{"": 63, "reverse": 0} {
+		t.Setenv("MOCK_CUDA_ORDER", order)
+		check(t, launch(t, m, s, driver.Launch{Kernel: "race", Grid: [3]int{2, 1, 1}, Block: [3]int{32, 1, 1}, Args: []any{x}}),
+			s.CopyOut(bytes, x), s.Synchronize())
+		if got[0] != want {
+			t.Errorf("order %q: thread %d was last, want %d", order, got[0], want)
+		}
+	}
+}
+
 func TestAKernelsRegistersAreKnown(t *testing.T) {
 	d := open(t)
 	f := must(kernels(t, d).Function("example_sum"))(t)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -32,6 +33,8 @@ func load() error {
 	if loaded {
 		return nil
 	}
+	runtime.LockOSThread() // whose the loader's last error is
+	defer runtime.UnlockOSThread()
 	path := os.Getenv(LibraryVariable)
 	if path == "" {
 		path = "libcuda.so.1"
