@@ -26,7 +26,7 @@ type comparison struct {
 	job
 	pytorch.Comparison
 	cases, tasks []string
-	tf32         bool
+	tf32, upload bool
 	out          string
 }
 
@@ -36,9 +36,10 @@ func compare(ctx context.Context, args []string) error {
 	c.register(f)
 	cases := f.String("cases", defaultCases, "networks, each with +cyborg behind it for the CYBORG loss")
 	wanted := f.String("tasks", pytorch.StepTask+","+pytorch.InferenceTask, "what is measured")
-	modes := f.String("modes", "eager,compile", "of PyTorch: eager, compile, or a mode of torch.compile")
+	modes := f.String("modes", "eager,compile", "of PyTorch: eager, compile, or a mode of torch.compile; empty: our side alone")
 	compiling := f.Int("compile", 0, "measure nothing, but let so many processes of PyTorch at a time compile: the next comparison then finds that in PyTorch's cache")
 	f.BoolVar(&c.tf32, "tf32", false, "let PyTorch multiply float32 as TF32")
+	f.BoolVar(&c.upload, "upload", false, "let PyTorch copy the images to the device for every repetition, as our side does")
 	f.StringVar(&c.out, "out", "", "file to add what is found to, a line of JSON for every side of every case")
 	f.IntVar(&c.Rounds, "rounds", 5, "rounds in which the sides take turns")
 	if err := f.Parse(args); err != nil {
@@ -50,7 +51,8 @@ func compare(ctx context.Context, args []string) error {
 	if c.Rounds < 1 {
 		return fmt.Errorf("rounds: want at least 1, found %d", c.Rounds)
 	}
-	c.Modes, c.Start, c.Done = strings.Split(*modes, ","), c.start, c.record
+	c.Start, c.Done = c.start, c.record
+	c.Modes = strings.FieldsFunc(*modes, func(r rune) bool { return r == ',' })
 	c.cases, c.tasks = strings.Split(*cases, ","), strings.Split(*wanted, ",")
 	if *compiling > 0 {
 		return c.compile(ctx, *compiling)
@@ -137,6 +139,9 @@ func (c *comparison) theirs(ctx context.Context, mode string, j pytorch.Job) *ex
 	args := append([]string{theirs, "--mode", mode, "--device", c.device}, j.Args()...)
 	if c.tf32 {
 		args = append(args, "--tf32")
+	}
+	if c.upload {
+		args = append(args, "--upload")
 	}
 	cmd := exec.CommandContext(ctx, cmp.Or(os.Getenv("PYTHON"), "python3"), args...)
 	cmd.Stderr = os.Stderr

@@ -90,28 +90,20 @@ func (c *Comparison) measure(ctx context.Context, found *Finding) error {
 	return nil
 }
 
-// startAll starts all sides. A mode of PyTorch that does not start is left out while
-// another does.
+// startAll starts all sides. A mode of PyTorch that does not start is left out.
 func (c *Comparison) startAll(ctx context.Context, found *Finding) error {
 	s, err := c.Start(ctx, Ours, found.Job)
 	if err != nil {
 		return err
 	}
 	found.Sides = append(found.Sides, s)
-	var failed []error
 	for _, mode := range c.Modes {
 		s, err := c.Start(ctx, mode, found.Job)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "%s of %s: %v\n", found.Task, found.Case, err)
-			failed = append(failed, err)
 			continue
 		}
 		found.Sides = append(found.Sides, s)
-	}
-	if len(found.Sides) == 1 {
-		return errors.Join(failed...)
-	}
-	for _, s := range found.Sides[1:] {
 		if a, b := found.Sides[0].Parameters, s.Parameters; a != b {
 			return fmt.Errorf("not the same network: %d parameters, of PyTorch's %d", a, b)
 		}
@@ -128,7 +120,10 @@ func (f *Finding) end() error {
 	return errors.Join(failed...)
 }
 
-// best is PyTorch's fastest mode.
+// best is PyTorch's fastest mode, nil if none started.
 func (f *Finding) best() *Side {
+	if len(f.Sides) == 1 {
+		return nil
+	}
 	return slices.MinFunc(f.Sides[1:], func(a, b *Side) int { return cmp.Compare(a.Median(), b.Median()) })
 }

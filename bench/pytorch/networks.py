@@ -113,7 +113,8 @@ class Case:
             self.targets = torch.rand(batch, 1, *self.images.shape[2:], device=device)
         elif self.guided:
             with torch.no_grad():
-                self.targets = torch.rand_like(self.net(*self.inputs())[1])
+                _, cams = self.net(self.images[:2], self.labels[:2])
+            self.targets = torch.rand(batch, *cams.shape[1:], device=device)
 
     def inputs(self):
         return (self.images, self.labels) if self.guided else (self.images,)

@@ -98,15 +98,17 @@ func TestTheTableHasRatiosToPyTorchsBestMode(t *testing.T) {
 				of("eager", 50, []float64{120, 120}, []float64{120, 120}), of("compile", 400, []float64{100, 101}, []float64{99, 100})}},
 			{Job{Case: "two", Task: StepTask, Batch: 8}, []*Side{of(Ours, 100, []float64{200}), of("eager", 25, []float64{100})}},
 			{Job{Case: "one", Task: InferenceTask, Batch: 8}, []*Side{of(Ours, 0, []float64{1}), of("eager", 0, []float64{4})}},
+			{Job{Case: "two", Task: InferenceTask, Batch: 8}, []*Side{of(Ours, 0, []float64{3})}},
 		},
 	}
 	table := c.Table("a CPU; " + c.About() + "; 2 threads")
 	for _, want := range []string{
-		"a CPU; ours; eager; 2 threads; f32; medians of 2 rounds of 2 in turn.",
+		"a CPU; ours; eager; compile; 2 threads; f32; medians of 2 rounds of 2 in turn.",
 		"| one | 50.0 | 100.0 | compile | 0.50 | 100 | 400 | 0.25 |",
 		"| two | 200.0 | 100.0 | eager | 2.00 | 100 | 25 | 4.00 |",
 		"| geometric mean | | | | 1.00 | | | 1.00 |",
 		"| one | 1.0 | 4.0 | eager | 0.25 | - | - | - |",
+		"| two | 3.0 | - | - | - | - | - | - |",
 		"| geometric mean | | | | 0.25 | | | - |",
 		"| one | step | 8 | ours | 50.0 | 50.0 to 69.5 | 160.0 | 100 |",
 	} {

@@ -21,10 +21,17 @@ func (c *Comparison) Table(title string) string {
 	return b.String()
 }
 
-// About is what both sides say of themselves.
+// About is what the sides say of themselves.
 func (c *Comparison) About() string {
-	sides := c.Found[0].Sides
-	return sides[0].About + "; " + sides[1].About
+	var about []string
+	for _, f := range c.Found {
+		for _, s := range f.Sides {
+			if !slices.Contains(about, s.About) {
+				about = append(about, s.About)
+			}
+		}
+	}
+	return strings.Join(about, "; ")
 }
 
 // writeTask is a task's cases with ours beside PyTorch's best.
@@ -34,12 +41,16 @@ func writeTask(b *strings.Builder, task string, rows []Finding) {
 	var times, memories []float64
 	for _, f := range rows {
 		us, best := f.Sides[0], f.best()
+		if best == nil {
+			fmt.Fprintf(b, "| %s | %.1f | - | - | - | %s | - | - |\n", f.Case, us.Median(), mebibytes(us.Memory))
+			continue
+		}
 		time, memory := us.Median()/best.Median(), ratio(us.Memory, best.Memory)
 		times, memories = append(times, time), append(memories, memory)
 		fmt.Fprintf(b, "| %s | %.1f | %.1f | %s | %.2f | %s | %s | %s |\n",
 			f.Case, us.Median(), best.Median(), best.Name, time, mebibytes(us.Memory), mebibytes(best.Memory), decimal(memory))
 	}
-	fmt.Fprintf(b, "| geometric mean | | | | %.2f | | | %s |\n", geometricMean(times), decimal(geometricMean(memories)))
+	fmt.Fprintf(b, "| geometric mean | | | | %s | | | %s |\n", decimal(geometricMean(times)), decimal(geometricMean(memories)))
 }
 
 // writeSides is every side by itself.
@@ -65,7 +76,7 @@ func ratio(a, b int64) float64 {
 	return float64(a) / float64(b)
 }
 
-// geometricMean is NaN if one of the values is.
+// geometricMean is NaN if one of the values is, or if there is none.
 func geometricMean(x []float64) float64 {
 	sum := 0.0
 	for _, v := range x {

@@ -181,8 +181,8 @@ func (l *library) graph(c Convolution) (*graph, error) {
 	return g, nil
 }
 
-// Of plans that are compiled when they are made, which takes about a second each, so
-// many are made at most.
+// fewCompiled is the most plans that are made if they are compiled for it, which takes
+// about a second each.
 const fewCompiled = 3
 
 func (l *library) Plans(c Convolution, n int) ([]Plan, error) {
@@ -206,7 +206,7 @@ func (l *library) Plans(c Convolution, n int) ([]Plan, error) {
 			plans = append(plans, p)
 		}
 		if len(plans) == 0 {
-			return errors.Join(ErrUnsupported, failure)
+			return unsupported(failure)
 		}
 		return nil
 	})
