@@ -16,7 +16,7 @@ import (
 // gpu is a device with the kernels, for one test. Values are float64 here, in the order
 // of planar tensors, and what the type of a map holds of them on the device.
 type gpu struct {
-	t       *testing.T
+	t       testing.TB
 	device  driver.Device
 	modules []driver.Module
 	stream  driver.Stream
@@ -24,7 +24,7 @@ type gpu struct {
 	rng     *rand.Rand
 }
 
-func open(t *testing.T) *gpu {
+func open(t testing.TB) *gpu {
 	t.Helper()
 	cudatest.Driver(t)
 	device, err := driver.Open(0)
@@ -69,17 +69,23 @@ func (g *gpu) run(launches []Launch) {
 	g.t.Helper()
 	for _, l := range launches {
 		g.must(Check(l))
-		var f driver.Function
-		var err error
-		for _, m := range g.modules {
-			if f, err = m.Function(l.Kernel); err == nil {
-				break
-			}
-		}
-		g.must(err)
-		g.must(g.stream.Launch(f, l))
+		g.must(g.stream.Launch(g.function(l.Kernel), l))
 	}
 	g.must(g.stream.Synchronize())
+}
+
+func (g *gpu) function(kernel string) driver.Function {
+	g.t.Helper()
+	var missing error
+	for _, m := range g.modules {
+		f, err := m.Function(kernel)
+		if err == nil {
+			return f
+		}
+		missing = err
+	}
+	g.t.Fatal(missing)
+	return nil
 }
 
 func (g *gpu) upload(b []byte) Pointer {
