@@ -25,28 +25,30 @@ template <int V> __device__ Moments<V> from_sums(float count, Vec<V> sum, Vec<V>
 }
 
 // pooled are the moments of a block's rows together, for row 0. They are summed about the
-// mean of row 0, which is near the whole's, so that float32 suffices.
-template <int V> __device__ Moments<V> pooled(Moments<V> of) {
-    __shared__ float pivots[V][256];
+// mean of row 0, which is near the whole's, so that float32 suffices. A block is at most
+// WARP threads wide.
+template <int V> __device__ Moments<V> pooled(const Moments<V>& of) {
+    __shared__ float pivots[V][WARP];
     __syncthreads();
     if (threadIdx.y == 0) {
 #pragma unroll
         for (int i = 0; i < V; i++) pivots[i][threadIdx.x] = of.mean[i];
     }
     __syncthreads();
-    Vec<1> count = splat<1>(of.count);
-    Vec<V> pivot;
+    Vec<V> pivot, sum, squares;
+    Vec<2 * V + 1> sums;
+    sums[2 * V] = of.count;
 #pragma unroll
     for (int i = 0; i < V; i++) {
         pivot[i] = pivots[i][threadIdx.x];
         float apart = of.mean[i] - pivot[i];
-        of.mean[i] = of.count * apart;
-        of.squares[i] += of.count * apart * apart;
+        sums[i] = of.count * apart;
+        sums[V + i] = of.squares[i] + of.count * apart * apart;
     }
-    sum_rows(count);
-    sum_rows(of.mean);
-    sum_rows(of.squares);
-    return from_sums(count[0], of.mean, of.squares, pivot);
+    sum_rows(sums);
+#pragma unroll
+    for (int i = 0; i < V; i++) sum[i] = sums[i], squares[i] = sums[V + i];
+    return from_sums(sums[2 * V], sum, squares, pivot);
 }
 
 // batch_norm_moments leaves mean and squared deviations of each chunk of x. A thread sums
@@ -245,7 +247,7 @@ template <Mask MASK, class T, int V> struct Gradient {
     }
 
 template <Mask MASK, class T, int V>
-__device__ void gradient_sums(Part at, int channels, Vec<V>& sum, Vec<V>& dot, T* dresidual, const T* dy, const T* x, const T* y, const float* gamma, const float* beta,
+__device__ void gradient_sums(Part at, int channels, Vec<2 * V>& sums, T* dresidual, const T* dy, const T* x, const T* y, const float* gamma, const float* beta,
                               const float* mean, const float* rstd) {
     Gradient<MASK, T, V> gradient(at.channel, dy, x, y, gamma, beta, mean, rstd);
     batches<2>(at, [&](uint32 p, auto these) {
@@ -257,8 +259,8 @@ __device__ void gradient_sums(Part at, int channels, Vec<V>& sum, Vec<V>& dot, T
         for (int b = 0; b < B; b++) {
 #pragma unroll
             for (int i = 0; i < V; i++) {
-                sum[i] += d[b][i];
-                dot[i] += d[b][i] * apart[b][i];
+                sums[i] += d[b][i];
+                sums[V + i] += d[b][i] * apart[b][i];
             }
             if (dresidual) store<V>(dresidual + offset + b * distance + at.channel, d[b]);
         }
@@ -271,15 +273,13 @@ template <class T, int V>
 __device__ void batch_norm_gradient_sums(uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy, const T* x,
                                          const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd) {
     Part at = part<V, FROM_END>(pixels, channels, length);
-    Vec<V> sum = splat<V>(0), dot = splat<V>(0);
-    BY_MASK(gradient_sums, at, channels, sum, dot, dresidual, dy, x, y, gamma, beta, mean, rstd)
-    sum_rows(sum);
-    sum_rows(dot);
-    if (at.inside && threadIdx.y == 0) {
-        partial += (int64)at.chunk * 2 * channels + at.channel;
-        store<V>(partial, sum);
-        store<V>(partial + channels, dot);
-    }
+    Vec<2 * V> sums = splat<2 * V>(0);
+    BY_MASK(gradient_sums, at, channels, sums, dresidual, dy, x, y, gamma, beta, mean, rstd)
+    sum_rows(sums);
+    if (!at.inside || threadIdx.y > 0) return;
+    partial += (int64)at.chunk * 2 * channels + at.channel;
+#pragma unroll
+    for (int i = 0; i < V; i++) partial[i] = sums[i], partial[channels + i] = sums[V + i];
 }
 VECTOR_KERNELS(batch_norm_gradient_sums,
                (uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy, const T* x, const T* y,
