@@ -3,7 +3,10 @@
 FUZZTIME ?= 10s
 RUN ?= runs/quickstart
 
-.PHONY: ci test lint race noasm generate ptx bench fuzz kill memory readback parity report
+.PHONY: cuda ci test lint race noasm generate ptx bench fuzz kill memory readback parity report
+
+cuda: ## bin/surrogaze with the GPU backend, which starts on machines without one too
+	internal/cuda/env go build -tags gpu -o bin/surrogaze ./cmd/surrogaze
 
 ci: ## everything that a clone must pass
 	bash .ci/run

@@ -62,7 +62,7 @@ class GPU:
     """Times and memory of a GPU."""
 
     def __init__(self, device):
-        torch.cuda.set_device(torch.device(device))
+        torch.cuda.set_device(torch.device(device).index or 0)
 
     def settle(self):
         """Gives back what warming up took, and counts from here on."""

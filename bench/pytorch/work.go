@@ -19,7 +19,7 @@ const (
 )
 
 // warm is the number of repetitions before the first that counts.
-const warm = 3
+const warm = 10
 
 // Job is what one process measures.
 type Job struct {

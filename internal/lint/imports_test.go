@@ -20,6 +20,7 @@ const (
 	module = "github.com/surrogaze/surrogaze"
 	root   = "../.."
 	house  = "docs/architecture.md" // holds the import table
+	cgo    = "C"                    // imported by what calls C
 )
 
 // table is the import table: for every folder, with those below it that have no row
@@ -150,7 +151,7 @@ func parse(file, rel string) (source, error) {
 			return s, fmt.Errorf("%s: %w", rel, err)
 		}
 		ours, isOurs := strings.CutPrefix(name, module+"/")
-		if isOurs || isLibrary(name) || name == "C" {
+		if isOurs || isLibrary(name) || name == cgo {
 			s.imports = append(s.imports, ours)
 		}
 	}
@@ -184,7 +185,7 @@ func TestTheTableIsAboutFoldersThatExist(t *testing.T) {
 			t.Errorf("%s: the import table has a row for %s, which holds no Go file", house, name)
 		}
 		for _, m := range may {
-			if _, ok := folders[m]; !ok && !isLibrary(m) {
+			if _, ok := folders[m]; !ok && !isLibrary(m) && m != cgo {
 				t.Errorf("%s: %s may import %s, which has no row", house, name, m)
 			}
 		}

@@ -1,7 +1,7 @@
-// Package cudatest lets tests run on the mock of NVIDIA's driver (internal/cuda/mock): a
-// library in C++ that runs the project's kernels on the CPU, compiled from the same
-// sources. Memory begins as NaN and has guards, work waits until somebody waits for it,
-// and calls fail on demand; the mock's driver.cc says how.
+// Package cudatest lets tests run on a GPU, or on the mock of NVIDIA's driver in
+// internal/cuda/mock: a library in C++ that runs the project's kernels on the CPU,
+// compiled from the same sources. Memory begins as NaN and has guards, work waits until
+// somebody waits for it, and calls fail on demand; the mock's driver.cc says how.
 package cudatest
 
 import (
@@ -11,16 +11,34 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/cuda/driver"
 )
 
-// Mock builds the mock, where that was not done, and lets [driver.Open] open its device
-// during a test. It returns the path of the library.
+// given is the driver that the environment names, before tests change that.
+var given = os.Getenv(driver.LibraryVariable)
+
+// Driver lets [driver.Open] open a device during a test: of the driver that the
+// environment names, such as libcuda.so.1 on a machine with a GPU, or else of the mock. It
+// returns the path of the library.
+func Driver(t testing.TB) string {
+	t.Helper()
+	if given != "" {
+		return given
+	}
+	return Mock(t)
+}
+
+// Mock is Driver for tests about the mock, which are skipped where the environment names
+// another driver.
 func Mock(t testing.TB) string {
 	t.Helper()
-	folder, err := build()
+	if given != "" {
+		t.Skipf("%s names a driver, and this test is for the mock", driver.LibraryVariable)
+	}
+	folder, err := mock()
 	if err != nil {
 		t.Fatalf("building the mock of the driver: %v", err)
 	}
@@ -28,6 +46,9 @@ func Mock(t testing.TB) string {
 	t.Setenv(driver.LibraryVariable, library)
 	return library
 }
+
+// mock is the folder where the mock was built.
+var mock = sync.OnceValues(build)
 
 // build builds in a folder of the user's cache that belongs to this checkout.
 func build() (string, error) {
@@ -39,7 +60,10 @@ func build() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	here := filepath.Join(filepath.Dir(file), "../mock")
+	here := filepath.Join(filepath.Dir(filepath.Dir(file)), "mock")
+	if err := watch(here); err != nil {
+		return "", err
+	}
 	checkout := fnv.New64a()
 	checkout.Write([]byte(here))
 	folder := filepath.Join(cache, "surrogaze", fmt.Sprintf("mock-%x", checkout.Sum64()))
@@ -48,4 +72,18 @@ func build() (string, error) {
 		return "", fmt.Errorf("%w: %s", err, said)
 	}
 	return folder, nil
+}
+
+// watch looks at the mock's sources, so that go test knows which results to keep.
+func watch(folder string) error {
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if _, err := os.Stat(filepath.Join(folder, f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import "C"
 
 import (
 	"fmt"
+	"strings"
 	"unsafe"
 )
 
@@ -17,18 +18,15 @@ import (
 type kind C.int
 
 const (
-	convolutionKind     kind = 1
-	engineKind          kind = 2
-	configKind          kind = 3
-	heuristicsKind      kind = 4
-	planKind            kind = 5
-	knobKind            kind = 7
-	forwardKind         kind = 10
-	backwardWeightsKind kind = 11
-	backwardDataKind    kind = 12
-	graphKind           kind = 15
-	packKind            kind = 16
-	tensorKind          kind = 17
+	convolutionKind kind = 1
+	engineKind      kind = 2
+	configKind      kind = 3
+	heuristicsKind  kind = 4
+	planKind        kind = 5
+	knobKind        kind = 7
+	graphKind       kind = 15
+	packKind        kind = 16
+	tensorKind      kind = 17
 )
 
 // attribute is cudnnBackendAttributeName_t.
@@ -57,27 +55,6 @@ const (
 	knobType  attribute = 600
 	knobValue attribute = 601
 
-	forwardAlpha       attribute = 700
-	forwardBeta        attribute = 701
-	forwardConvolution attribute = 702
-	forwardW           attribute = 703
-	forwardX           attribute = 704
-	forwardY           attribute = 705
-
-	backwardDataAlpha       attribute = 706
-	backwardDataBeta        attribute = 707
-	backwardDataConvolution attribute = 708
-	backwardDataW           attribute = 709
-	backwardDataDX          attribute = 710
-	backwardDataDY          attribute = 711
-
-	backwardWeightsAlpha       attribute = 712
-	backwardWeightsBeta        attribute = 713
-	backwardWeightsConvolution attribute = 714
-	backwardWeightsDW          attribute = 715
-	backwardWeightsX           attribute = 716
-	backwardWeightsDY          attribute = 717
-
 	graphHandle     attribute = 800
 	graphOperations attribute = 801
 
@@ -96,16 +73,31 @@ const (
 	engineBehaviorNotes  attribute = 1305
 )
 
-// Of cudnnBackendAttributeType_t, those whose elements are not told by their Go type.
+// operations are the kinds of operations with their attributes. Of x, w and y that which
+// is computed is the gradient, if the direction is backward.
+var operations = [...]struct {
+	kind                              kind
+	alpha, beta, convolution, w, x, y attribute
+}{
+	Forward:         {10, 700, 701, 702, 703, 704, 705},
+	BackwardData:    {12, 706, 707, 708, 709, 710, 711},
+	BackwardWeights: {11, 712, 713, 714, 715, 716, 717},
+}
+
+// Of cudnnBackendAttributeType_t.
 const (
 	handleType         C.int = 0
+	dataTypeType       C.int = 1
 	int64Type          C.int = 3
 	floatType          C.int = 4
 	pointerType        C.int = 6
+	modeType           C.int = 7
+	heuristicType      C.int = 8
 	knobTypeType       C.int = 9
 	numericalNotesType C.int = 11
 	descriptorType     C.int = 15
 	behaviorNotesType  C.int = 19
+	characterType      C.int = 24
 )
 
 // dataType is cudnnDataType_t, mode cudnnConvolutionMode_t, heuristic
@@ -164,7 +156,7 @@ func statusError(api *C.api, status C.int, format string, args ...any) error {
 	text := C.GoString(C.api_status_text(api, status))
 	var detail [512]C.char
 	C.api_last_error(api, &detail[0], C.size_t(len(detail)))
-	if d := C.GoString(&detail[0]); d != "" {
+	if d, _, _ := strings.Cut(C.GoString(&detail[0]), "\n"); d != "" {
 		text += " (" + d + ")"
 	}
 	return fmt.Errorf(format+": %s", append(args, text)...)
@@ -206,19 +198,19 @@ func typeOf[T element]() C.int {
 	var value T
 	switch any(value).(type) {
 	case dataType:
-		return 1
+		return dataTypeType
 	case int64:
 		return int64Type
 	case float32:
 		return floatType
 	case byte:
-		return 24
+		return characterType
 	case uint64:
 		return pointerType
 	case mode:
-		return 7
+		return modeType
 	case heuristic:
-		return 8
+		return heuristicType
 	case descriptor:
 		return descriptorType
 	}

@@ -6,11 +6,10 @@ import (
 	"math"
 
 	"github.com/surrogaze/surrogaze/internal/cuda/driver"
-	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
 )
 
 const (
-	candidates = 10 // plans of a convolution that are timed
+	candidates = 16 // plans of a convolution that are timed
 	repeats    = 5  // runs of a plan between two looks at the clock
 )
 
@@ -111,42 +110,42 @@ func (c *Chooser) fastest(v Convolution, b Buffers) (Plan, error) {
 	return best, nil
 }
 
-// time is the seconds that a run of a plan takes.
+// time is the seconds that a run of a plan takes in a graph, as it will be used.
 func (c *Chooser) time(p Plan, b Buffers) (float64, error) {
 	if p.Workspace() > b.WorkspaceBytes {
 		return 0, fmt.Errorf("%s wants a workspace of %d bytes, has %d", p.Name(), p.Workspace(), b.WorkspaceBytes)
 	}
-	if err := p.Run(b.X, b.W, b.Y, b.Workspace); err != nil { // to load its code
+	run := func() error { return p.Run(b.X, b.W, b.Y, b.Workspace) }
+	if err := run(); err != nil { // to load its code
 		return 0, err
 	}
-	if err := c.stream.Record(c.start); err != nil {
-		return 0, err
-	}
-	for range repeats {
-		if err := p.Run(b.X, b.W, b.Y, b.Workspace); err != nil {
-			return 0, err
+	graph, err := c.stream.Capture(func() error {
+		for range repeats {
+			if err := run(); err != nil {
+				return err
+			}
 		}
-	}
-	if err := c.stream.Record(c.end); err != nil {
-		return 0, err
-	}
-	if err := c.end.Synchronize(); err != nil {
-		return 0, err
-	}
-	seconds, err := c.end.Since(c.start)
-	return seconds / repeats, err
-}
-
-// GradientType is the type in which the library can give dw of a convolution: float32
-// if it has a plan for that, or else the type of its feature maps.
-func GradientType(l Library, v Convolution) (kernels.Type, error) {
-	v.Direction, v.WeightGradient = BackwardWeights, kernels.F32
-	plans, err := l.Plans(v, 1)
-	if errors.Is(err, ErrUnsupported) {
-		return v.Type, nil
-	}
+		return nil
+	})
 	if err != nil {
 		return 0, err
 	}
-	return kernels.F32, plans[0].Close()
+	seconds, err := c.timeGraph(graph)
+	return seconds / repeats, errors.Join(err, graph.Close())
+}
+
+// timeGraph is the seconds that a graph takes after a first launch, which warms it up.
+func (c *Chooser) timeGraph(g driver.Graph) (float64, error) {
+	for _, step := range []func() error{
+		func() error { return g.Launch(c.stream) },
+		func() error { return c.stream.Record(c.start) },
+		func() error { return g.Launch(c.stream) },
+		func() error { return c.stream.Record(c.end) },
+		c.end.Synchronize,
+	} {
+		if err := step(); err != nil {
+			return 0, err
+		}
+	}
+	return c.end.Since(c.start)
 }

@@ -3,7 +3,6 @@
 package cudnn
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,10 +63,18 @@ func newGraph(b builder, handle unsafe.Pointer, c Convolution) (*graph, error) {
 	}
 	if len(g.configs) == 0 {
 		g.close()
-		return nil, errors.Join(ErrUnsupported, missed)
+		return nil, unsupported(missed)
 	}
 	slices.SortStableFunc(g.configs, func(a, b config) int { return int(a.tier - b.tier) })
 	return g, nil
+}
+
+// unsupported is ErrUnsupported, with the last reason that the library gave, if any.
+func unsupported(cause error) error {
+	if cause == nil {
+		return ErrUnsupported
+	}
+	return fmt.Errorf("%w: %w", ErrUnsupported, cause)
 }
 
 // operation makes the operation of a convolution.
@@ -80,34 +87,14 @@ func (g *graph) operation(c Convolution) descriptor {
 	x := g.tensor(idX, c.Geometry.In, c.Type)
 	w := g.tensor(idW, c.Geometry.Weight(), weights)
 	y := g.tensor(idY, c.Geometry.OutShape(), c.Type)
-	var o descriptor
-	b := &g.builder
-	switch c.Direction {
-	case Forward:
-		o = g.create(forwardKind)
-		set(b, o, forwardConvolution, geometry)
-		set(b, o, forwardX, x)
-		set(b, o, forwardW, w)
-		set(b, o, forwardY, y)
-		set[float32](b, o, forwardAlpha, 1)
-		set[float32](b, o, forwardBeta, 0)
-	case BackwardData:
-		o = g.create(backwardDataKind)
-		set(b, o, backwardDataConvolution, geometry)
-		set(b, o, backwardDataDX, x)
-		set(b, o, backwardDataW, w)
-		set(b, o, backwardDataDY, y)
-		set[float32](b, o, backwardDataAlpha, 1)
-		set[float32](b, o, backwardDataBeta, 0)
-	case BackwardWeights:
-		o = g.create(backwardWeightsKind)
-		set(b, o, backwardWeightsConvolution, geometry)
-		set(b, o, backwardWeightsX, x)
-		set(b, o, backwardWeightsDW, w)
-		set(b, o, backwardWeightsDY, y)
-		set[float32](b, o, backwardWeightsAlpha, 1)
-		set[float32](b, o, backwardWeightsBeta, 0)
-	}
+	b, names := &g.builder, operations[c.Direction]
+	o := g.create(names.kind)
+	set(b, o, names.convolution, geometry)
+	set(b, o, names.x, x)
+	set(b, o, names.w, w)
+	set(b, o, names.y, y)
+	set[float32](b, o, names.alpha, 1)
+	set[float32](b, o, names.beta, 0)
 	g.finalize(o, c.Direction.String()+" operation")
 	return o
 }

@@ -41,36 +41,36 @@ type library struct {
 // Open loads the library: from the given folders, those that SURROGAZE_CUDA_LIBS names,
 // the library path, the active Python installations, or the system's folders.
 func Open(paths []string) (Library, error) {
-	l := &library{api: (*C.api)(C.calloc(1, C.sizeof_api)), graphs: map[Convolution]*graph{}}
 	dirs := folders("/", paths)
-	err := l.load(dirs)
+	api, err := load(dirs)
 	if err != nil {
-		C.free(unsafe.Pointer(l.api))
 		return nil, err
 	}
-	for _, name := range companions[int(C.api_runtime(l.api))/1000] {
+	for _, name := range companions[int(C.api_runtime(api))/1000] {
 		// Engines that need one that is missing are left out by the library.
 		_ = open(name, dirs, preload)
 	}
-	return l, nil
+	return &library{api: api, graphs: map[Convolution]*graph{}}, nil
 }
 
 // load opens the newest version that can be opened.
-func (l *library) load(dirs []string) error {
+func load(dirs []string) (*C.api, error) {
+	api := (*C.api)(C.calloc(1, C.sizeof_api))
 	var failures []error
 	for _, name := range names {
 		err := open(name, dirs, func(path string) error {
 			text := C.CString(path)
 			defer C.free(unsafe.Pointer(text))
-			return takeError(C.load_api(l.api, text))
+			return takeError(C.load_api(api, text))
 		})
 		if err == nil {
-			return nil
+			return api, nil
 		}
 		failures = append(failures, err)
 	}
+	C.free(unsafe.Pointer(api))
 	places := slices.DeleteFunc(dirs, func(dir string) bool { return dir == "" })
-	return fmt.Errorf("cuDNN: found none of %s that can be opened, neither on the library path nor in %s (%s names further folders): %w",
+	return nil, fmt.Errorf("cuDNN: found none of %s that can be opened, neither on the library path nor in %s (%s names further folders): %w",
 		strings.Join(names, ", "), strings.Join(places, ", "), Folders, errors.Join(failures...))
 }
 
@@ -81,8 +81,8 @@ func preload(path string) error {
 	return takeError(C.preload(text))
 }
 
-// open opens the first library of a name that can be opened: in the folders that were
-// asked for, on the loader's own path (an empty folder), or in the others.
+// open opens the first library of a name that can be opened in one of the folders; the
+// folder "" is where the loader looks by itself.
 func open(name string, dirs []string, load func(path string) error) error {
 	var failures []error
 	for _, dir := range dirs {
@@ -95,6 +95,9 @@ func open(name string, dirs []string, load func(path string) error) error {
 			return nil
 		}
 		failures = append(failures, err)
+	}
+	if len(failures) == 0 {
+		return fmt.Errorf("%s: %w", name, os.ErrNotExist)
 	}
 	return errors.Join(failures...)
 }
@@ -178,8 +181,8 @@ func (l *library) graph(c Convolution) (*graph, error) {
 	return g, nil
 }
 
-// Of plans that are compiled when they are made, which takes about a second each, so
-// many are made at most.
+// fewCompiled is the most plans that are made if they are compiled for it, which takes
+// about a second each.
 const fewCompiled = 3
 
 func (l *library) Plans(c Convolution, n int) ([]Plan, error) {
@@ -203,7 +206,7 @@ func (l *library) Plans(c Convolution, n int) ([]Plan, error) {
 			plans = append(plans, p)
 		}
 		if len(plans) == 0 {
-			return errors.Join(ErrUnsupported, failure)
+			return unsupported(failure)
 		}
 		return nil
 	})

@@ -2,9 +2,6 @@
 
 package driver
 
-// #include <cuda.h>
-import "C"
-
 import (
 	"errors"
 	"fmt"
@@ -147,8 +144,9 @@ func (d *device) Release(p Pointer) error { return d.free("freeing memory", p) }
 
 func (d *device) AllocHost(bytes int) ([]byte, error) {
 	var p unsafe.Pointer
-	err := d.in(fmt.Sprintf("allocating %d bytes of pinned memory", bytes), func() error {
-		return result(C.cuMemHostAlloc(&p, C.size_t(bytes), 0))
+	err := d.in(fmt.Sprintf("allocating %d bytes of pinned memory", bytes), func() (err error) {
+		p, err = allocPinned(bytes)
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -9,8 +9,10 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -48,10 +50,10 @@ func TestAProgramStartsAndSaysWhyThereIsNoGPU(t *testing.T) {
 	}
 }
 
-// open takes the mock's device, which must be closed without anything left.
+// open takes the first device, which must be closed without anything left.
 func open(t *testing.T) driver.Device {
 	t.Helper()
-	cudatest.Mock(t)
+	cudatest.Driver(t)
 	d := must(driver.Open(0))(t)
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
@@ -191,6 +193,22 @@ func TestKernelsHaveBarriersShufflesAndSharedMemory(t *testing.T) {
 	}
 }
 
+func TestTheMockTurnsTheOrderOfThreadsAround(t *testing.T) {
+	cudatest.Mock(t)
+	d := open(t)
+	s, m := must(d.NewStream())(t), kernels(t, d)
+	x := must(d.Alloc(4))(t)
+	got, bytes := pinned(t, d, int32(-1))
+	for order, want := range map[string]int32{"": 63, "reverse": 0} {
+		t.Setenv("MOCK_CUDA_ORDER", order)
+		check(t, launch(t, m, s, driver.Launch{Kernel: "race", Grid: [3]int{2, 1, 1}, Block: [3]int{32, 1, 1}, Args: []any{x}}),
+			s.CopyOut(bytes, x), s.Synchronize())
+		if got[0] != want {
+			t.Errorf("order %q: thread %d was last, want %d", order, got[0], want)
+		}
+	}
+}
+
 func TestAKernelsRegistersAreKnown(t *testing.T) {
 	d := open(t)
 	f := must(kernels(t, d).Function("example_sum"))(t)
@@ -261,7 +279,34 @@ func TestEventsMeasureAndOrderStreams(t *testing.T) {
 	check(t, begin.Close(), a.Close())
 }
 
+func TestMethodsMayBeCalledFromAnyGoroutine(t *testing.T) {
+	d := open(t)
+	m := kernels(t, d)
+	add := must(m.Function("example_add4"))(t)
+	var group sync.WaitGroup
+	for range 8 {
+		s := must(d.NewStream())(t)
+		x := must(d.Alloc(16))(t)
+		host, bytes := pinned(t, d, make([]float32, 4)...)
+		group.Go(func() {
+			l := driver.Launch{Kernel: "example_add4", Grid: [3]int{1, 1, 1}, Block: [3]int{32, 1, 1},
+				Args: []any{x, x, x, float32(1), int64(4)}} // x += x
+			err := s.Fill(x, 0x40, 16)
+			for range 3 {
+				err = errors.Join(err, s.Launch(add, l))
+				runtime.Gosched()
+			}
+			err = errors.Join(err, s.CopyOut(bytes, x), s.Synchronize())
+			if want := 8 * math.Float32frombits(0x40404040); err != nil || host[3] != want {
+				t.Errorf("%v, got %v, want %v", err, host, want)
+			}
+		})
+	}
+	group.Wait()
+}
+
 func TestAnAllocationThatDoesNotFitSaysWhatWasWantedAndWhatIsFree(t *testing.T) {
+	cudatest.Mock(t)
 	d := open(t)
 	t.Setenv("MOCK_CUDA_MEMORY", fmt.Sprint(3<<20))
 	_, err := d.Alloc(5 << 20)
@@ -275,6 +320,7 @@ func TestAnAllocationThatDoesNotFitSaysWhatWasWantedAndWhatIsFree(t *testing.T) 
 }
 
 func TestRejectedPTXComesWithTheCompilersWords(t *testing.T) {
+	cudatest.Mock(t)
 	d := open(t)
 	_, err := d.Load("nonsense")
 	if want := "compiling kernels: InvalidPtx: line 1: no .version and .target"; err == nil || err.Error() != want {

@@ -39,8 +39,9 @@ func (s *stream) Capture(f func() error) (Graph, error) {
 	}
 	g := &graph{d: s.d}
 	err = s.d.in("making a graph ready", func() error { return g.instantiate(captured) })
-	if err = errors.Join(err, s.d.drop(captured)); err != nil {
-		return nil, err
+	dropped := s.d.drop(captured)
+	if err != nil || dropped != nil {
+		return nil, errors.Join(err, dropped)
 	}
 	s.d.own(g, func() error { return result(C.cuGraphExecDestroy(g.exec)) })
 	return g, nil

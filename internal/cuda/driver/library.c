@@ -29,7 +29,7 @@ CUresult cuInit(unsigned flags) {
 }
 
 const char *surrogaze_load_driver(const char *path, surrogaze_init *init) {
-  void *library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == NULL) return dlerror();
   *init = (surrogaze_init)dlsym(library, "cuInit");
   if (*init == NULL) return dlerror();

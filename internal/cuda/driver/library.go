@@ -8,8 +8,10 @@ package driver
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -31,6 +33,8 @@ func load() error {
 	if loaded {
 		return nil
 	}
+	runtime.LockOSThread() // whose the loader's last error is
+	defer runtime.UnlockOSThread()
 	path := os.Getenv(LibraryVariable)
 	if path == "" {
 		path = "libcuda.so.1"
@@ -44,19 +48,25 @@ func load() error {
 	if v := cu.Version(); v < oldest {
 		return &UnavailableError{fmt.Sprintf("NVIDIA's driver serves CUDA %s, want %s or later", version(v), version(oldest))}
 	}
-	switch err := result(C.surrogaze_call_init(start)); err {
-	case nil:
-		loaded = true
-		return nil
-	case cu.NoDevice:
+	err := result(C.surrogaze_call_init(start))
+	if errors.Is(err, cu.NoDevice) {
 		return &UnavailableError{"NVIDIA's driver finds no device"}
-	default:
+	}
+	if err != nil {
 		return &UnavailableError{fmt.Sprintf("NVIDIA's driver does not start: %v", err)}
 	}
+	loaded = true
+	return nil
 }
 
 // version writes 12010 as 12.1.
 func version(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
+
+// allocPinned allocates pinned memory, which package cu cannot.
+func allocPinned(bytes int) (p unsafe.Pointer, err error) {
+	err = result(C.cuMemHostAlloc(&p, C.size_t(bytes), 0))
+	return p, err
+}
 
 // result is what a function of the driver returned, as package cu has it.
 func result(r C.CUresult) error {

@@ -5,6 +5,7 @@ package driver
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 
 	"gorgonia.org/cu"
 )
@@ -27,6 +28,7 @@ func (d *device) Load(ptx string) (Module, error) {
 	log := make([]byte, maxLog)
 	err := d.in("compiling kernels", func() (err error) {
 		m.module, err = cu.LoadDataEx(ptx, &cu.JITErrorLogBuffer{Buffer: log})
+		runtime.KeepAlive(log) // package cu passes its address as a number
 		return err
 	})
 	if err != nil {

@@ -123,43 +123,31 @@ VECTOR_KERNELS(cam_backward_features, (int plane, int channels, int classes, T* 
                (plane, channels, classes, df, slopes, w, classes_of))
 
 // cam_image_weights is the part of an image in the gradient by its class's weights:
-// parts[n, c] = sum over i of slopes[n, i] * f[n, i, c]. The SHARES threads of a block
-// with the same channels share the pixels.
-enum : int { SHARES = 8 };
-
+// parts[n, c] = sum over i of slopes[n, i] * f[n, i, c].
 template <class T, int V> __device__ void cam_image_weights(int plane, int channels, float* parts, const float* slopes, const T* f) {
-    __shared__ float shares[SHARES][WARP * V];
-    int n = blockIdx.y, c = (blockIdx.x * WARP + threadIdx.x) * V;
+    int n = blockIdx.y, c = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     Vec<V> sum = splat<V>(0);
-    if (c < channels) {
-        for (int i = threadIdx.y; i < plane; i += SHARES) {
-            int64 pixel = (int64)n * plane + i;
-            Vec<V> x = load<V>(f + pixel * channels + c);
-            float slope = slopes[pixel];
+#pragma unroll 4
+    for (int i = threadIdx.y; c < channels && i < plane; i += blockDim.y) {
+        int64 pixel = (int64)n * plane + i;
+        Vec<V> x = load<V>(f + pixel * channels + c);
+        float slope = slopes[pixel];
 #pragma unroll
-            for (int v = 0; v < V; v++) sum[v] += slope * x[v];
-        }
+        for (int v = 0; v < V; v++) sum[v] += slope * x[v];
     }
-#pragma unroll
-    for (int v = 0; v < V; v++) shares[threadIdx.y][v * WARP + threadIdx.x] = sum[v];
-    __syncthreads();
-    if (threadIdx.y != 0 || c >= channels) return;
-#pragma unroll
-    for (int v = 0; v < V; v++) {
-        for (int s = 1; s < SHARES; s++) sum[v] += shares[s][v * WARP + threadIdx.x];
-    }
-    store(parts + (int64)n * channels + c, sum);
+    sum_rows(sum);
+    if (c < channels && threadIdx.y == 0) store(parts + (int64)n * channels + c, sum);
 }
 VECTOR_KERNELS(cam_image_weights, (int plane, int channels, float* parts, const float* slopes, const T* f),
                (plane, channels, parts, slopes, f))
 
 // cam_backward_weights is dw[k, c] = sum of parts[n, c] over the images of class k.
 extern "C" __global__ void cam_backward_weights(int images, int channels, float* dw, const float* parts, const float* classes_of) {
-    int c = blockIdx.x * blockDim.x + threadIdx.x, k = blockIdx.y;
-    if (c >= channels) return;
-    float sum = 0;
-    for (int n = 0; n < images; n++) {
-        if (class_index(classes_of[n], gridDim.y) == k) sum += parts[(int64)n * channels + c];
+    int k = blockIdx.y, c = blockIdx.x * blockDim.x + threadIdx.x;
+    Vec<1> sum = {};
+    for (int n = threadIdx.y; c < channels && n < images; n += blockDim.y) {
+        if (class_index(classes_of[n], gridDim.y) == k) sum[0] += parts[(int64)n * channels + c];
     }
-    dw[(int64)k * channels + c] = sum;
+    sum_rows(sum);
+    if (c < channels && threadIdx.y == 0) dw[(int64)k * channels + c] = sum[0];
 }

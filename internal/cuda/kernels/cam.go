@@ -2,11 +2,8 @@ package kernels
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// Sizes of the kernels' parts, as in cam.cu.
-const (
-	pixelsOfWarp = 4
-	pixelShares  = 8
-)
+// pixelsOfWarp is how many pixels a warp sums over, as in cam.cu.
+const pixelsOfWarp = 4
 
 // CAM is the class activation map of [op.CAM]: features f of a type, w (Classes, C),
 // class (N), cam (N, 1, H, W) planar. A constant map, and that of a class outside
@@ -36,33 +33,28 @@ func CAMBackwardFeatures(g op.CAM, t Type, df, dcam, f, w, class, scratch Pointe
 func CAMBackwardWeights(g op.CAM, t Type, dw, dcam, f, w, class, scratch Pointer) []Launch {
 	s, slopes := g.Features, scratch
 	v := width(t, s.C)
-	parts := scratch.Offset(aligned(int64(s.Pixels()) * 4))
-	return append(activationSlopes(g, t, slopes, dcam, f, w, class),
-		Launch{
-			Kernel: vectorInstance("cam_image_weights", t, v),
-			Grid:   [3]int{divideUp(s.C, warp*v), s.N, 1},
-			Block:  [3]int{warp, pixelShares, 1},
-			Args:   []any{int32(s.H * s.W), int32(s.C), parts, slopes, f},
-		},
-		Launch{
-			Kernel: "cam_backward_weights",
-			Grid:   [3]int{divideUp(s.C, threads), g.Classes, 1},
-			Block:  [3]int{threads, 1, 1},
-			Args:   []any{int32(s.N), int32(s.C), dw, parts, class},
-		})
+	parts := imageParts(g, scratch)
+	images := columns(vectorInstance("cam_image_weights", t, v), s.C/v, int32(s.H*s.W), int32(s.C), parts, slopes, f)
+	images.Grid[1] = s.N
+	classes := columns("cam_backward_weights", s.C, int32(s.N), int32(s.C), dw, parts, class)
+	classes.Grid[1] = g.Classes
+	return append(activationSlopes(g, t, slopes, dcam, f, w, class), images, classes)
 }
 
-// aligned is bytes rounded up to the alignment of pointers.
-func aligned(bytes int64) int64 { return (bytes + 255) &^ 255 }
+// imageParts is where the scratch holds what each image adds to the gradient by the
+// weights, (N, C): aligned behind the slopes.
+func imageParts(g op.CAM, scratch Pointer) Pointer {
+	return scratch.Offset((int64(g.Features.Pixels())*4 + 255) &^ 255)
+}
 
 // activation computes every image's map before its scaling.
 func activation(g op.CAM, t Type, raw, f, w, class Pointer) Launch {
-	const warps = 4
+	const together = 4 // warps of a block
 	s := g.Features
 	return Launch{
 		Kernel: vectorInstance("cam_raw", t, width(t, s.C)),
-		Grid:   [3]int{divideUp(s.H*s.W, warps*pixelsOfWarp), s.N, 1},
-		Block:  [3]int{warps * warp, 1, 1},
+		Grid:   [3]int{divideUp(s.H*s.W, together*pixelsOfWarp), s.N, 1},
+		Block:  [3]int{together * warp, 1, 1},
 		Args:   []any{int32(s.H * s.W), int32(s.C), int32(g.Classes), raw, f, w, class},
 	}
 }

@@ -207,21 +207,6 @@ template <class R, class X> __device__ X block_reduce(X x) {
     return warp_reduce<R>(lane < warps ? of_warp[lane] : R::none());
 }
 
-// column_sum sums a column of a matrix whose rows lie one after another. The threads of
-// a block with the same threadIdx.x, at most 32, share the column, and all get the sum.
-__device__ inline float column_sum(int rows, int columns, int column, const float* x) {
-    __shared__ float parts[WARP][WARP + 1];
-    float sum = 0;
-    if (column < columns) {
-        for (int i = threadIdx.y; i < rows; i += blockDim.y) sum += x[(int64)i * columns + column];
-    }
-    parts[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    sum = 0;
-    for (uint32 i = 0; i < blockDim.y; i++) sum += parts[i][threadIdx.x];
-    return sum;
-}
-
 // class_index is an index that is kept as a number, or -1 where no class has it.
 __device__ inline int class_index(float x, int classes) {
     int k = (int)x;
@@ -231,22 +216,59 @@ __device__ inline int class_index(float x, int classes) {
 __device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
 // Part is what a thread takes of a feature map: V channels from one on, and pixels from
-// one to an end, blockDim.y apart.
+// one to an end, blockDim.y apart. The pixels are a chunk's.
 struct Part {
     bool inside;  // the channels are
-    int channel;
-    uint32 pixel, end;
+    int channel, block_channel;  // the first of the thread, of its block
+    uint32 chunk, pixel, end;
     __device__ bool has(uint32 pixel) const { return pixel < end; }
 };
 
-// part is the thread's where blocks (x, y) of the grid take the x-th chunk of pixels, of
-// a length, and the y-th group of channels. A thread whose channels are none has no
-// pixels.
-template <int V> __device__ Part part(uint32 pixels, int channels, uint32 length) {
-    int channel = (blockIdx.y * blockDim.x + threadIdx.x) * V;
-    if (channel >= channels) return Part{false, 0, 0, 0};
-    uint32 first = blockIdx.x * length;
-    return Part{true, channel, first + threadIdx.y, min(first + length, pixels)};
+// Order says which chunk of pixels comes first. A kernel that reads what another has just
+// written begins at the end, which is still in the cache, and the next one again at the
+// start.
+enum Order { FROM_START, FROM_END };
+
+// part is the thread's where blocks take the groups of channels of one chunk of pixels,
+// of a length, after the other. A thread whose channels are none has no pixels.
+template <int V, Order ORDER = FROM_START> __device__ Part part(uint32 pixels, int channels, uint32 length) {
+    uint32 span = blockDim.x * V, groups = (channels + span - 1) / span;
+    uint32 block = ORDER == FROM_END ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+    uint32 chunk = block / groups, first = chunk * length;
+    int block_channel = block % groups * span, channel = block_channel + threadIdx.x * V;
+    if (channel >= channels) return Part{false, 0, block_channel, chunk, 0, 0};
+    return Part{true, channel, block_channel, chunk, first + threadIdx.y, min(first + length, pixels)};
+}
+
+// Count is a number of pixels as a type.
+template <int N> struct Count {
+    static constexpr int value = N;
+};
+
+// batches calls f for all of a part's pixels: with a pixel p and Count<B>(), which stands
+// for p and the next B-1 of the part, or with Count<1>() for the last ones. f loads them
+// all before it stores one, so that the loads are under way together.
+template <int B, class F> __device__ void batches(Part at, F f) {
+    uint32 p = at.pixel;
+    for (; at.has(p + (B - 1) * blockDim.y); p += B * blockDim.y) f(p, Count<B>());
+    for (; at.has(p); p += blockDim.y) f(p, Count<1>());
+}
+
+// sum_pixels adds V channels of a part's pixels, which are so many elements apart.
+template <int V, class T> __device__ Vec<V> sum_pixels(Part at, int distance, const T* x) {
+    Vec<V> sum = splat<V>(0);
+    batches<4>(at, [&](uint32 p, auto these) {
+        constexpr int B = decltype(these)::value;
+        Vec<V> v[B];
+#pragma unroll
+        for (int b = 0; b < B; b++) v[b] = load<V>(x + (int64)(p + b * blockDim.y) * distance + at.channel);
+#pragma unroll
+        for (int b = 0; b < B; b++) {
+#pragma unroll
+            for (int i = 0; i < V; i++) sum[i] += v[b][i];
+        }
+    });
+    return sum;
 }
 
 // Pixel is a place in a batch of images.

@@ -7,7 +7,12 @@ import pathlib
 import sys
 
 nvrtc = ctypes.CDLL("libnvrtc.so.12")
-OPTIONS = [b"--gpu-architecture=compute_80", b"--std=c++17", b"--fmad=true"]
+OPTIONS = [
+    b"--gpu-architecture=compute_80",
+    b"--std=c++17",
+    b"--fmad=true",
+    b"--device-as-default-execution-space",  # for lambdas, which take no __device__
+]
 
 
 def text_of(program, size, get):

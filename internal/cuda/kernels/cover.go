@@ -1,8 +1,8 @@
 package kernels
 
 // cover is how the blocks of a launch cover a feature map: threads take vectors of
-// channels side by side along x and pixels along y, blocks chunks of pixels along x and
-// groups of channels along y.
+// channels side by side along x and pixels along y, blocks the groups of channels of one
+// chunk of pixels after the other.
 type cover struct {
 	vector int // channels of a thread
 	across int // threads along the channels
@@ -47,7 +47,7 @@ func (c cover) mapping(pixels int) int {
 func (c cover) launch(kernel string, pixels, channels, length int, args ...any) Launch {
 	return Launch{
 		Kernel: kernel,
-		Grid:   [3]int{divideUp(pixels, length), c.groups, 1},
+		Grid:   [3]int{divideUp(pixels, length) * c.groups, 1, 1},
 		Block:  [3]int{c.across, c.down, 1},
 		Args:   append([]any{uint32(pixels), int32(channels), uint32(length)}, args...),
 	}
@@ -57,5 +57,5 @@ func (c cover) launch(kernel string, pixels, channels, length int, args ...any) 
 // for the chunks of each.
 func combining(kernel string, n int, args ...any) Launch {
 	c := coverBy(1, n, 8)
-	return Launch{Kernel: kernel, Grid: [3]int{1, c.groups, 1}, Block: [3]int{c.across, c.down, 1}, Args: args}
+	return Launch{Kernel: kernel, Grid: [3]int{c.groups, 1, 1}, Block: [3]int{c.across, c.down, 1}, Args: args}
 }

@@ -33,8 +33,8 @@ func TestEveryPixelAndChannelHasOneThread(t *testing.T) {
 					if err := Check(l); err != nil {
 						t.Errorf("%v, %d pixels, %d channels, %s: %v", typ, pixels, channels, name, err)
 					}
-					if covered := l.Grid[0] * length; covered < pixels || covered-length >= pixels {
-						t.Errorf("%v, %d pixels, %d channels, %s: %d chunks of %d", typ, pixels, channels, name, l.Grid[0], length)
+					if chunks := l.Grid[0] / c.groups; chunks*length < pixels || (chunks-1)*length >= pixels || l.Grid[0]%c.groups != 0 {
+						t.Errorf("%v, %d pixels, %d channels, %s: %d blocks for chunks of %d", typ, pixels, channels, name, l.Grid[0], length)
 					}
 				}
 			}
@@ -122,8 +122,8 @@ func TestPartialSumsFitTheScratch(t *testing.T) {
 					t.Errorf("batch norm of %d pixels, %d channels, %v: %d bytes of scratch", pixels, channels, typ, bytes)
 				}
 				g := op.Conv{In: op.Shape{N: 1, C: channels, H: 1, W: pixels}, Out: channels, KernelH: 11, KernelW: 11, StrideH: 1, StrideW: 1, PadH: 5, PadW: 5, DilationH: 1, DilationW: 1, Groups: channels}
-				sums := DepthwiseBackwardWeights(g, typ, 0, 0, 0, 0)[0]
-				if bytes := sums.Grid[0] * g.Weight().Len() * 4; bytes > Scratch {
+				sums := DepthwiseBackwardWeights(g, typ, 0, 0, 0, 0)[1]
+				if bytes := int(sums.Args[0].(int32)) * g.Weight().Len() * 4; bytes > Scratch {
 					t.Errorf("%s of %d pixels, %d channels, %v: %d bytes of scratch", sums.Kernel, pixels, channels, typ, bytes)
 				}
 			}

@@ -38,14 +38,14 @@ constexpr int STRIP = 4;
 template <bool BACKWARD, class T, int V>
 __device__ void correlate(uint32 strips, int channels, uint32 length, T* y, const T* x, const float* w, int out_height, int out_width, Axis rows, Axis columns) {
     DYNAMIC_SHARED(float, weights);
-    int taps = rows.kernel * columns.kernel, span = blockDim.x * V, first = blockIdx.y * span;
+    Part at = part<V>(strips, channels, length);
+    int taps = rows.kernel * columns.kernel, span = blockDim.x * V;
     for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < taps * span; i += blockDim.x * blockDim.y) {
-        int tap = i / span, channel = first + i % span;
-        weights[i] = channel < channels ? w[(int64)channel * taps + tap] : 0;
+        int channel = at.block_channel + i % span;
+        weights[i] = channel < channels ? w[(int64)channel * taps + i / span] : 0;
     }
     __syncthreads();
 
-    Part at = part<V>(strips, channels, length);
     int across = (out_width + STRIP - 1) / STRIP;
     x += at.channel;
     for (uint32 s = at.pixel; s < at.end; s += blockDim.y) {
@@ -93,41 +93,57 @@ VECTOR_KERNELS(depthwise_backward_data,
                (uint32 strips, int channels, uint32 length, T* dx, const T* dy, const float* w, int height, int width, AXES_PARAMETERS),
                (strips, channels, length, dx, dy, w, height, width, AXES_ARGUMENTS))
 
-// TAPS of the kernel, those from blockIdx.z * TAPS on, are summed at once.
-constexpr int TAPS = 9;
+// TILE x TILE taps of the kernel are summed at once.
+constexpr int TILE = 3;
 
 // depthwise_backward_weights leaves the sums of dy times x of each chunk of dy's pixels,
-// (chunks, channels, taps).
+// (chunks, channels, taps), for tile blockIdx.z of the taps.
 template <class T, int V>
 __device__ void depthwise_backward_weights(uint32 pixels, int channels, uint32 length, float* partial, const T* x, const T* dy, int out_height, int out_width, Axis rows, Axis columns) {
     Part at = part<V>(pixels, channels, length);
-    int taps = rows.kernel * columns.kernel, first = blockIdx.z * TAPS;
-    Vec<V> sum[TAPS];
+    int tiles = (columns.kernel + TILE - 1) / TILE, first_row = blockIdx.z / tiles * TILE, first_column = blockIdx.z % tiles * TILE;
+    Vec<V> sum[TILE][TILE];
 #pragma unroll
-    for (int k = 0; k < TAPS; k++) sum[k] = splat<V>(0);
+    for (int u = 0; u < TILE; u++) {
+#pragma unroll
+        for (int v = 0; v < TILE; v++) sum[u][v] = splat<V>(0);
+    }
     x += at.channel;
     for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
         Pixel out = place(p, out_height, out_width);
-        Vec<V> d = load<V>(dy + (int64)p * channels + at.channel);
+        Vec<V> d = load<V>(dy + (int64)p * channels + at.channel), value[TILE][TILE];
+        int w[TILE];
 #pragma unroll
-        for (int k = 0; k < TAPS; k++) {
-            if (first + k >= taps) break;
-            int h = source<false>(rows, out.row, (first + k) / columns.kernel);
-            int w = source<false>(columns, out.column, (first + k) % columns.kernel);
-            if (h < 0 || w < 0) continue;
-            Vec<V> value = load<V>(x + offset(out.image, h, w, rows.length, columns.length, channels));
+        for (int v = 0; v < TILE; v++) w[v] = source<false>(columns, out.column, first_column + v);
 #pragma unroll
-            for (int i = 0; i < V; i++) sum[k][i] += d[i] * value[i];
+        for (int u = 0; u < TILE; u++) {
+            int h = source<false>(rows, out.row, first_row + u);
+            const T* row = x + offset(out.image, h, 0, rows.length, columns.length, channels);
+#pragma unroll
+            for (int v = 0; v < TILE; v++) value[u][v] = h >= 0 && w[v] >= 0 ? load<V>(row + w[v] * channels) : splat<V>(0);
+        }
+#pragma unroll
+        for (int u = 0; u < TILE; u++) {
+#pragma unroll
+            for (int v = 0; v < TILE; v++) {
+#pragma unroll
+                for (int i = 0; i < V; i++) sum[u][v][i] += d[i] * value[u][v][i];
+            }
         }
     }
 #pragma unroll
-    for (int k = 0; k < TAPS; k++) {
-        if (first + k >= taps) break;
-        sum_rows(sum[k]);
-        if (!at.inside || threadIdx.y > 0) continue;
-        float* to = partial + ((int64)blockIdx.x * channels + at.channel) * taps + first + k;
+    for (int u = 0; u < TILE; u++) {
 #pragma unroll
-        for (int i = 0; i < V; i++) to[(int64)i * taps] = sum[k][i];
+        for (int v = 0; v < TILE; v++) {
+            int row = first_row + u, column = first_column + v;
+            if (row >= rows.kernel || column >= columns.kernel) continue;
+            sum_rows(sum[u][v]);
+            if (!at.inside || threadIdx.y > 0) continue;
+            int taps = rows.kernel * columns.kernel;
+            float* to = partial + ((int64)at.chunk * channels + at.channel) * taps + row * columns.kernel + column;
+#pragma unroll
+            for (int i = 0; i < V; i++) to[(int64)i * taps] = sum[u][v][i];
+        }
     }
 }
 

@@ -2,11 +2,8 @@ package kernels
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// Depthwise reports whether a convolution has a filter for each channel, which is what
-// the functions of that name compute.
-func Depthwise(g op.Conv) bool { return g.Groups == g.In.C && g.Out == g.In.C }
-
-// DepthwiseForward is y = conv(x, w) of a [Depthwise] convolution with float32 weights.
+// DepthwiseForward is y = conv(x, w) where every channel has a filter of its own (Groups,
+// In.C and Out are the same), with float32 weights.
 func DepthwiseForward(g op.Conv, t Type, y, x, w Pointer) []Launch {
 	return correlation("depthwise_forward", g, t, g.OutShape(), g.In, y, x, w)
 }
@@ -31,7 +28,7 @@ func correlation(kernel string, g op.Conv, t Type, to, from op.Shape, y, x, w Po
 
 // DepthwiseBackwardWeights is the gradient of [DepthwiseForward] by w, float32.
 func DepthwiseBackwardWeights(g op.Conv, t Type, dw, x, dy, scratch Pointer) []Launch {
-	const taps = 9
+	const tile = 3 // taps, in both directions, that a block sums at once
 	out := g.OutShape()
 	v := 1
 	if t == BF16 && out.C%2 == 0 {
@@ -39,11 +36,11 @@ func DepthwiseBackwardWeights(g op.Conv, t Type, dw, x, dy, scratch Pointer) []L
 	}
 	c := coverBy(v, out.C, 32)
 	pixels, weights := out.Pixels(), g.Weight().Len()
-	rounds := divideUp(g.KernelH*g.KernelW, taps)
-	length := cover{c.vector, c.across, c.down, c.groups * rounds}.reducing(pixels)
+	tiles := divideUp(g.KernelH, tile) * divideUp(g.KernelW, tile)
+	length := cover{c.vector, c.across, c.down, c.groups * tiles}.reducing(pixels)
 	sums := c.launch(vectorInstance("depthwise_backward_weights", t, v), pixels, out.C, length,
 		append([]any{scratch, x, dy, int32(out.H), int32(out.W)}, axes(g, g.In)...)...)
-	sums.Grid[2] = rounds
+	sums.Grid[2] = tiles
 	return []Launch{sums, combining("sum_chunks", weights, int32(divideUp(pixels, length)), int32(weights), dw, scratch)}
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/cuda/driver"
 	"github.com/surrogaze/surrogaze/internal/op"
 )
@@ -25,6 +26,7 @@ type gpu struct {
 
 func open(t *testing.T) *gpu {
 	t.Helper()
+	cudatest.Driver(t)
 	device, err := driver.Open(0)
 	if err != nil {
 		t.Fatal(err)
@@ -190,22 +192,29 @@ func (g *gpu) room(s op.Shape, t Type) Pointer {
 }
 
 // near compares with the reference: a rounding of the type is allowed, and float32's
-// errors of the sums before it, relative to the largest value.
+// errors relative to the largest value.
 func (g *gpu) near(what string, t Type, got, want []float64) {
+	g.t.Helper()
+	g.close(what, t, got, want, largest(want))
+}
+
+// nearSums is [gpu.near] for float32 sums of terms of about 1, which may cancel.
+func (g *gpu) nearSums(what string, got, want []float64) {
+	g.t.Helper()
+	g.close(what, F32, got, want, max(largest(want), 1))
+}
+
+func (g *gpu) close(what string, t Type, got, want []float64, scale float64) {
 	g.t.Helper()
 	if len(got) != len(want) {
 		g.t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
-	}
-	most := 0.0
-	for _, w := range want {
-		most = max(most, math.Abs(w))
 	}
 	ulp := 1e-6
 	if t == BF16 {
 		ulp = 1.0 / 128
 	}
 	for i, w := range want {
-		if !(math.Abs(got[i]-w) <= ulp*math.Abs(w)+3e-6*most) && !(math.IsNaN(w) && math.IsNaN(got[i])) {
+		if !(math.Abs(got[i]-w) <= ulp*math.Abs(w)+3e-6*scale) && !(math.IsNaN(w) && math.IsNaN(got[i])) {
 			g.t.Fatalf("%s[%d] = %v, want %v", what, i, got[i], w)
 		}
 	}
@@ -214,12 +223,17 @@ func (g *gpu) near(what string, t Type, got, want []float64) {
 // onEach runs a test for both types on shapes that fill vectors and blocks, and that do
 // not.
 func onEach(t *testing.T, f func(g *gpu, s op.Shape, typ Type)) {
+	g := open(t)
 	for _, typ := range []Type{F32, BF16} {
 		for _, s := range []op.Shape{
 			{N: 1, C: 1, H: 1, W: 1}, {N: 2, C: 1, H: 9, W: 14}, {N: 2, C: 3, H: 13, W: 11}, {N: 3, C: 5, H: 8, W: 6},
 			{N: 2, C: 8, H: 16, W: 16}, {N: 1, C: 24, H: 7, W: 9}, {N: 2, C: 33, H: 5, W: 5}, {N: 1, C: 64, H: 12, W: 10}, {N: 2, C: 264, H: 4, W: 3},
 		} {
-			t.Run(typ.String()+s.String(), func(t *testing.T) { f(open(t), s, typ) })
+			t.Run(typ.String()+s.String(), func(t *testing.T) {
+				on := *g
+				on.t = t
+				f(&on, s, typ)
+			})
 		}
 	}
 }

@@ -62,7 +62,14 @@ __device__ void copy_channels(uint32 pixels, int channels, uint32 length, T* y, 
     Part at = part<V>(pixels, channels, length);
     y += y_from + at.channel;
     x += x_from + at.channel;
-    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) store<V>(y + (int64)p * y_channels, load<V>(x + (int64)p * x_channels));
+    batches<4>(at, [&](uint32 p, auto these) {
+        constexpr int B = decltype(these)::value;
+        Vec<V> v[B];
+#pragma unroll
+        for (int b = 0; b < B; b++) v[b] = load<V>(x + (int64)(p + b * blockDim.y) * x_channels);
+#pragma unroll
+        for (int b = 0; b < B; b++) store<V>(y + (int64)(p + b * blockDim.y) * y_channels, v[b]);
+    });
 }
 VECTOR_KERNELS(copy_channels,
                (uint32 pixels, int channels, uint32 length, T* y, int y_channels, int y_from, const T* x, int x_channels, int x_from),

@@ -129,7 +129,10 @@ PRODUCT linear_backward_weights(int n, int in, int out, float* dw, const float* 
 
 // linear_backward_bias is db = dy summed over the vectors.
 extern "C" __global__ void linear_backward_bias(int n, int out, float* db, const float* dy) {
-    int column = blockIdx.x * WARP + threadIdx.x;
-    float sum = column_sum(n, out, column, dy);
-    if (column < out && threadIdx.y == 0) db[column] = sum;
+    int k = blockIdx.x * blockDim.x + threadIdx.x;
+    Vec<1> sum = {};
+#pragma unroll 4
+    for (int i = threadIdx.y; k < out && i < n; i += blockDim.y) sum[0] += dy[(int64)i * out + k];
+    sum_rows(sum);
+    if (k < out && threadIdx.y == 0) db[k] = sum[0];
 }

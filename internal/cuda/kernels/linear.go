@@ -20,8 +20,8 @@ const fewOutputs = 64
 // Linear is y = x·wᵀ + b; b may be 0.
 func Linear(g op.Linear, y, x, w, b Pointer) []Launch {
 	if g.Out <= fewOutputs {
-		lanes := int64(g.N) * int64(divideUp(g.Out, outputsOfWarp)) * warp
-		return one(line(vectorInstance("linear_few", F32, width(F32, g.In)), lanes, int32(g.N), int32(g.In), int32(g.Out), y, x, w, b))
+		kernel := vectorInstance("linear_few", F32, width(F32, g.In))
+		return one(warps(kernel, g.N*divideUp(g.Out, outputsOfWarp), int32(g.N), int32(g.In), int32(g.Out), y, x, w, b))
 	}
 	return one(product("linear", g.N, g.Out, g, y, x, w, b))
 }
@@ -38,7 +38,18 @@ func LinearBackwardWeights(g op.Linear, dw, x, dy Pointer) []Launch {
 
 // LinearBackwardBias is db = dy summed over N.
 func LinearBackwardBias(g op.Linear, db, dy Pointer) []Launch {
-	return one(columns("linear_backward_bias", g.N, g.Out, int32(g.N), int32(g.Out), db, dy))
+	return one(columns("linear_backward_bias", g.Out, int32(g.N), int32(g.Out), db, dy))
+}
+
+// warps is a launch with a warp for each of n, in small blocks, which spread over the GPU.
+func warps(kernel string, n int, args ...any) Launch {
+	const together = 2
+	return Launch{
+		Kernel: kernel,
+		Grid:   [3]int{divideUp(n, together), 1, 1},
+		Block:  [3]int{together * warp, 1, 1},
+		Args:   args,
+	}
 }
 
 // product is a launch with a block for each tile of a result.
@@ -51,13 +62,13 @@ func product(kernel string, rows, columns int, g op.Linear, operands ...any) Lau
 	}
 }
 
-// columns is a launch whose blocks take 32 columns of a matrix and share its rows among
-// their threads.
-func columns(kernel string, rows, columns int, args ...any) Launch {
+// columns is a launch whose blocks take 32 columns of a matrix each and share its rows
+// among their threads.
+func columns(kernel string, columns int, args ...any) Launch {
 	return Launch{
 		Kernel: kernel,
 		Grid:   [3]int{divideUp(columns, warp), 1, 1},
-		Block:  [3]int{warp, min(rows, 16), 1},
+		Block:  [3]int{warp, threads / warp, 1},
 		Args:   args,
 	}
 }

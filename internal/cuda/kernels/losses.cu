@@ -1,4 +1,5 @@
-// Losses of rows of logits, the weights of samples, and the mean that training descends.
+// The sigmoid, losses of rows of logits, weights of samples, and the mean that training
+// descends.
 #include "common.cuh"
 
 // each_of applies f to the elements of vectors.
@@ -94,12 +95,18 @@ extern "C" __global__ void cross_entropy_backward(int n, int classes, float* dlo
 
 // contrast is each row of w (classes, n) less the mean of the others.
 extern "C" __global__ void contrast(int classes, int n, float* y, const float* w) {
-    int column = blockIdx.x * WARP + threadIdx.x;
-    float sum = column_sum(classes, n, column, w);
-    if (column >= n) return;
-    for (int k = threadIdx.y; k < classes; k += blockDim.y) {
-        float own = w[(int64)k * n + column];
-        y[(int64)k * n + column] = own - (sum - own) / (classes - 1);
+    __shared__ float totals[WARP];
+    int i = blockIdx.x * WARP + threadIdx.x;
+    Vec<1> sum = {};
+#pragma unroll 4
+    for (int k = threadIdx.y; i < n && k < classes; k += blockDim.y) sum[0] += w[(int64)k * n + i];
+    sum_rows(sum);
+    if (threadIdx.y == 0) totals[threadIdx.x] = sum[0];
+    __syncthreads();
+    float total = totals[threadIdx.x];
+    for (int k = threadIdx.y; i < n && k < classes; k += blockDim.y) {
+        float own = w[(int64)k * n + i];
+        y[(int64)k * n + i] = own - (total - own) / (classes - 1);
     }
 }
 
@@ -118,15 +125,16 @@ extern "C" __global__ void balance(int n, int of_second, float* weights, const f
     for (int i = threadIdx.x; i < n; i += blockDim.x) weights[i] = of_second ? share * mapped[i] : 1 - share * mapped[i];
 }
 
-// weighted_mean is loss = sum over at most TERMS terms of values*weights / n, added to
-// what is there where add is set.
+// The most terms that weighted_mean takes.
 enum : int { TERMS = 8 };
 
+// weighted_mean is loss = sum over terms of values*weights / n, added to what is there
+// where add is set.
 extern "C" __global__ void weighted_mean(int n, int terms, int add, float* loss,
-                        const float* values0, const float* weights0, const float* values1, const float* weights1,
-                        const float* values2, const float* weights2, const float* values3, const float* weights3,
-                        const float* values4, const float* weights4, const float* values5, const float* weights5,
-                        const float* values6, const float* weights6, const float* values7, const float* weights7) {
+                                         const float* values0, const float* weights0, const float* values1, const float* weights1,
+                                         const float* values2, const float* weights2, const float* values3, const float* weights3,
+                                         const float* values4, const float* weights4, const float* values5, const float* weights5,
+                                         const float* values6, const float* weights6, const float* values7, const float* weights7) {
     const float* values[TERMS] = {values0, values1, values2, values3, values4, values5, values6, values7};
     const float* weights[TERMS] = {weights0, weights1, weights2, weights3, weights4, weights5, weights6, weights7};
     double sum = 0;

@@ -17,7 +17,7 @@ func AddPlanar(n int64, y, a, b Pointer) []Launch { return Add(n, F32, y, a, b) 
 
 // rows is a launch with a warp for each of n rows of classes.
 func rows(kernel string, n, classes int, args ...any) []Launch {
-	return one(line(kernel, int64(n)*warp, append([]any{int32(n), int32(classes)}, args...)...))
+	return one(warps(kernel, n, append([]any{int32(n), int32(classes)}, args...)...))
 }
 
 // ArgMax is the index of the largest of each row of logits (N, C), the first of equals:
@@ -41,7 +41,7 @@ func SoftmaxCrossEntropyBackward(n, classes int, dlogits, dloss, logits, labels 
 // Contrast is each of the rows of w (classes, n) less the mean of the others: y
 // (classes, n). It is its own gradient.
 func Contrast(classes, n int, y, w Pointer) []Launch {
-	return one(columns("contrast", classes, n, int32(classes), int32(n), y, w))
+	return one(columns("contrast", n, int32(classes), int32(n), y, w))
 }
 
 // block is a launch of one block.

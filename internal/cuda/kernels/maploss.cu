@@ -152,12 +152,12 @@ struct Correlation {
         t = block_reduce<Sum>(t) / m.plane;
         pp = block_reduce<Sum>(pp) - m.plane * p * p;
         tt = block_reduce<Sum>(tt) - m.plane * t * t;
-        double spread = sqrt(fmax(pp, 0.0) * fmax(tt, 0.0)), correlation = (block_reduce<Sum>(pt) - m.plane * p * t) / spread;
-        bool varies = spread != 0;
+        bool constant = pp <= 0 || tt <= 0; // NaN is not
+        double spread = sqrt(pp * tt), correlation = (block_reduce<Sum>(pt) - m.plane * p * t) / spread;
         mean_p = (float)p, mean_t = (float)t;
-        r = varies ? (float)correlation : 0;
-        of_p = varies ? (float)(correlation / pp) : 0;
-        of_t = varies ? (float)(1 / spread) : 0;
+        r = constant ? 0 : (float)correlation;
+        of_p = constant ? 0 : (float)(correlation / pp);
+        of_t = constant ? 0 : (float)(1 / spread);
     }
     template <int V> __device__ float loss(const Maps<V>&) const { return 1 - r; }
     template <int V> __device__ void prepare(const Maps<V>&) {}
@@ -179,14 +179,14 @@ template <class Distance, int V> __device__ void map_loss_backward(const Maps<V>
 #pragma unroll
         for (int k = 0; k < V; k++) {
             float p = m.probability(x[k]), slope = scale * distance.slope(p, t[k]);
-            x[k] = m.logits ? slope * p * (1 - p) : slope;
+            x[k] = m.logits ? slope * p * sigmoid(-x[k]) : slope;
         }
         store(dpred + i, x);
     }
 }
 
 // Blocks of these kernels may have 1024 threads.
-#define MAP_KERNEL extern "C" __global__ void __launch_bounds__(1024)
+#define MAP_KERNEL extern "C" __global__ void __launch_bounds__(1024, 1)
 
 #define MAP_LOSS_OF_WIDTH(kind, Distance, V)                                                                        \
     MAP_KERNEL map_loss_##kind##_f32_v##V(int plane, int logits, float* loss, const float* pred, const float* target) { \
@@ -210,6 +210,7 @@ MAP_LOSS(cc, Correlation)
 // Entropy is that of a map scaled to sum 1: log(total) - sum of v log v / total.
 struct Entropy {
     float total, value;
+    float mean_log; // of the map's values, weighted by themselves
 
     template <int V> __device__ static Entropy of(int plane, const float* map) {
         float sum = 0, weighted = 0;
@@ -217,9 +218,8 @@ struct Entropy {
             sum += v;
             weighted += v != 0 ? v * logf(v) : 0;
         });
-        float total = block_reduce<Sum>(sum);
-        weighted = block_reduce<Sum>(weighted);
-        return {total, total != 0 ? logf(total) - weighted / total : logf(plane)};
+        float total = block_reduce<Sum>(sum), mean_log = block_reduce<Sum>(weighted) / total;
+        return {total, total != 0 ? logf(total) - mean_log : logf(plane), mean_log};
     }
 };
 
@@ -228,16 +228,17 @@ template <int V> __device__ void entropy(int plane, float* entropies, const floa
     if (threadIdx.x == 0) entropies[blockIdx.x] = e.value;
 }
 
-// entropy_backward is dmap = -dentropy*(log(v/total) + entropy)/total, 0 at zeros.
+// entropy_backward is dmap = -dentropy*(log(v/total) + entropy)/total, 0 at zeros; the
+// logarithm of the total cancels.
 template <int V> __device__ void entropy_backward(int plane, float* dmaps, const float* dentropies, const float* maps) {
     const float* map = maps + (int64)blockIdx.x * plane;
     float* dmap = dmaps + (int64)blockIdx.x * plane;
     Entropy e = Entropy::of<V>(plane, map);
-    float scale = e.total != 0 ? -dentropies[blockIdx.x] / e.total : 0;
+    float scale = -dentropies[blockIdx.x] / e.total;
     for (int i = threadIdx.x * V; i < plane; i += blockDim.x * V) {
         Vec<V> v = load<V>(map + i);
 #pragma unroll
-        for (int k = 0; k < V; k++) v[k] = v[k] != 0 ? scale * (logf(v[k] / e.total) + e.value) : 0;
+        for (int k = 0; k < V; k++) v[k] = e.total != 0 && v[k] != 0 ? scale * (logf(v[k]) - e.mean_log) : 0;
         store(dmap + i, v);
     }
 }

@@ -120,7 +120,7 @@ func TestBiasGradientAgreesWithTheReference(t *testing.T) {
 		dy, want, db := g.random(s.Len(), typ), make([]float64, s.C), g.bytes(4*s.C)
 		g.run(BiasGradient(s, typ, db, g.maps(s, typ, dy), g.scratch))
 		reference.BiasGradient(s, want, dy)
-		g.near("db", F32, g.readNumbers(db, F32, s.C), want)
+		g.nearSums("db", g.readNumbers(db, F32, s.C), want)
 	})
 }
 
@@ -168,8 +168,8 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 		want, wantResidual, wantGamma, wantBeta := make([]float64, n), make([]float64, n), make([]float64, c), make([]float64, c)
 		reference(want, wantResidual, wantGamma, wantBeta)
 		g.near(name+what+" dx", typ, g.readMaps(dx, s, typ), want)
-		g.near(name+what+" dgamma", F32, g.readNumbers(dgamma, F32, c), wantGamma)
-		g.near(name+what+" dbeta", F32, g.readNumbers(dbeta, F32, c), wantBeta)
+		g.nearSums(name+what+" dgamma", g.readNumbers(dgamma, F32, c), wantGamma)
+		g.nearSums(name+what+" dbeta", g.readNumbers(dbeta, F32, c), wantBeta)
 		if hasResidual {
 			g.equal(name+what+" dresidual", g.readMaps(pdresidual, s, typ), wantResidual)
 		}
@@ -338,7 +338,7 @@ func TestDepthwiseConvolutionsAgreeWithTheReference(t *testing.T) {
 			g.near(name+", data", typ, g.readMaps(dx, s, typ), wantX)
 			g.run(DepthwiseBackwardWeights(c, typ, dw, px, pdy, g.scratch))
 			reference.ConvBackwardWeights(c, wantW, x, dy)
-			g.near(name+", weights", F32, g.readNumbers(dw, F32, n), wantW)
+			g.nearSums(name+", weights", g.readNumbers(dw, F32, n), wantW)
 		}
 	})
 }

@@ -5,14 +5,24 @@
 // chunks.
 #include "common.cuh"
 
-// BATCH pixels of a thread are loaded before the first is stored.
-constexpr int BATCH = 2;
-
 // Moments are the number, mean and sum of squared deviations of V channels' values.
 template <int V> struct Moments {
     float count;
     Vec<V> mean, squares;
 };
+
+// from_sums are the moments of a number of values with the sums of their distances from a
+// pivot and of the distances' squares.
+template <int V> __device__ Moments<V> from_sums(float count, Vec<V> sum, Vec<V> squares, const Vec<V>& pivot) {
+    float share = count > 0 ? 1 / count : 0;
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        float apart = sum[i] * share;
+        squares[i] -= sum[i] * apart;
+        sum[i] = pivot[i] + apart;
+    }
+    return Moments<V>{count, sum, squares};
+}
 
 // pooled are the moments of a block's rows together, for row 0. They are summed about the
 // mean of row 0, which is near the whole's, so that float32 suffices.
@@ -36,44 +46,36 @@ template <int V> __device__ Moments<V> pooled(Moments<V> of) {
     sum_rows(count);
     sum_rows(of.mean);
     sum_rows(of.squares);
-    of.count = count[0];
-#pragma unroll
-    for (int i = 0; i < V; i++) {
-        float apart = of.count > 0 ? of.mean[i] / of.count : 0;
-        of.squares[i] -= of.count * apart * apart;
-        of.mean[i] = pivot[i] + apart;
-    }
-    return of;
+    return from_sums(count[0], of.mean, of.squares, pivot);
 }
 
 // batch_norm_moments leaves mean and squared deviations of each chunk of x. A thread sums
 // about its first value.
 template <class T, int V> __device__ void batch_norm_moments(uint32 pixels, int channels, uint32 length, float* partial, const T* x) {
-    Part at = part<V>(pixels, channels, length);
+    Part at = part<V, FROM_END>(pixels, channels, length);
     x += at.channel;
-    Moments<V> m{0, splat<V>(0), splat<V>(0)};
-    Vec<V> pivot = splat<V>(0);
+    float count = 0;
+    Vec<V> sum = splat<V>(0), squares = splat<V>(0), pivot = splat<V>(0);
     if (at.has(at.pixel)) pivot = load<V>(x + (int64)at.pixel * channels);
-#pragma unroll 4
-    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
-        Vec<V> v = load<V>(x + (int64)p * channels);
+    batches<4>(at, [&](uint32 p, auto these) {
+        constexpr int B = decltype(these)::value;
+        Vec<V> v[B];
 #pragma unroll
-        for (int i = 0; i < V; i++) {
-            float apart = v[i] - pivot[i];
-            m.mean[i] += apart;
-            m.squares[i] += apart * apart;
+        for (int b = 0; b < B; b++) v[b] = load<V>(x + (int64)(p + b * blockDim.y) * channels);
+#pragma unroll
+        for (int b = 0; b < B; b++) {
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                float apart = v[b][i] - pivot[i];
+                sum[i] += apart;
+                squares[i] += apart * apart;
+            }
         }
-        m.count++;
-    }
-#pragma unroll
-    for (int i = 0; i < V; i++) {
-        float apart = m.count > 0 ? m.mean[i] / m.count : 0;
-        m.squares[i] -= m.count * apart * apart;
-        m.mean[i] = pivot[i] + apart;
-    }
-    m = pooled(m);
+        count += B;
+    });
+    Moments<V> m = pooled(from_sums(count, sum, squares, pivot));
     if (at.inside && threadIdx.y == 0) {
-        partial += (int64)blockIdx.x * 2 * channels + at.channel;
+        partial += (int64)at.chunk * 2 * channels + at.channel;
         store<V>(partial, m.mean);
         store<V>(partial + channels, m.squares);
     }
@@ -87,30 +89,35 @@ extern "C" __global__ void batch_norm_statistics(uint32 pixels, int channels, ui
                                                  float* running_mean, float* running_variance, const float* partial,
                                                  float eps, float momentum) {
     Part at = part<1>(chunks, channels, chunks);
-    Moments<1> m{0, splat<1>(0), splat<1>(0)};
-    float pivot = at.has(at.pixel) ? partial[(int64)at.pixel * 2 * channels + at.channel] : 0;
-#pragma unroll 4
-    for (uint32 chunk = at.pixel; chunk < at.end; chunk += blockDim.y) {
-        const float* of = partial + (int64)chunk * 2 * channels + at.channel;
-        float count = min(length, pixels - chunk * length);
-        float apart = of[0] - pivot;
-        m.count += count;
-        m.mean[0] += count * apart;
-        m.squares[0] += of[channels] + count * apart * apart;
-    }
-    if (m.count > 0) {
-        float apart = m.mean[0] / m.count;
-        m.squares[0] -= m.count * apart * apart;
-        m.mean[0] = pivot + apart;
-    }
-    m = pooled(m);
+    float count = 0;
+    Vec<1> sum = splat<1>(0), squares = splat<1>(0), pivot = splat<1>(0);
+    if (at.has(at.pixel)) pivot[0] = partial[(int64)at.pixel * 2 * channels + at.channel];
+    batches<4>(at, [&](uint32 chunk, auto these) {
+        constexpr int B = decltype(these)::value;
+        float mean[B], within[B];
+#pragma unroll
+        for (int b = 0; b < B; b++) {
+            const float* of = partial + (int64)(chunk + b * blockDim.y) * 2 * channels + at.channel;
+            mean[b] = of[0];
+            within[b] = of[channels];
+        }
+#pragma unroll
+        for (int b = 0; b < B; b++) {
+            float n = min(length, pixels - (chunk + b * blockDim.y) * length);
+            float apart = mean[b] - pivot[0];
+            count += n;
+            sum[0] += n * apart;
+            squares[0] += within[b] + n * apart * apart;
+        }
+    });
+    Moments<1> m = pooled(from_sums(count, sum, squares, pivot));
     if (!at.inside || threadIdx.y > 0) return;
     int c = at.channel;
-    float squares = max(m.squares[0], 0.0f);
+    float squared = max(m.squares[0], 0.0f);
     mean[c] = m.mean[0];
-    rstd[c] = 1 / sqrtf(squares / pixels + eps);
+    rstd[c] = 1 / sqrtf(squared / pixels + eps);
     running_mean[c] += momentum * (m.mean[0] - running_mean[c]);
-    if (pixels > 1) running_variance[c] += momentum * (squares / (pixels - 1) - running_variance[c]);
+    if (pixels > 1) running_variance[c] += momentum * (squared / (pixels - 1) - running_variance[c]);
 }
 
 // normalised is what batch norm makes of a value. Forward and backward pass must agree
@@ -118,29 +125,36 @@ extern "C" __global__ void batch_norm_statistics(uint32 pixels, int channels, ui
 __device__ inline float normalised(float x, float mean, float scale, float beta) { return fmaf(x - mean, scale, beta); }
 
 // normalise is y = [relu](scale (x - mean) + beta + [residual]).
-template <class T, int V>
-__device__ void normalise(Part at, int channels, T* y, const T* x, const T* residual, int relu, Vec<V> mean, Vec<V> scale, Vec<V> beta) {
-    for (uint32 p = at.pixel; p < at.end; p += BATCH * blockDim.y) {
-        Vec<V> v[BATCH], r[BATCH];
+template <bool RESIDUAL, class T, int V>
+__device__ void normalise(Part at, int channels, T* y, const T* x, const T* residual, int relu, const Vec<V>& mean, const Vec<V>& scale, const Vec<V>& beta) {
+    batches<2>(at, [&](uint32 p, auto these) {
+        constexpr int B = decltype(these)::value;
+        Vec<V> v[B], r[B];
 #pragma unroll
-        for (int b = 0; b < BATCH; b++) {
-            uint32 pixel = p + b * blockDim.y;
-            if (!at.has(pixel)) break;
-            int64 i = (int64)pixel * channels + at.channel;
+        for (int b = 0; b < B; b++) {
+            int64 i = (int64)(p + b * blockDim.y) * channels + at.channel;
             v[b] = load<V>(x + i);
-            r[b] = residual ? load<V>(residual + i) : splat<V>(0);
+            r[b] = RESIDUAL ? load<V>(residual + i) : splat<V>(0);
         }
 #pragma unroll
-        for (int b = 0; b < BATCH; b++) {
-            uint32 pixel = p + b * blockDim.y;
-            if (!at.has(pixel)) break;
+        for (int b = 0; b < B; b++) {
 #pragma unroll
             for (int i = 0; i < V; i++) {
-                float z = normalised(v[b][i], mean[i], scale[i], beta[i]) + r[b][i];
+                float z = normalised(v[b][i], mean[i], scale[i], beta[i]);
+                if (RESIDUAL) z += r[b][i];
                 v[b][i] = relu && z < 0 ? 0 : z;
             }
-            store<V>(y + (int64)pixel * channels + at.channel, v[b]);
+            store<V>(y + (int64)(p + b * blockDim.y) * channels + at.channel, v[b]);
         }
+    });
+}
+
+template <class T, int V>
+__device__ void normalise(Part at, int channels, T* y, const T* x, const T* residual, int relu, const Vec<V>& mean, const Vec<V>& scale, const Vec<V>& beta) {
+    if (residual) {
+        normalise<true>(at, channels, y, x, residual, relu, mean, scale, beta);
+    } else {
+        normalise<false>(at, channels, y, x, residual, relu, mean, scale, beta);
     }
 }
 
@@ -152,7 +166,7 @@ __device__ void batch_norm_train(uint32 pixels, int channels, uint32 length, T* 
     Vec<V> scale = load<V>(gamma + at.channel), r = load<V>(rstd + at.channel);
 #pragma unroll
     for (int i = 0; i < V; i++) scale[i] *= r[i];
-    normalise<T, V>(at, channels, y, x, residual, relu, load<V>(mean + at.channel), scale, load<V>(beta + at.channel));
+    normalise(at, channels, y, x, residual, relu, load<V>(mean + at.channel), scale, load<V>(beta + at.channel));
 }
 VECTOR_KERNELS(batch_norm_train,
                (uint32 pixels, int channels, uint32 length, T* y, const T* x, const T* residual, int relu, const float* gamma,
@@ -167,7 +181,7 @@ __device__ void batch_norm_eval(uint32 pixels, int channels, uint32 length, T* y
     Vec<V> scale = load<V>(gamma + at.channel), v = load<V>(variance + at.channel);
 #pragma unroll
     for (int i = 0; i < V; i++) scale[i] *= 1 / sqrtf(v[i] + eps);
-    normalise<T, V>(at, channels, y, x, residual, relu, load<V>(mean + at.channel), scale, load<V>(beta + at.channel));
+    normalise(at, channels, y, x, residual, relu, load<V>(mean + at.channel), scale, load<V>(beta + at.channel));
 }
 VECTOR_KERNELS(batch_norm_eval,
                (uint32 pixels, int channels, uint32 length, T* y, const T* x, const T* residual, int relu, const float* gamma,
@@ -180,69 +194,89 @@ extern "C" __global__ void inverse_deviation(int64 n, float* rstd, const float* 
     if (i < n) rstd[i] = 1 / sqrtf(variance[i] + eps);
 }
 
-// Gradient is dy of a batch norm, 0 where the ReLU behind it gave 0. The ReLU's result
-// is y, or computed again from x where beta is given; there was none where neither is.
-template <class T, int V> struct Gradient {
+// Mask says how it is found where the ReLU behind a batch norm let values pass: there is
+// no ReLU, from its result y, or from the result computed again from x.
+enum Mask { NONE, RESULT, AGAIN };
+
+// Gradient is dy of a batch norm, 0 where the ReLU behind it gave 0.
+template <Mask MASK, class T, int V> struct Gradient {
     const T *dy, *x, *y;
-    bool again;
     Vec<V> mean, scale, beta;
 
     __device__ Gradient(int channel, const T* dy, const T* x, const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd)
-        : dy(dy + channel), x(x ? x + channel : nullptr), y(y ? y + channel : nullptr), again(beta != nullptr) {
-        this->mean = load<V>(mean + channel);
-        this->scale = load<V>(gamma + channel);
-        this->beta = splat<V>(0);
-        if (!again) return;
+        : dy(dy + channel), x(x + channel), y(y + channel), mean(load<V>(mean + channel)) {
+        if (MASK != AGAIN) return;
         this->beta = load<V>(beta + channel);
+        this->scale = load<V>(gamma + channel);
         Vec<V> r = load<V>(rstd + channel);
 #pragma unroll
         for (int i = 0; i < V; i++) this->scale[i] *= r[i];
     }
 
-    // at reads the gradient at an offset, and how far x is from its mean.
-    __device__ void at(int64 offset, Vec<V>& d, Vec<V>& apart) const {
-        d = load<V>(dy + offset);
-        Vec<V> v = x ? load<V>(x + offset) : mean;
-        if (y) {
-            Vec<V> passed = load<V>(y + offset);
+    // at reads the gradient at B offsets, a distance apart, and how far x is from its mean.
+    template <int B> __device__ void at(int64 offset, int64 distance, Vec<V> (&d)[B], Vec<V> (&apart)[B]) const {
+        Vec<V> passed[B];
 #pragma unroll
-            for (int i = 0; i < V; i++) d[i] = passed[i] <= 0 ? 0 : d[i];
-        } else if (again) {
-#pragma unroll
-            for (int i = 0; i < V; i++) {
-                float passed = to_float(rounded<T>(normalised(v[i], mean[i], scale[i], beta[i])));
-                d[i] = passed <= 0 ? 0 : d[i];
-            }
+        for (int b = 0; b < B; b++) {
+            d[b] = load<V>(dy + offset + b * distance);
+            apart[b] = load<V>(x + offset + b * distance);
+            if (MASK == RESULT) passed[b] = load<V>(y + offset + b * distance);
         }
 #pragma unroll
-        for (int i = 0; i < V; i++) apart[i] = v[i] - mean[i];
+        for (int b = 0; b < B; b++) {
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                if (MASK == AGAIN) passed[b][i] = to_float(rounded<T>(normalised(apart[b][i], mean[i], scale[i], beta[i])));
+                if (MASK != NONE) d[b][i] = passed[b][i] <= 0 ? 0 : d[b][i];
+                apart[b][i] -= mean[i];
+            }
+        }
     }
 };
+
+// BY_MASK calls a function template over the mask that the given operands imply.
+#define BY_MASK(function, ...)                   \
+    if (y) {                                     \
+        function<RESULT, T, V>(__VA_ARGS__);     \
+    } else if (beta) {                           \
+        function<AGAIN, T, V>(__VA_ARGS__);      \
+    } else {                                     \
+        function<NONE, T, V>(__VA_ARGS__);       \
+    }
+
+template <Mask MASK, class T, int V>
+__device__ void gradient_sums(Part at, int channels, Vec<V>& sum, Vec<V>& dot, T* dresidual, const T* dy, const T* x, const T* y, const float* gamma, const float* beta,
+                              const float* mean, const float* rstd) {
+    Gradient<MASK, T, V> gradient(at.channel, dy, x, y, gamma, beta, mean, rstd);
+    batches<2>(at, [&](uint32 p, auto these) {
+        constexpr int B = decltype(these)::value;
+        int64 offset = (int64)p * channels, distance = (int64)blockDim.y * channels;
+        Vec<V> d[B], apart[B];
+        gradient.at(offset, distance, d, apart);
+#pragma unroll
+        for (int b = 0; b < B; b++) {
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                sum[i] += d[b][i];
+                dot[i] += d[b][i] * apart[b][i];
+            }
+            if (dresidual) store<V>(dresidual + offset + b * distance + at.channel, d[b]);
+        }
+    });
+}
 
 // batch_norm_gradient_sums leaves the sums of the gradient and of its products with
 // x - mean of each chunk, and the gradient itself in dresidual, if that is given.
 template <class T, int V>
 __device__ void batch_norm_gradient_sums(uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy, const T* x,
                                          const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd) {
-    Part at = part<V>(pixels, channels, length);
-    Gradient<T, V> gradient(at.channel, dy, x, y, gamma, beta, mean, rstd);
+    Part at = part<V, FROM_END>(pixels, channels, length);
     Vec<V> sum = splat<V>(0), dot = splat<V>(0);
-#pragma unroll 2
-    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
-        int64 offset = (int64)p * channels;
-        Vec<V> d, apart;
-        gradient.at(offset, d, apart);
-#pragma unroll
-        for (int i = 0; i < V; i++) {
-            sum[i] += d[i];
-            dot[i] += d[i] * apart[i];
-        }
-        if (dresidual) store<V>(dresidual + offset + at.channel, d);
-    }
+    BY_MASK(gradient_sums, at, channels, sum, dot, dresidual, dy, x, y, gamma, beta, mean, rstd)
     sum_rows(sum);
     sum_rows(dot);
     if (at.inside && threadIdx.y == 0) {
-        partial += (int64)blockIdx.x * 2 * channels + at.channel;
+        partial += (int64)at.chunk * 2 * channels + at.channel;
         store<V>(partial, sum);
         store<V>(partial + channels, dot);
     }
@@ -254,9 +288,7 @@ VECTOR_KERNELS(batch_norm_gradient_sums,
 
 // sum_over_chunks adds one of several sums of every chunk, for row 0.
 __device__ inline float sum_over_chunks(Part at, int stride, const float* partial) {
-    Vec<1> sum = splat<1>(0);
-#pragma unroll 4
-    for (uint32 chunk = at.pixel; chunk < at.end; chunk += blockDim.y) sum[0] += partial[(int64)chunk * stride + at.channel];
+    Vec<1> sum = sum_pixels<1>(at, stride, partial);
     sum_rows(sum);
     return sum[0];
 }
@@ -278,6 +310,27 @@ extern "C" __global__ void batch_norm_gradients(int chunks, int channels, float*
     dbeta[at.channel] = sum;
 }
 
+template <Mask MASK, class T, int V>
+__device__ void gradient_by_x(Part at, int channels, T* dx, const Vec<V>& slope, const Vec<V>& shift, const T* dy, const T* x, const T* y, const float* gamma,
+                              const float* beta, const float* mean, const float* rstd) {
+    Gradient<MASK, T, V> gradient(at.channel, dy, x, y, gamma, beta, mean, rstd);
+    Vec<V> scale = load<V>(gamma + at.channel), r = load<V>(rstd + at.channel);
+#pragma unroll
+    for (int i = 0; i < V; i++) scale[i] *= r[i];
+    batches<2>(at, [&](uint32 p, auto these) {
+        constexpr int B = decltype(these)::value;
+        int64 offset = (int64)p * channels, distance = (int64)blockDim.y * channels;
+        Vec<V> d[B], apart[B];
+        gradient.at(offset, distance, d, apart);
+#pragma unroll
+        for (int b = 0; b < B; b++) {
+#pragma unroll
+            for (int i = 0; i < V; i++) d[b][i] = scale[i] * (d[b][i] + shift[i] + slope[i] * apart[b][i]);
+            store<V>(dx + offset + b * distance + at.channel, d[b]);
+        }
+    });
+}
+
 // batch_norm_backward is
 //
 //     dx = gamma rstd (d - dbeta/n - (x - mean) rstd dgamma/n)
@@ -289,36 +342,18 @@ __device__ void batch_norm_backward(uint32 pixels, int channels, uint32 length, 
                                     const float* beta, const float* mean, const float* rstd, const float* dgamma, const float* dbeta) {
     Part at = part<V>(pixels, channels, length);
     if (!at.inside) return;
-    Gradient<T, V> gradient(at.channel, dy, x, y, gamma, beta, mean, rstd);
-    Vec<V> scale = load<V>(gamma + at.channel), slope = splat<V>(0), shift = splat<V>(0);
-    Vec<V> r = load<V>(rstd + at.channel);
-#pragma unroll
-    for (int i = 0; i < V; i++) scale[i] *= r[i];
+    Vec<V> slope = splat<V>(0), shift = splat<V>(0);
     if (dgamma) {
         float share = 1.0f / pixels;
         slope = load<V>(dgamma + at.channel), shift = load<V>(dbeta + at.channel);
+        Vec<V> r = load<V>(rstd + at.channel);
 #pragma unroll
         for (int i = 0; i < V; i++) {
             slope[i] *= -r[i] * share;
             shift[i] *= -share;
         }
     }
-    for (uint32 p = at.pixel; p < at.end; p += BATCH * blockDim.y) {
-        Vec<V> d[BATCH], apart[BATCH];
-#pragma unroll
-        for (int b = 0; b < BATCH; b++) {
-            uint32 pixel = p + b * blockDim.y;
-            if (at.has(pixel)) gradient.at((int64)pixel * channels, d[b], apart[b]);
-        }
-#pragma unroll
-        for (int b = 0; b < BATCH; b++) {
-            uint32 pixel = p + b * blockDim.y;
-            if (!at.has(pixel)) break;
-#pragma unroll
-            for (int i = 0; i < V; i++) d[b][i] = scale[i] * (d[b][i] + shift[i] + slope[i] * apart[b][i]);
-            store<V>(dx + (int64)pixel * channels + at.channel, d[b]);
-        }
-    }
+    BY_MASK(gradient_by_x, at, channels, dx, slope, shift, dy, x, y, gamma, beta, mean, rstd)
 }
 VECTOR_KERNELS(batch_norm_backward,
                (uint32 pixels, int channels, uint32 length, T* dx, const T* dy, const T* x, const T* y, const float* gamma,
@@ -345,26 +380,20 @@ KERNELS(fold_batch_norm,
 // conv_epilogue is y = [relu](y + [bias] + [residual]).
 template <class T, int V>
 __device__ void conv_epilogue(uint32 pixels, int channels, uint32 length, T* y, const float* bias, const T* residual, int relu) {
-    Part at = part<V>(pixels, channels, length);
+    Part at = part<V, FROM_END>(pixels, channels, length);
     if (!at.inside) return;
     Vec<V> shift = bias ? load<V>(bias + at.channel) : splat<V>(0);
-    normalise<T, V>(at, channels, y, y, residual, relu, splat<V>(0), splat<V>(1), shift);
+    normalise(at, channels, y, y, residual, relu, splat<V>(0), splat<V>(1), shift);
 }
 VECTOR_KERNELS(conv_epilogue, (uint32 pixels, int channels, uint32 length, T* y, const float* bias, const T* residual, int relu),
                (pixels, channels, length, y, bias, residual, relu))
 
 // channel_sums leaves the sums of each chunk of x.
 template <class T, int V> __device__ void channel_sums(uint32 pixels, int channels, uint32 length, float* partial, const T* x) {
-    Part at = part<V>(pixels, channels, length);
-    Vec<V> sum = splat<V>(0);
-#pragma unroll 4
-    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
-        Vec<V> v = load<V>(x + (int64)p * channels + at.channel);
-#pragma unroll
-        for (int i = 0; i < V; i++) sum[i] += v[i];
-    }
+    Part at = part<V, FROM_END>(pixels, channels, length);
+    Vec<V> sum = sum_pixels<V>(at, channels, x);
     sum_rows(sum);
-    if (at.inside && threadIdx.y == 0) store<V>(partial + (int64)blockIdx.x * channels + at.channel, sum);
+    if (at.inside && threadIdx.y == 0) store<V>(partial + (int64)at.chunk * channels + at.channel, sum);
 }
 VECTOR_KERNELS(channel_sums, (uint32 pixels, int channels, uint32 length, float* partial, const T* x),
                (pixels, channels, length, partial, x))

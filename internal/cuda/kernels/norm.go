@@ -70,15 +70,12 @@ func (b normGradient) sums(dgamma, dbeta, partial Pointer) []Launch {
 	}
 }
 
-// apply is dx. Where dresidual has the masked dy, no mask is needed, and constant
-// statistics (dgamma 0) need x for a mask alone.
+// apply is dx; dgamma and dbeta are 0 where the statistics are constants. Where dresidual
+// has the masked dy, no mask is needed.
 func (b normGradient) apply(dx, dgamma, dbeta Pointer) Launch {
 	pixels, channels := b.g.In.Pixels(), b.g.In.C
 	if b.dresidual != 0 {
 		b.dy, b.y, b.beta = b.dresidual, 0, 0
-	}
-	if dgamma == 0 && (b.y != 0 || b.beta == 0) {
-		b.x = 0
 	}
 	c := coverOf(b.t, channels)
 	return c.launch(vectorInstance("batch_norm_backward", b.t, c.vector), pixels, channels, c.mapping(pixels),

@@ -23,22 +23,34 @@ struct State {
 
 __device__ inline bool finite(float x) { return fabsf(x) <= 3.402823466e38f; }
 
-// update moves a chunk's elements by a rule, which returns the new weight for a weight,
-// its gradient and its moments, and changes those.
-template <class Rule> __device__ void update(const Chunk& chunk, Rule rule) {
-    constexpr int V = 8;
-    for (int i = threadIdx.x * V; i < chunk.n; i += blockDim.x * V) {
-        int count = chunk.n - i;
-        Vec<V> weight = load<V>(chunk.weight + i, count), first = splat<V>(0), second = first;
-        Vec<V> grad = chunk.bf16_grad ? load<V>((const bf16*)chunk.grad + i, count) : load<V>((const float*)chunk.grad + i, count);
-        if (chunk.first) first = load<V>(chunk.first + i, count);
-        if (chunk.second) second = load<V>(chunk.second + i, count);
+// update moves V elements of a chunk, whose gradients are of type G, by a rule, which
+// returns the new weight for a weight, its gradient and its moments, and changes those.
+template <class G, int V, class Rule> __device__ void update(const Chunk& chunk, int i, Rule rule) {
+    Vec<V> weight = load<V>(chunk.weight + i), first = splat<V>(0), second = first;
+    Vec<V> grad = load<V>((const G*)chunk.grad + i);
+    if (chunk.first) first = load<V>(chunk.first + i);
+    if (chunk.second) second = load<V>(chunk.second + i);
 #pragma unroll
-        for (int k = 0; k < V; k++) weight[k] = rule(weight[k], grad[k], first[k], second[k]);
-        store<V>(chunk.weight + i, weight, count);
-        if (chunk.first) store<V>(chunk.first + i, first, count);
-        if (chunk.second) store<V>(chunk.second + i, second, count);
-        if (chunk.copy) store<V>(chunk.copy + i, weight, count);
+    for (int k = 0; k < V; k++) weight[k] = rule(weight[k], grad[k], first[k], second[k]);
+    store(chunk.weight + i, weight);
+    if (chunk.first) store(chunk.first + i, first);
+    if (chunk.second) store(chunk.second + i, second);
+    if (chunk.copy) store(chunk.copy + i, weight);
+}
+
+template <class G, class Rule> __device__ void update_elements(const Chunk& chunk, Rule rule) {
+    constexpr int V = 8;
+    int whole = chunk.n / V * V;
+    for (int i = threadIdx.x * V; i < whole; i += blockDim.x * V) update<G, V>(chunk, i, rule);
+    for (int i = whole + threadIdx.x; i < chunk.n; i += blockDim.x) update<G, 1>(chunk, i, rule);
+}
+
+// update_chunk takes its own copy of the chunk, as what it stores might lie anywhere.
+template <class Rule> __device__ void update_chunk(Chunk chunk, Rule rule) {
+    if (chunk.bf16_grad) {
+        update_elements<bf16>(chunk, rule);
+    } else {
+        update_elements<float>(chunk, rule);
     }
 }
 
@@ -47,7 +59,7 @@ template <class Rule> __device__ void update(const Chunk& chunk, Rule rule) {
 extern "C" __global__ void sgd(const Chunk* chunks, const State* state, const float* loss, float decay, float of_gradient, float of_velocity) {
     if (loss && !finite(*loss)) return;
     float rate = state->rate, keep = state->keep;
-    update(chunks[blockIdx.x], [=](float weight, float grad, float& velocity, float&) {
+    update_chunk(chunks[blockIdx.x], [=](float weight, float grad, float& velocity, float&) {
         float g = grad + decay * weight;
         velocity = keep * velocity + g;
         return weight - rate * (of_gradient * g + of_velocity * velocity);
@@ -60,7 +72,7 @@ extern "C" __global__ void sgd(const Chunk* chunks, const State* state, const fl
 extern "C" __global__ void adam(const Chunk* chunks, const State* state, const float* loss, float decay, float keep1, float new1, float keep2, float new2, float eps) {
     if (loss && !finite(*loss)) return;
     float rate = state->rate, shrink = state->shrink, root = state->root;
-    update(chunks[blockIdx.x], [=](float weight, float grad, float& first, float& second) {
+    update_chunk(chunks[blockIdx.x], [=](float weight, float grad, float& first, float& second) {
         float g = grad + decay * weight;
         first = keep1 * first + new1 * g;
         second = keep2 * second + new2 * g * g;

@@ -143,22 +143,16 @@ __device__ void avg_pool_backward(uint32 pixels, int channels, uint32 length, T*
 VECTOR_KERNELS(avg_pool_backward, (uint32 pixels, int channels, uint32 length, T* dx, const T* dy, WINDOW_PARAMETERS, int count_pad),
                (pixels, channels, length, dx, dy, Window{WINDOW_ARGUMENTS}, count_pad))
 
-// global_avg_pool is the mean y (N, C) of every channel of an image, of which chunk
-// blockIdx.x of the pixels is all.
+// global_avg_pool is the mean y (N, C) of every channel of an image, whose pixels are a
+// chunk.
 template <class T, int V> __device__ void global_avg_pool(uint32 pixels, int channels, uint32 length, float* y, const T* x) {
     Part at = part<V>(pixels, channels, length);
-    Vec<V> sum = splat<V>(0);
-#pragma unroll 4
-    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
-        Vec<V> v = load<V>(x + (int64)p * channels + at.channel);
-#pragma unroll
-        for (int i = 0; i < V; i++) sum[i] += v[i];
-    }
+    Vec<V> sum = sum_pixels<V>(at, channels, x);
     sum_rows(sum);
     if (!at.inside || threadIdx.y > 0) return;
 #pragma unroll
     for (int i = 0; i < V; i++) sum[i] /= length;
-    store<V>(y + (int64)blockIdx.x * channels + at.channel, sum);
+    store<V>(y + (int64)at.chunk * channels + at.channel, sum);
 }
 VECTOR_KERNELS(global_avg_pool, (uint32 pixels, int channels, uint32 length, float* y, const T* x), (pixels, channels, length, y, x))
 
@@ -187,7 +181,7 @@ struct Taps {
 
 __device__ inline Taps taps(int position, int scale, int length, int bilinear) {
     if (!bilinear) return Taps{position / scale, position / scale, 0};
-    float at = max((position + 0.5f) / scale - 0.5f, 0.0f);
+    float at = max((position + 0.5f) * (1.0f / scale) - 0.5f, 0.0f);
     int low = min((int)at, length - 1);
     return Taps{low, min(low + 1, length - 1), at - low};
 }

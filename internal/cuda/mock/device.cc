@@ -77,7 +77,8 @@ struct Warp {
 
 struct Block {
   const std::function<void()> *kernel;
-  unsigned size, next, alive;         // threads: all, the next to start, those not done
+  unsigned size, started, alive;      // threads: all, those started, those not done
+  bool backwards;                     // the last thread starts first
   std::vector<Fiber *> at_barrier;    // of __syncthreads
   std::vector<Warp> warps{max_threads / warp};
   std::deque<Fiber *> ready;
@@ -124,7 +125,7 @@ void leave() {
   if (!block.ready.empty()) {
     block.fiber = block.ready.front();
     block.ready.pop_front();
-  } else if (block.next < block.size) {
+  } else if (block.started < block.size) {
     block.fiber = start();
   } else {
     if (block.alive > 0 && block.failure.empty())
@@ -164,8 +165,9 @@ void done(unsigned thread) {
 
 void work() {
   Fiber *me = block.fiber;
-  while (block.next < block.size) {
-    me->thread = block.next++;
+  while (block.started < block.size) {
+    unsigned n = block.started++;
+    me->thread = block.backwards ? block.size - 1 - n : n;
     enter(me->thread);
     (*block.kernel)();
     done(me->thread);
@@ -177,7 +179,7 @@ void work() {
 void run_block(const std::function<void()> &kernel) {
   block.kernel = &kernel;
   block.size = blockDim.x * blockDim.y * blockDim.z;
-  block.next = 0;
+  block.started = 0;
   block.alive = block.size;
   for (unsigned i = 0; i * warp < block.size; i++) {
     unsigned lanes = std::min(warp, block.size - i * warp);
@@ -255,18 +257,21 @@ std::string run(const std::function<void()> &thread, dim3 grid, dim3 b, size_t b
   gridDim = grid;
   blockDim = b;
   block.failure.clear();
-  for (blockIdx.z = 0; blockIdx.z < grid.z; blockIdx.z++)
-    for (blockIdx.y = 0; blockIdx.y < grid.y; blockIdx.y++)
-      for (blockIdx.x = 0; blockIdx.x < grid.x; blockIdx.x++) {
-        memset(memory, 0xff, bytes + guard);
-        run_block(thread);
-        if (block.failure.empty() && std::count(memory + bytes, memory + bytes + guard, 0xff) != guard)
-          block.failure = "a block wrote behind its dynamic shared memory";
-        if (!block.failure.empty()) {
-          abandon();
-          return block.failure;
-        }
-      }
+  const char *order = getenv("MOCK_CUDA_ORDER");
+  block.backwards = order != nullptr && strcmp(order, "reverse") == 0;
+  uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;
+  for (uint64_t i = 0; i < blocks; i++) {
+    uint64_t n = block.backwards ? blocks - 1 - i : i;
+    blockIdx = {unsigned(n % grid.x), unsigned(n / grid.x % grid.y), unsigned(n / grid.x / grid.y)};
+    memset(memory, 0xff, bytes + guard);
+    run_block(thread);
+    if (block.failure.empty() && std::count(memory + bytes, memory + bytes + guard, 0xff) != guard)
+      block.failure = "a block wrote behind its dynamic shared memory";
+    if (!block.failure.empty()) {
+      abandon();
+      return block.failure;
+    }
+  }
   return "";
 }
 

@@ -6,6 +6,8 @@
 //	MOCK_CUDA_DEVICES  number of devices, 1 if not set
 //	MOCK_CUDA_DRIVER   version of the driver, 12010 if not set
 //	MOCK_CUDA_MEMORY   bytes of device memory, 4 GiB if not set
+//	MOCK_CUDA_ORDER    reverse: the last block of a grid and the last thread of a block
+//	                   begin, which shows where a kernel leans on the order
 //	MOCK_CUDA_FAIL     FUNCTION:N:CODE, the N-th call of a function from now on fails
 //
 // As on a GPU, an error of a kernel shows in a later call and spoils the context. What

@@ -20,7 +20,7 @@ libcuda.so.1: $(objects) $(mock)mock.mk
 	$(CXX) -shared -Wl,-soname,$@ -o $@ $(objects)
 
 libcudnn.so.9: cudnn.o libcuda.so.1 $(mock)mock.mk
-	$(CXX) -shared -Wl,-soname,$@ -o $@ $< -L. -l:libcuda.so.1
+	$(CXX) -shared -Wl,-soname,$@ -Wl,-rpath,'$$ORIGIN' -o $@ $< -L. -l:libcuda.so.1
 
 %.o: %.cc $(headers)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<

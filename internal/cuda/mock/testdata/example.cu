@@ -1,5 +1,7 @@
 // Kernels that use what kernels may use: shared memory of both kinds, barriers,
-// shuffles, vectors, atomics.
+// shuffles, vectors, atomics. The PTX is made by
+//
+//     internal/cuda/kernels/compile ../mock/testdata/example.cu
 #include "common.cuh"
 
 // example_add4 computes c = a + s b of n elements, four a thread.
@@ -48,3 +50,6 @@ extern "C" __global__ void example_overrun(float *x, int n) { x[n] = 0; }
 extern "C" __global__ void example_types(double *x, int a, unsigned b, long long c, unsigned long long d, float e) {
   x[0] = a, x[1] = b, x[2] = c, x[3] = d, x[4] = e;
 }
+
+// example_race leaves the thread that was last.
+extern "C" __global__ void example_race(int *x) { *x = (int)thread_index(); }
