@@ -94,10 +94,10 @@ def pngs(maps, sizes):
     """Maps (N, 1, H, W) as PNG files in the images' shapes; zlib runs without Python's lock."""
     shapes = [shape(s) for s in sizes]
     if len(set(shapes)) == 1:
-        resized = F.interpolate(maps, shapes[0], mode="bilinear", antialias=True)
+        resized = F.interpolate(maps, shapes[0], mode="bilinear", antialias=True).cpu()
     else:
-        resized = [F.interpolate(m[None], s, mode="bilinear", antialias=True)[0] for m, s in zip(maps, shapes)]
-    return [encoded(Image.fromarray((65535 * m[0]).round().cpu().numpy().astype(numpy.uint16)), "PNG", compress_level=1) for m in resized]
+        resized = [F.interpolate(m[None], s, mode="bilinear", antialias=True)[0].cpu() for m, s in zip(maps, shapes)]
+    return [encoded(Image.fromarray((65535 * m[0]).round().numpy().astype(numpy.uint16)), "PNG", compress_level=1) for m in resized]
 
 
 class Writer:

@@ -41,7 +41,7 @@ func compare(ctx context.Context, args []string) error {
 	f.BoolVar(&c.tf32, "tf32", false, "let PyTorch multiply float32 as TF32")
 	f.BoolVar(&c.upload, "upload", false, "let PyTorch copy the images to the device for every repetition, as our side does")
 	f.StringVar(&c.out, "out", "", "file to add what is found to, a line of JSON for every side of every case")
-	f.IntVar(&c.Rounds, "rounds", 5, "rounds in which the sides take turns")
+	f.IntVar(&c.Rounds, "rounds", 3, "rounds in which the sides take turns")
 	if err := f.Parse(args); err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (j *job) register(f *flag.FlagSet) {
 	f.StringVar(&j.Precision, "precision", "bf16", "bf16 or f32, on both sides")
 	f.IntVar(&j.Batch, "batch", 0, "images in a step, 0 = 64 for those that draw maps, 128 for classifiers")
 	f.IntVar(&j.Size, "size", 0, "side of the images, 0 = the network's own")
-	f.IntVar(&j.Reps, "reps", 20, "repetitions in a round")
+	f.IntVar(&j.Reps, "reps", 10, "repetitions in a round")
 }
 
 // check reports the first thing wrong with what is common to the commands.

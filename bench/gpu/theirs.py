@@ -24,7 +24,7 @@ import torch
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "pytorch"))
 from networks import Case
 
-WARM, DECAY = 10, 1e-4
+WARM, SETTLED, DECAY = 10, 3, 1e-4
 
 
 def build(a):
@@ -124,7 +124,7 @@ def main():
     case, once = build(a)
     device.times(once, WARM)
     device.settle()
-    device.times(once, WARM)
+    device.times(once, SETTLED)
     say(parameters=case.parameters(), about=f"PyTorch {torch.__version__} (cuDNN {torch.backends.cudnn.version()})")
     for _ in sys.stdin:
         say(times=device.times(once, a.reps))
