@@ -120,7 +120,7 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 	case biasGradient:
 		list = kernels.BiasGradient(o.s, kind, out(0), in(0), scratch)
 	case foldBatchNorm:
-		list = kernels.FoldBatchNorm(o.g, o.norm, b.foldedType(o), out(0), out(1), in(0), in(1), in(2), in(3), in(4))
+		list = kernels.FoldBatchNorm(o.g, o.norm, b.foldedType(), out(0), out(1), in(0), in(1), in(2), in(3), in(4))
 	case linear:
 		list = kernels.Linear(o.g, out(0), in(0), in(1), in(2))
 	case linearBackwardData:
@@ -265,7 +265,7 @@ func typeOf(l layout) kernels.Type {
 }
 
 // foldedType is what the convolution that reads a folded weight multiplies.
-func (b binding) foldedType(o foldBatchNorm) kernels.Type {
+func (b binding) foldedType() kernels.Type {
 	for _, ins := range b.list.instructions {
 		if c, ok := ins.op.(conv); ok && ins.in[1] == b.out[0] {
 			if depthwise(c.g) {
