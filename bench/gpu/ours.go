@@ -33,7 +33,7 @@ func (j *job) registerDevice(f *flag.FlagSet) {
 // register makes flags of what is common to the commands.
 func (j *job) register(f *flag.FlagSet) {
 	j.registerDevice(f)
-	f.StringVar(&j.Precision, "precision", "bf16", "bf16 or f32, on both sides")
+	f.StringVar(&j.Precision, "precision", "bf16", "bf16, tf32 or f32, on both sides")
 	f.IntVar(&j.Batch, "batch", 0, "images in a step, 0 = 64 for those that draw maps, 128 for classifiers")
 	f.IntVar(&j.Size, "size", 0, "side of the images, 0 = the network's own")
 	f.IntVar(&j.Reps, "reps", 10, "repetitions in a round")

@@ -24,6 +24,7 @@ type gpu struct {
 	hosted []*cuda.Host
 
 	moves bool // a run moves running statistics
+	tf32  bool // convolutions of float32 may round their factors to TF32
 
 	rows []*operation // of the tape's operations behind the first, where they are measured
 
@@ -41,8 +42,10 @@ func compileGPU(g *Graph, options Options, target Target) (*Program, error) {
 		return nil, err
 	}
 	list.fuse()
-	m := &gpu{list: list, device: device, params: g.params.mirrors.on(device), at: map[*value]kernels.Pointer{}}
-	m.moves = len(list.statistics()) > 0
+	m := &gpu{
+		list: list, device: device, params: g.params.mirrors.on(device), at: map[*value]kernels.Pointer{},
+		moves: len(list.statistics()) > 0, tf32: target.Precision == tf32Precision,
+	}
 	if err := m.place(options.Constant && g.loss == nil); err != nil {
 		return nil, err
 	}
