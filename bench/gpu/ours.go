@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/surrogaze/surrogaze/bench/pytorch"
+	"github.com/surrogaze/surrogaze/internal/doctor"
 	"github.com/surrogaze/surrogaze/internal/nn"
 )
 
@@ -101,12 +102,9 @@ func profile(ctx context.Context, args []string) error {
 		of := j.of(name)
 		of.Task = pytorch.StepTask
 		fmt.Printf("\n## %s, batch %d\n\n", name, of.Batch)
-		if err := pytorch.WriteProfile(ctx, os.Stdout, of, j.options(), unknownPeaks); err != nil {
+		if err := pytorch.WriteProfile(ctx, os.Stdout, of, j.options(), doctor.PeaksOf(ctx)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
 }
-
-// unknownPeaks leaves the shares of a device's peaks open.
-func unknownPeaks(int) (flops, bandwidth float64) { return 0, 0 }

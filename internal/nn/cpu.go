@@ -30,7 +30,7 @@ func compileCPU(g *Graph, options Options, target Target) (*Program, error) {
 	}
 	list.fuse()
 	list.placeConcats()
-	c := &cpu{list: list, env: kernel.NewEnv(kernel.Detect(), max(options.Workers, 1))}
+	c := &cpu{list: list, env: kernel.NewEnv(kernel.Detect(), options.Workers)}
 	if options.Constant && g.loss == nil {
 		c.env.Keep = true
 		list.keepFolded()
@@ -115,7 +115,6 @@ func (c *cpu) memory() int64 { return 4 * int64(len(c.arena)) }
 // bind turns the instructions into the CPU's kernels, measured by a profile if that
 // is not nil.
 func (c *cpu) bind(profile *Profile) ([]kernel.Phase, error) {
-	profile.begin(c.env.Workers, c.env.ISA.String())
 	phases := profile.start(nil)
 	for _, ins := range c.list.instructions {
 		k, err := c.kernels(ins)

@@ -15,6 +15,7 @@ import (
 type gpu struct {
 	list   *listing
 	device *cuda.Device
+	target Target
 	params *mirror
 	arena  *cuda.Memory
 	at     map[*value]kernels.Pointer
@@ -24,7 +25,6 @@ type gpu struct {
 	hosted []*cuda.Host
 
 	moves bool // a run moves running statistics
-	tf32  bool // convolutions of float32 may round their factors to TF32
 
 	rows []*operation // of the tape's operations behind the first, where they are measured
 
@@ -43,8 +43,8 @@ func compileGPU(g *Graph, options Options, target Target) (*Program, error) {
 	}
 	list.fuse()
 	m := &gpu{
-		list: list, device: device, params: g.params.mirrors.on(device), at: map[*value]kernels.Pointer{},
-		moves: len(list.statistics()) > 0, tf32: target.Precision == tf32Precision,
+		list: list, device: device, target: target, params: g.params.mirrors.on(device),
+		at: map[*value]kernels.Pointer{}, moves: len(list.statistics()) > 0,
 	}
 	if err := m.place(options.Constant && g.loss == nil); err != nil {
 		return nil, err
@@ -256,7 +256,6 @@ func (m *gpu) measure(profile *Profile, last operation) {
 	if profile == nil {
 		return
 	}
-	profile.begin(1, m.device.Name())
 	for _, ins := range m.list.instructions {
 		m.rows = append(m.rows, profile.add(ins.operation(channelsLastBytes, 1)))
 	}

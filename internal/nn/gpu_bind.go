@@ -91,7 +91,7 @@ func (b binding) convolution() bool {
 
 // multiplied is a convolution in the program's precision, or exact.
 func (b binding) multiplied(g op.Conv, d cudnn.Direction, exact bool) cudnn.Convolution {
-	return cudnn.Convolution{Geometry: g, Direction: d, Type: b.kind, TF32: b.tf32 && !exact}
+	return cudnn.Convolution{Geometry: g, Direction: d, Type: b.kind, TF32: b.target.Precision == tf32Precision && !exact}
 }
 
 func (b binding) forward(o conv) {

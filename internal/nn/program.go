@@ -49,6 +49,8 @@ func Compile(g *Graph, options Options) (*Program, error) {
 }
 
 func compileFor(g *Graph, options Options, target Target) (*Program, error) {
+	options.Workers = max(options.Workers, 1)
+	options.Profile.begin(target, options.Workers)
 	compile := compileCPU
 	if target.onGPU() {
 		compile = compileGPU
