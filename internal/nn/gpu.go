@@ -15,6 +15,7 @@ import (
 type gpu struct {
 	list   *listing
 	device *cuda.Device
+	target Target
 	params *mirror
 	arena  *cuda.Memory
 	at     map[*value]kernels.Pointer
@@ -41,8 +42,10 @@ func compileGPU(g *Graph, options Options, target Target) (*Program, error) {
 		return nil, err
 	}
 	list.fuse()
-	m := &gpu{list: list, device: device, params: g.params.mirrors.on(device), at: map[*value]kernels.Pointer{}}
-	m.moves = len(list.statistics()) > 0
+	m := &gpu{
+		list: list, device: device, target: target, params: g.params.mirrors.on(device),
+		at: map[*value]kernels.Pointer{}, moves: len(list.statistics()) > 0,
+	}
 	if err := m.place(options.Constant && g.loss == nil); err != nil {
 		return nil, err
 	}
@@ -251,7 +254,6 @@ func (m *gpu) measure(profile *Profile, last operation) {
 	if profile == nil {
 		return
 	}
-	profile.begin(1, m.device.Name())
 	for _, ins := range m.list.instructions {
 		m.rows = append(m.rows, profile.add(ins.operation(channelsLastBytes, 1)))
 	}
