@@ -77,7 +77,7 @@ func (m *gpu) place(constant bool) error {
 		return fmt.Errorf("parameters: %w", err)
 	}
 	for _, v := range m.list.inputs {
-		if err := m.placeHosted(v); err != nil {
+		if err := m.placeInput(v); err != nil {
 			return fmt.Errorf("input %q: %w", v.name, err)
 		}
 	}
@@ -132,9 +132,10 @@ func (m *gpu) values() func(yield func(*value) bool) {
 	}
 }
 
-// placeHosted gives a value memory of its own on the device and on the host.
-func (m *gpu) placeHosted(v *value) error {
-	if err := m.hold(v); err != nil {
+// placeInput gives an input memory of its own on the device, and on the host unless the
+// device draws it.
+func (m *gpu) placeInput(v *value) error {
+	if err := m.hold(v); err != nil || v.drawn {
 		return err
 	}
 	return m.host(v)
@@ -271,7 +272,11 @@ func (m *gpu) record(s *gpuStepper) error {
 	if s != nil {
 		s.begin(tape)
 	} else { // a stepper's batches are loaded before
-		for _, v := range m.list.inputs {
+		for name, v := range m.list.inputs {
+			if v.drawn {
+				tape.Fail(fmt.Errorf("input %q: the device draws it for a trainer alone", name))
+				continue
+			}
 			tape.CopyIn(m.at[v], bytesOf(v.data))
 		}
 	}
