@@ -29,7 +29,11 @@ func trainingGraph(cfg Config, params *nn.Params, classes int, guided bool) (*nn
 		return nil, err
 	}
 	g := nn.NewGraph(nn.Train, params)
-	built := net.Build(g, g.Input(imageInput, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}), classes)
+	input := g.Image
+	if cfg.Blur > 0 { // by the host, which therefore draws the images
+		input = g.Input
+	}
+	built := net.Build(g, input(imageInput, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}), classes)
 	return g, cfg.addLoss(g, built, guided)
 }
 

@@ -231,7 +231,7 @@ func (t *training) save() error {
 
 func (t *training) steps(ctx context.Context) error {
 	defer t.feed.close()
-	for step, err := range t.trainer.Steps(ctx, t.feed.fill) {
+	for step, err := range t.trainer.ImageSteps(ctx, t.feed.fill) {
 		if err != nil {
 			return err
 		}

@@ -31,8 +31,8 @@ func trainingGraph(cfg Config, params *nn.Params) (*nn.Graph, error) {
 		return nil, err
 	}
 	g := nn.NewGraph(nn.Train, params)
-	logits := net.Build(g, g.Input(imageInput, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}))
-	target := g.Input(mapInput, op.Shape{N: cfg.Batch, C: 1, H: cfg.Size, W: cfg.Size})
+	logits := net.Build(g, g.Image(imageInput, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}))
+	target := g.Image(mapInput, op.Shape{N: cfg.Batch, C: 1, H: cfg.Size, W: cfg.Size})
 	weight := g.Input(weightInput, op.Shape{N: cfg.Batch, C: 1, H: 1, W: 1})
 	g.Loss(nn.Term{Value: g.MapLoss(kind, true, logits, target), Weight: weight})
 	return g, g.Err()

@@ -42,3 +42,20 @@ func (s SeenMap) Geometry() op.View {
 	v.X, v.Y = s.View.spans(s.Map.W, s.Map.H)
 	return v
 }
+
+// Plain reports whether the values that the view looks at are all the same, so that there
+// is nothing to be seen in it.
+func (s SeenMap) Plain() bool {
+	r := s.View.prepare(area{}, s.Side, s.Side, s.Map.W, s.Map.H, 1)
+	defer resamplers.Put(r)
+	left, right := r.cols.bounds()
+	first := s.Map.Pix[r.low*s.Map.W+left]
+	for y := r.low; y < r.high; y++ {
+		for _, v := range s.Map.Pix[y*s.Map.W+left : y*s.Map.W+right] {
+			if v != first {
+				return false
+			}
+		}
+	}
+	return true
+}
