@@ -131,7 +131,7 @@ func (t *Transfer) Send() error {
 
 // Load moves the tensors to their places and runs launches over what was packed, before
 // all work that is asked for later.
-func (t *Transfer) Load(launches []kernels.Launch) error {
+func (t *Transfer) Load(launches ...kernels.Launch) error {
 	t.device.mutex.Lock()
 	defer t.device.mutex.Unlock()
 	errs := []error{t.device.stream.Wait(t.sent)}

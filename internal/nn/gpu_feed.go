@@ -76,7 +76,7 @@ func (f *gpuFeed) load() error {
 	for _, d := range f.drawings {
 		launches = append(launches, d.launches...)
 	}
-	return f.transfer.Load(launches)
+	return f.transfer.Load(launches...)
 }
 
 func (d *drawing) show(i int, v op.View) error {
