@@ -190,7 +190,7 @@ func (t *training) build() error {
 		return err
 	}
 	if len(t.val) > 0 {
-		t.panel, err = newPanel(t.cfg, params, classes, len(t.val), t.cfg.Batch, false, t.cfg.options())
+		t.panel, err = newPanel(evaluationGraph, t.cfg, params, classes, len(t.val), t.cfg.Batch, false, t.cfg.options())
 	}
 	t.best = params.Clone()
 	return err
@@ -231,7 +231,7 @@ func (t *training) save() error {
 
 func (t *training) steps(ctx context.Context) error {
 	defer t.feed.close()
-	for step, err := range t.trainer.Steps(ctx, t.feed.fill) {
+	for step, err := range t.trainer.ImageSteps(ctx, t.feed.fill) {
 		if err != nil {
 			return err
 		}

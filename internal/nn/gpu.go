@@ -136,9 +136,12 @@ func (m *gpu) values() func(yield func(*value) bool) {
 	}
 }
 
-// placeHosted gives inputs and results memory on the host.
+// placeHosted gives results memory on the host, and inputs that the device does not draw.
 func (m *gpu) placeHosted() error {
 	for _, v := range m.list.inputs {
+		if v.drawn {
+			continue
+		}
 		if err := m.host(v); err != nil {
 			return fmt.Errorf("input %q: %w", v.name, err)
 		}
@@ -280,7 +283,11 @@ func (m *gpu) measure(profile *Profile, last operation) {
 func (m *gpu) recordRun() error {
 	var err error
 	m.tape, err = m.record(func(t *cuda.Tape) {
-		for _, v := range m.list.inputs {
+		for name, v := range m.list.inputs {
+			if v.drawn {
+				t.Fail(fmt.Errorf("input %q: the device draws it, for trainers and lanes alone", name))
+				continue
+			}
 			t.CopyIn(m.at[v], bytesOf(v.data))
 		}
 	}, m.copyResults)
