@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 
 	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/internal/streams"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
@@ -252,12 +253,19 @@ func TestMemoryIsBoundedByWhatIsInFlight(t *testing.T) {
 	}
 }
 
-func TestMirroredAveragingIsSymmetric(t *testing.T) {
-	m := model(t)
-	f, err := newForward(m.cfg, m.members[0], 2, false, Options{}.internal())
+// newForward is a drawer of a model's network on the CPU.
+func newForward(t *testing.T, m *Model, batch int) *forward {
+	t.Helper()
+	forwards, err := newForwards(m.cfg, m.members[0], 1, batch, false, Options{Device: "cpu"}.internal())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return forwards[0]
+}
+
+func TestMirroredAveragingIsSymmetric(t *testing.T) {
+	m := model(t)
+	f := newForward(t, m, 2)
 	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +273,7 @@ func TestMirroredAveragingIsSymmetric(t *testing.T) {
 	f.show(0, s)
 	f.show(1, s)
 	raster.Mirror(f.images[len(f.images)/2:], m.cfg.Size)
-	if err := f.run(); err != nil {
+	if err := f.run(streams.NewCores(2)); err != nil {
 		t.Fatal(err)
 	}
 	seen, turned := f.prediction(0), f.prediction(1)
@@ -284,16 +292,13 @@ func TestMirroredAveragingIsSymmetric(t *testing.T) {
 func TestWithoutMirrorTheMapIsTheNetworks(t *testing.T) {
 	m := *model(t)
 	m.cfg.Mirror = false
-	f, err := newForward(m.cfg, m.members[0], 1, false, Options{}.internal())
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := newForward(t, &m, 1)
 	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.show(0, s)
-	if err := f.run(); err != nil {
+	if err := f.run(streams.NewCores(2)); err != nil {
 		t.Fatal(err)
 	}
 	if p := f.prediction(0); !slices.Equal(p.shown.Pix, f.maps) || p.evidence[1] != 1 {

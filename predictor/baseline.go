@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/internal/streams"
 	"github.com/surrogaze/surrogaze/internal/weights"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -60,9 +61,18 @@ type baseline struct {
 	shown []*sample
 }
 
+// newBaselines makes n drawers that work side by side.
+func newBaselines(m *Model, n, batch int) []drawer {
+	drawers := make([]drawer, n)
+	for i := range drawers {
+		drawers[i] = &baseline{m, make([]*sample, batch)}
+	}
+	return drawers
+}
+
 func (b *baseline) show(i int, s *sample) { b.shown[i] = s }
 
-func (b *baseline) run() error { return nil }
+func (b *baseline) run(streams.Cores) error { return nil }
 
 func (b *baseline) prediction(i int) prediction {
 	p := prediction{shown: b.draw(b.shown[i])}

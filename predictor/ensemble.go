@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/surrogaze/surrogaze/internal/nn"
+	"github.com/surrogaze/surrogaze/internal/streams"
 	"github.com/surrogaze/surrogaze/internal/weights"
 )
 
@@ -40,26 +41,34 @@ type Member struct {
 // ensemble draws the mean of the maps of several networks.
 type ensemble []*forward
 
-func newEnsemble(cfg Config, members []*nn.Params, batch int, options nn.Options) (ensemble, error) {
-	e := make(ensemble, len(members))
+// newEnsembles makes n drawers that work side by side.
+func newEnsembles(cfg Config, members []*nn.Params, n, batch int, options nn.Options) ([]drawer, error) {
+	drawers := make([]drawer, n)
+	for i := range drawers {
+		drawers[i] = make(ensemble, len(members))
+	}
 	for k, params := range members {
-		var err error
-		if e[k], err = newForward(cfg, params, batch, false, options); err != nil {
+		forwards, err := newForwards(cfg, params, n, batch, false, options)
+		if err != nil {
 			return nil, err
 		}
+		for i, f := range forwards {
+			drawers[i].(ensemble)[k] = f
+		}
 	}
-	return e, nil
+	return drawers, nil
 }
 
 func (e ensemble) show(i int, s *sample) {
-	for _, f := range e {
-		f.show(i, s)
+	e[0].show(i, s)
+	for _, f := range e[1:] {
+		f.showAs(i, e[0])
 	}
 }
 
-func (e ensemble) run() error {
+func (e ensemble) run(cores streams.Cores) error {
 	for _, f := range e {
-		if err := f.run(); err != nil {
+		if err := f.run(cores); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/internal/streams"
 )
 
 func trio() Config {
@@ -61,16 +62,17 @@ func TestTheFirstNetworkOfAnEnsembleIsTheOneThatIsFittedAlone(t *testing.T) {
 
 func TestTheEvidenceOfAnEnsembleIsOfItsMeanMap(t *testing.T) {
 	m := fit(t, trio(), examples(t, "train", 20), nil)
-	e, err := newEnsemble(m.cfg, m.members, 1, Options{}.internal())
+	drawers, err := newEnsembles(m.cfg, m.members, 1, 1, Options{Device: "cpu"}.internal())
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := drawers[0].(ensemble)
 	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.show(0, s)
-	if err := e.run(); err != nil {
+	if err := e.run(streams.NewCores(1)); err != nil {
 		t.Fatal(err)
 	}
 	agreement := 0.0

@@ -189,10 +189,13 @@ func newFitting(cfg Config, train, val []*sample, dir string, progress func(Prog
 	if f.pretrained, err = loadPretrained(cfg, params); err != nil {
 		return nil, err
 	}
-	one := cfg.options()
-	one.Workers = 1
-	f.team, err = newTeam(cfg.Workers, len(val), cfg.Batch, func(batch int) (drawer, error) {
-		return newForward(cfg, params, batch, true, one)
+	f.team, err = newTeam(cfg.options(), len(val), cfg.Batch, func(members, batch int) ([]drawer, error) {
+		forwards, err := newForwards(cfg, params, members, batch, true, cfg.options())
+		drawers := make([]drawer, len(forwards))
+		for i, forward := range forwards {
+			drawers[i] = forward
+		}
+		return drawers, err
 	})
 	if err != nil {
 		return nil, err

@@ -32,6 +32,18 @@ type gpu struct {
 }
 
 func compileGPU(g *Graph, options Options, target Target) (*Program, error) {
+	m, err := newGPU(g, options, target)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.placeHosted(); err != nil {
+		return nil, err
+	}
+	return &Program{m.list, m}, nil
+}
+
+// newGPU gives a graph its memory on the device.
+func newGPU(g *Graph, options Options, target Target) (*gpu, error) {
 	device, err := cuda.Open(target.gpu)
 	if err != nil {
 		return nil, err
@@ -43,10 +55,7 @@ func compileGPU(g *Graph, options Options, target Target) (*Program, error) {
 	list.fuse()
 	m := &gpu{list: list, device: device, params: g.params.mirrors.on(device), at: map[*value]kernels.Pointer{}}
 	m.moves = len(list.statistics()) > 0
-	if err := m.place(options.Constant && g.loss == nil); err != nil {
-		return nil, err
-	}
-	return &Program{list, m}, nil
+	return m, m.place(options.Constant && g.loss == nil)
 }
 
 // channelsLastBytes is the memory that a value takes in channels-last format.
@@ -60,7 +69,7 @@ func channelsLastBytes(v *value) int {
 // deviceAlign is what addresses of values are multiples of, in bytes.
 const deviceAlign = 256
 
-// place gives every value its memory.
+// place gives every value its memory on the device.
 func (m *gpu) place(constant bool) error {
 	if constant {
 		m.keepConstants()
@@ -77,13 +86,8 @@ func (m *gpu) place(constant bool) error {
 		return fmt.Errorf("parameters: %w", err)
 	}
 	for _, v := range m.list.inputs {
-		if err := m.placeInput(v); err != nil {
+		if err := m.hold(v); err != nil {
 			return fmt.Errorf("input %q: %w", v.name, err)
-		}
-	}
-	for _, v := range m.results() {
-		if err := m.host(v); err != nil {
-			return fmt.Errorf("results: %w", err)
 		}
 	}
 	if err := m.placeConstants(); err != nil {
@@ -132,13 +136,22 @@ func (m *gpu) values() func(yield func(*value) bool) {
 	}
 }
 
-// placeInput gives an input memory of its own on the device, and on the host unless the
-// device draws it.
-func (m *gpu) placeInput(v *value) error {
-	if err := m.hold(v); err != nil || v.drawn {
-		return err
+// placeHosted gives inputs and results memory on the host.
+func (m *gpu) placeHosted() error {
+	for _, v := range m.list.inputs {
+		if v.drawn {
+			continue
+		}
+		if err := m.host(v); err != nil {
+			return fmt.Errorf("input %q: %w", v.name, err)
+		}
 	}
-	return m.host(v)
+	for _, v := range m.results() {
+		if err := m.host(v); err != nil {
+			return fmt.Errorf("results: %w", err)
+		}
+	}
+	return nil
 }
 
 // hold gives a value memory of its own on the device.
@@ -212,10 +225,15 @@ func (m *gpu) setStep(runSeed uint64, step int) {
 // run computes every instruction once.
 func (m *gpu) run() error {
 	if m.tape == nil {
-		if err := m.record(nil); err != nil {
+		if err := m.recordRun(); err != nil {
 			return err
 		}
 	}
+	return m.play(m.replay)
+}
+
+// play runs a tape over the parameters' present values.
+func (m *gpu) play(tape func() error) error {
 	if err := m.params.push(); err != nil {
 		return err
 	}
@@ -225,7 +243,7 @@ func (m *gpu) run() error {
 		}
 		m.once = nil
 	}
-	if err := m.replay(); err != nil {
+	if err := tape(); err != nil {
 		return err
 	}
 	if m.moves {
@@ -261,25 +279,37 @@ func (m *gpu) measure(profile *Profile, last operation) {
 	m.rows = append(m.rows, profile.add(last))
 }
 
-// record makes the tapes: of what is constant, and of a run, which is the step of a
-// stepper if that is not nil.
-func (m *gpu) record(s *gpuStepper) error {
+// recordRun makes the tape of a run.
+func (m *gpu) recordRun() error {
+	var err error
+	m.tape, err = m.record(func(t *cuda.Tape) {
+		for name, v := range m.list.inputs {
+			if v.drawn {
+				t.Fail(fmt.Errorf("input %q: the device draws it for a trainer alone", name))
+				continue
+			}
+			t.CopyIn(m.at[v], bytesOf(v.data))
+		}
+	}, m.copyResults)
+	return err
+}
+
+// copyResults records how the results come to the host.
+func (m *gpu) copyResults(t *cuda.Tape) {
+	for _, v := range m.results() {
+		t.CopyOut(bytesOf(v.data), m.address(v))
+	}
+}
+
+// record makes a tape of the instructions, between what begin and end record, and where
+// something is constant one of that.
+func (m *gpu) record(begin, end func(*cuda.Tape)) (*cuda.Tape, error) {
 	once, tape := m.device.NewTape(), m.device.NewTape()
 	for _, t := range []*cuda.Tape{once, tape} {
 		t.Keep(m.arena, m.held, m.hosted, m.seed, m.seedAt, m.params)
 	}
 	tape.CopyIn(m.seedAt.At(0), m.seed.Bytes())
-	if s != nil {
-		s.begin(tape)
-	} else { // a stepper's batches are loaded before
-		for name, v := range m.list.inputs {
-			if v.drawn {
-				tape.Fail(fmt.Errorf("input %q: the device draws it for a trainer alone", name))
-				continue
-			}
-			tape.CopyIn(m.at[v], bytesOf(v.data))
-		}
-	}
+	begin(tape)
 	constants := false
 	for _, ins := range m.list.instructions {
 		t := tape
@@ -288,28 +318,18 @@ func (m *gpu) record(s *gpuStepper) error {
 		}
 		t.Operation()
 		if err := m.bind(t, ins); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if s != nil {
-		tape.Operation()
-		s.end(tape)
-	}
 	tape.Operation()
-	for _, v := range m.results() {
-		tape.CopyOut(bytesOf(v.data), m.address(v))
-	}
+	end(tape)
 	if constants {
 		if err := once.Finish(); err != nil {
-			return err
+			return nil, err
 		}
 		m.once = once
 	}
-	if err := tape.Finish(); err != nil {
-		return err
-	}
-	m.tape = tape
-	return nil
+	return tape, tape.Finish()
 }
 
 func bytesOf(data []float32) []byte {
