@@ -115,7 +115,7 @@ func (m *Model) evaluate(ctx context.Context, data *Data, split string, options 
 	for i := range items {
 		items[i].guide = data.humanMap(items[i].row)
 	}
-	p, err := newPanel(m.cfg, m.params, len(m.classes), len(items), options.batch(), true, options.finished())
+	p, err := newPanel(evaluationGraph, m.cfg, m.params, len(m.classes), len(items), options.batch(), true, options.finished())
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +277,7 @@ func (m *Model) Maps(ctx context.Context, samples []storage.Sample, options Opti
 	if len(samples) == 0 {
 		return []Map{}, nil
 	}
-	p, err := newPanel(m.cfg, m.params, len(m.classes), len(samples), options.batch(), true, options.finished())
+	p, err := newPanel(evaluationGraph, m.cfg, m.params, len(m.classes), len(samples), options.batch(), true, options.finished())
 	if err != nil {
 		return nil, fmt.Errorf("draw class activation maps: %w", err)
 	}

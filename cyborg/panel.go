@@ -33,8 +33,11 @@ type result struct {
 	cam    []float32 // (grid, grid), of the class that the configuration names; nil without
 }
 
+// graphOf is evaluationGraph or pixelGraph.
+type graphOf func(cfg Config, params *nn.Params, classes, batch int, withCAM bool) (*nn.Graph, error)
+
 // newPanel makes a panel for n images.
-func newPanel(cfg Config, params *nn.Params, classes, n, batch int, withCAM bool, options nn.Options) (*panel, error) {
+func newPanel(graph graphOf, cfg Config, params *nn.Params, classes, n, batch int, withCAM bool, options nn.Options) (*panel, error) {
 	p := &panel{batch: max(min(batch, n), 1), resizing: cfg.resizing()}
 	if withCAM {
 		net, err := cfg.network()
@@ -49,7 +52,7 @@ func newPanel(cfg Config, params *nn.Params, classes, n, batch int, withCAM bool
 	}
 	members := max(1, min(most, (n+p.batch-1)/p.batch))
 	lanes, err := nn.NewLanes(members, options, func() (*nn.Graph, error) {
-		return evaluationGraph(cfg, params, classes, p.batch, withCAM)
+		return graph(cfg, params, classes, p.batch, withCAM)
 	})
 	if err != nil {
 		return nil, err
@@ -87,19 +90,19 @@ func (s source) bytes() int { return len(s.image.Bytes) + len(s.human.Bytes) }
 // and no image where there is none to be looked at; take gets the result of each. Both
 // are called side by side.
 func (m *member) look(n int, image func(i int) (raster.Prepared, int64, error), take func(i int, r result) error) error {
-	inputs, labels, plane := m.Input(imageInput), m.Input(labelInput), m.cfg.Size*m.cfg.Size
+	b := m.Begin()
+	labels := b.Batch[labelInput]
 	results := make([]*result, n)
 	err := m.cores.Each(n, func(i int) error {
 		shown, label, err := image(i)
 		if err != nil || shown == (raster.Prepared{}) {
 			return err
 		}
-		writeInput(inputs[3*i*plane:3*(i+1)*plane], m.cfg.Size, raster.View{}, shown)
 		if labels != nil {
 			labels[i] = float32(label)
 		}
 		results[i] = m.result(i, label)
-		return nil
+		return b.Show(imageInput, i, raster.SeenImage{Image: shown, Side: m.cfg.Size})
 	})
 	if err != nil {
 		return err

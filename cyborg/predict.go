@@ -32,7 +32,7 @@ type Prediction struct {
 // stream. The input is read from another goroutine, which ends before the stream does.
 func (m *Model) Predict(ctx context.Context, in iter.Seq2[storage.Sample, error], options Options) iter.Seq2[Prediction, error] {
 	return func(yield func(Prediction, error) bool) {
-		p, err := newPanel(m.cfg, m.params, len(m.classes), unbounded, options.batch(), true, options.finished())
+		p, err := newPanel(evaluationGraph, m.cfg, m.params, len(m.classes), unbounded, options.batch(), true, options.finished())
 		if err != nil {
 			yield(Prediction{}, fmt.Errorf("predict: %w", err))
 			return

@@ -90,7 +90,7 @@ func (m *riseMapper) explain(ctx context.Context, image []float32, class int, ds
 			return err
 		}
 		n := min(m.batch, m.rise.Masks-from)
-		inputs := m.Input(imageInput)
+		inputs := m.Begin().Batch[imageInput]
 		err := m.cores.Each(n, func(b int) error {
 			mask := masks[b*plane : (b+1)*plane]
 			m.rise.mask(mask, from+b, m.cfg.Size)

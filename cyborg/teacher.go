@@ -129,7 +129,7 @@ type mapper interface {
 func (t *Teacher) newDrawers(batch int, options nn.Options) ([]*drawer, error) {
 	var drawers []*drawer
 	for _, m := range t.models {
-		p, err := newPanel(m.cfg, m.params, len(m.classes), unbounded, batch, t.rise == nil, options)
+		p, err := newPanel(pixelGraph, m.cfg, m.params, len(m.classes), unbounded, batch, t.rise == nil, options)
 		if err != nil {
 			return nil, err
 		}
@@ -227,7 +227,7 @@ func (d *drawer) classes(images []float32, samples []storage.Sample, shown []int
 	}
 	sums := make([]float64, len(shown)*n)
 	for _, m := range d.members {
-		copy(m.Input(imageInput), images)
+		copy(m.Begin().Batch[imageInput], images)
 		if err := m.Run(); err != nil {
 			return nil, err
 		}
@@ -322,8 +322,9 @@ func (d *drawer) encode(square []float32, of decoded, id string) (storage.Encode
 type camMapper struct{ *member }
 
 func (m *camMapper) draw(_ context.Context, images []float32, classes []int64, maps []float32) error {
-	copy(m.Input(imageInput), images)
-	labels := m.Input(labelInput)
+	b := m.Begin().Batch
+	copy(b[imageInput], images)
+	labels := b[labelInput]
 	for i, class := range classes {
 		labels[i] = float32(class)
 	}

@@ -190,7 +190,7 @@ func (t *training) build() error {
 		return err
 	}
 	if len(t.val) > 0 {
-		t.panel, err = newPanel(t.cfg, params, classes, len(t.val), t.cfg.Batch, false, t.cfg.options())
+		t.panel, err = newPanel(evaluationGraph, t.cfg, params, classes, len(t.val), t.cfg.Batch, false, t.cfg.options())
 	}
 	t.best = params.Clone()
 	return err

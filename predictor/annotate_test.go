@@ -18,7 +18,6 @@ import (
 	"testing/synctest"
 
 	"github.com/surrogaze/surrogaze/internal/raster"
-	"github.com/surrogaze/surrogaze/internal/streams"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
@@ -270,10 +269,13 @@ func TestMirroredAveragingIsSymmetric(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.show(0, s)
-	f.show(1, s)
-	raster.Mirror(f.images[len(f.images)/2:], m.cfg.Size)
-	if err := f.run(streams.NewCores(2)); err != nil {
+	f.begin()
+	if err := errors.Join(f.show(0, s), f.show(1, s)); err != nil {
+		t.Fatal(err)
+	}
+	images := f.batch.Batch[imageInput]
+	raster.Mirror(images[len(images)/2:], m.cfg.Size)
+	if err := f.run(); err != nil {
 		t.Fatal(err)
 	}
 	seen, turned := f.prediction(0), f.prediction(1)
@@ -297,8 +299,8 @@ func TestWithoutMirrorTheMapIsTheNetworks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.show(0, s)
-	if err := f.run(streams.NewCores(2)); err != nil {
+	f.begin()
+	if err := errors.Join(f.show(0, s), f.run()); err != nil {
 		t.Fatal(err)
 	}
 	if p := f.prediction(0); !slices.Equal(p.shown.Pix, f.maps) || p.evidence[1] != 1 {

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/surrogaze/surrogaze/internal/raster"
-	"github.com/surrogaze/surrogaze/internal/streams"
 	"github.com/surrogaze/surrogaze/internal/weights"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -70,9 +69,14 @@ func newBaselines(m *Model, n, batch int) []drawer {
 	return drawers
 }
 
-func (b *baseline) show(i int, s *sample) { b.shown[i] = s }
+func (b *baseline) begin() {}
 
-func (b *baseline) run(streams.Cores) error { return nil }
+func (b *baseline) show(i int, s *sample) error {
+	b.shown[i] = s
+	return nil
+}
+
+func (b *baseline) run() error { return nil }
 
 func (b *baseline) prediction(i int) prediction {
 	p := prediction{shown: b.draw(b.shown[i])}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/surrogaze/surrogaze/internal/nn"
-	"github.com/surrogaze/surrogaze/internal/streams"
 	"github.com/surrogaze/surrogaze/internal/weights"
 )
 
@@ -59,16 +58,24 @@ func newEnsembles(cfg Config, members []*nn.Params, n, batch int, options nn.Opt
 	return drawers, nil
 }
 
-func (e ensemble) show(i int, s *sample) {
-	e[0].show(i, s)
-	for _, f := range e[1:] {
-		f.showAs(i, e[0])
+func (e ensemble) begin() {
+	for _, f := range e {
+		f.begin()
 	}
 }
 
-func (e ensemble) run(cores streams.Cores) error {
+func (e ensemble) show(i int, s *sample) error {
 	for _, f := range e {
-		if err := f.run(cores); err != nil {
+		if err := f.show(i, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e ensemble) run() error {
+	for _, f := range e {
+		if err := f.run(); err != nil {
 			return err
 		}
 	}

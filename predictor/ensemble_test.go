@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/raster"
-	"github.com/surrogaze/surrogaze/internal/streams"
 )
 
 func trio() Config {
@@ -71,8 +70,8 @@ func TestTheEvidenceOfAnEnsembleIsOfItsMeanMap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.show(0, s)
-	if err := e.run(streams.NewCores(1)); err != nil {
+	e.begin()
+	if err := errors.Join(e.show(0, s), e.run()); err != nil {
 		t.Fatal(err)
 	}
 	agreement := 0.0

@@ -49,10 +49,10 @@ func evaluationGraph(cfg Config, params *nn.Params, batch int, withLoss bool) (*
 		return nil, err
 	}
 	g := nn.NewGraph(nn.Eval, params)
-	logits := net.Build(g, g.Input(imageInput, op.Shape{N: batch, C: 3, H: cfg.Size, W: cfg.Size}))
+	logits := net.Build(g, g.Image(imageInput, op.Shape{N: batch, C: 3, H: cfg.Size, W: cfg.Size}))
 	g.Output(mapOutput, g.Sigmoid(logits))
 	if withLoss {
-		target := g.Input(mapInput, op.Shape{N: batch, C: 1, H: cfg.Size, W: cfg.Size})
+		target := g.Image(mapInput, op.Shape{N: batch, C: 1, H: cfg.Size, W: cfg.Size})
 		g.Output(lossOutput, g.MapLoss(kind, true, logits, target))
 	}
 	return g, g.Err()
@@ -61,23 +61,25 @@ func evaluationGraph(cfg Config, params *nn.Params, batch int, withLoss bool) (*
 // drawer draws the maps of a batch at a time. Images of a batch may be shown, and their
 // predictions taken, side by side.
 type drawer interface {
+	// begin begins a batch.
+	begin()
 	// show makes a sample the i-th of the batch.
-	show(i int, s *sample)
+	show(i int, s *sample) error
 	// run draws what is shown.
-	run(streams.Cores) error
+	run() error
 	// prediction takes the result of one image out of the batch.
 	prediction(i int) prediction
 }
 
 // forward is the drawer of one network.
 type forward struct {
-	lane    nn.Lane
-	cfg     Config
-	shown   []*sample // what the images are of
-	images  []float32
-	targets []float32 // nil without a loss
-	maps    []float32 // of the last run
-	losses  []float32 // of the images as they are, not mirrored; nil without a loss
+	lane     nn.Lane
+	cfg      Config
+	withLoss bool
+	batch    nn.ImageBatch
+	shown    []*sample // what the images are of
+	maps     []float32 // of the last run
+	losses   []float32 // of the images as they are, not mirrored
 	// mirrored are the maps of the mirror images; nil without Config.Mirror.
 	mirrored []float32
 }
@@ -90,12 +92,12 @@ func newForwards(cfg Config, params *nn.Params, n, batch int, withLoss bool, opt
 	}
 	forwards := make([]*forward, n)
 	for i, lane := range lanes {
-		f := &forward{lane: lane, cfg: cfg, shown: make([]*sample, batch), images: lane.Input(imageInput), maps: lane.Output(mapOutput)}
+		f := &forward{lane: lane, cfg: cfg, withLoss: withLoss, shown: make([]*sample, batch), maps: lane.Output(mapOutput)}
 		if cfg.Mirror {
 			f.maps, f.mirrored = make([]float32, batch*f.plane()), f.maps
 		}
 		if withLoss {
-			f.targets, f.losses = lane.Input(mapInput), make([]float32, batch)
+			f.losses = make([]float32, batch)
 		}
 		forwards[i] = f
 	}
@@ -104,25 +106,19 @@ func newForwards(cfg Config, params *nn.Params, n, batch int, withLoss bool, opt
 
 func (f *forward) plane() int { return f.cfg.Size * f.cfg.Size }
 
-// show makes a sample the i-th of the batch, with its human map where a loss is
-// wanted.
-func (f *forward) show(i int, s *sample) {
+func (f *forward) begin() { f.batch = f.lane.Begin() }
+
+// show is with the human map where a loss is wanted.
+func (f *forward) show(i int, s *sample) error {
 	f.shown[i] = s
-	s.input(f.images[3*i*f.plane():3*(i+1)*f.plane()], raster.View{}, f.cfg.Size)
-	if f.targets != nil {
-		s.target(f.targets[i*f.plane():(i+1)*f.plane()], raster.View{}, f.cfg.Size)
+	err := f.batch.Show(imageInput, i, raster.SeenImage{Image: s.image, Side: f.cfg.Size})
+	if err == nil && f.withLoss {
+		err = f.batch.Show(mapInput, i, raster.SeenMap{Map: s.human, Side: f.cfg.Size})
 	}
+	return err
 }
 
-// showAs makes what another of the same configuration shows the i-th of the batch.
-func (f *forward) showAs(i int, other *forward) {
-	f.shown[i] = other.shown[i]
-	n := 3 * f.plane()
-	copy(f.images[i*n:(i+1)*n], other.images[i*n:])
-}
-
-// run overwrites the images if it looks at their mirror images too.
-func (f *forward) run(cores streams.Cores) error {
+func (f *forward) run() error {
 	if err := f.lane.Run(); err != nil {
 		return err
 	}
@@ -131,14 +127,7 @@ func (f *forward) run(cores streams.Cores) error {
 		return nil
 	}
 	copy(f.maps, f.lane.Output(mapOutput))
-	n := 3 * f.plane()
-	err := cores.Each(len(f.shown), func(i int) error {
-		raster.Mirror(f.images[i*n:(i+1)*n], f.cfg.Size)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
+	f.lane.Mirror(imageInput)
 	return f.lane.Run()
 }
 
@@ -159,7 +148,7 @@ func (f *forward) prediction(i int) prediction {
 			p.shown.Pix[k] = (p.shown.Pix[k] + v) / 2
 		}
 	}
-	if f.losses != nil {
+	if f.withLoss {
 		p.loss = f.losses[i]
 	}
 	p.evidence = gather(p.shown.Pix, agreement)
@@ -242,17 +231,19 @@ func (m member) predict(samples []*sample) ([]prediction, error) {
 // side; a sample that is nil gets no map.
 func (m member) draw(n int, sampleOf func(i int) *sample, take func(i int, p prediction) error) error {
 	shown := make([]bool, n)
+	m.begin()
 	err := m.cores.Each(n, func(i int) error {
-		if s := sampleOf(i); s != nil {
-			m.show(i, s)
-			shown[i] = true
+		s := sampleOf(i)
+		if s == nil {
+			return nil
 		}
-		return nil
+		shown[i] = true
+		return m.show(i, s)
 	})
 	if err != nil {
 		return err
 	}
-	if err := m.run(m.cores); err != nil {
+	if err := m.run(); err != nil {
 		return err
 	}
 	return m.cores.Each(n, func(i int) error {

@@ -136,7 +136,7 @@ func (m *gpu) values() func(yield func(*value) bool) {
 	}
 }
 
-// placeHosted gives inputs and results memory on the host.
+// placeHosted gives results memory on the host, and inputs that the device does not draw.
 func (m *gpu) placeHosted() error {
 	for _, v := range m.list.inputs {
 		if v.drawn {
@@ -285,7 +285,7 @@ func (m *gpu) recordRun() error {
 	m.tape, err = m.record(func(t *cuda.Tape) {
 		for name, v := range m.list.inputs {
 			if v.drawn {
-				t.Fail(fmt.Errorf("input %q: the device draws it for a trainer alone", name))
+				t.Fail(fmt.Errorf("input %q: the device draws it, for trainers and lanes alone", name))
 				continue
 			}
 			t.CopyIn(m.at[v], bytesOf(v.data))

@@ -28,21 +28,23 @@ type drawing struct {
 	launches []kernels.Launch
 }
 
-func (s *gpuStepper) batch() (feed, error) {
-	f := &gpuFeed{gpu: s.gpu, batch: ImageBatch{Batch: Batch{}, Images: s.list.images(), drawn: map[string]drawn{}}}
+func (s *gpuStepper) batch() (feed, error) { return s.newFeed() }
+
+func (m *gpu) newFeed() (*gpuFeed, error) {
+	f := &gpuFeed{gpu: m, batch: ImageBatch{Batch: Batch{}, Images: m.list.images(), drawn: map[string]drawn{}}}
 	var err error
-	if f.transfer, err = s.device.NewTransfer(); err != nil {
+	if f.transfer, err = m.device.NewTransfer(); err != nil {
 		return nil, err
 	}
-	for name, v := range s.list.inputs {
+	for name, v := range m.list.inputs {
 		if v.drawn {
-			d := &drawing{value: v, to: s.at[v], transfer: f.transfer, views: make([]kernels.View, v.shape.N)}
+			d := &drawing{value: v, to: m.at[v], transfer: f.transfer, views: make([]kernels.View, v.shape.N)}
 			f.drawings, f.batch.drawn[name] = append(f.drawings, d), d
 			continue
 		}
-		host, err := f.transfer.Add(s.at[v], 4*v.shape.Len())
+		host, err := f.transfer.Add(m.at[v], 4*v.shape.Len())
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("input %q: %w", name, err)
 		}
 		f.batch.Batch[name] = host.Floats()
 	}

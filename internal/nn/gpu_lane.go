@@ -2,19 +2,20 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/surrogaze/surrogaze/internal/cuda"
+	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
 )
 
-// gpuLane is a lane of a GPU's program: with inputs and outputs of its own in pinned
-// memory, and a tape of its own over the memory that all lanes share.
+// gpuLane is a lane of a GPU's program: a batch and outputs of its own in pinned memory,
+// and a tape of its own over the memory that all lanes share.
 type gpuLane struct {
-	*gpu
-	turn            *sync.Mutex // of the shared memory
-	tape            *cuda.Tape
-	transfer        *cuda.Transfer
-	inputs, outputs Batch
+	*gpuFeed
+	turn    *sync.Mutex // of the shared memory
+	tape    *cuda.Tape
+	outputs Batch
 }
 
 func newGPULanes(n int, g *Graph, options Options, target Target) ([]Lane, error) {
@@ -32,17 +33,10 @@ func newGPULanes(n int, g *Graph, options Options, target Target) ([]Lane, error
 }
 
 func (m *gpu) newLane(turn *sync.Mutex) (*gpuLane, error) {
-	l := &gpuLane{gpu: m, turn: turn, inputs: Batch{}, outputs: Batch{}}
+	l := &gpuLane{turn: turn, outputs: Batch{}}
 	var err error
-	if l.transfer, err = m.device.NewTransfer(); err != nil {
+	if l.gpuFeed, err = m.newFeed(); err != nil {
 		return nil, err
-	}
-	for name, v := range m.list.inputs {
-		host, err := l.transfer.Add(m.at[v], 4*v.shape.Len())
-		if err != nil {
-			return nil, fmt.Errorf("input %q: %w", name, err)
-		}
-		l.inputs[name] = host.Floats()
 	}
 	results := map[*value]*cuda.Host{}
 	for name, v := range m.list.outputs {
@@ -59,18 +53,60 @@ func (m *gpu) newLane(turn *sync.Mutex) (*gpuLane, error) {
 	return l, err
 }
 
-func (l *gpuLane) Input(name string) []float32 { return l.inputs[name] }
+func (l *gpuLane) Begin() ImageBatch { return l.buffers() }
+
+func (l *gpuLane) Mirror(input string) {
+	if x := l.batch.Batch[input]; x != nil {
+		mirrorRows(x, l.list.inputs[input].shape.W)
+	}
+	for _, d := range l.drawings {
+		if d.name == input {
+			d.mirror()
+		}
+	}
+}
+
+// mirror turns the views, along the axis of the pixels that becomes the result's.
+func (d *drawing) mirror() {
+	for i := range d.views {
+		turned := &d.views[i].X
+		if d.views[i].Transpose {
+			turned = &d.views[i].Y
+		}
+		turned.Backwards = !turned.Backwards
+	}
+}
 
 func (l *gpuLane) Output(name string) []float32 { return l.outputs[name] }
 
 func (l *gpuLane) Run() error {
-	if err := l.transfer.Send(); err != nil {
+	for _, d := range l.drawings {
+		if !d.complete() {
+			return nil // there is nothing to be seen
+		}
+	}
+	if err := l.send(); err != nil {
 		return err
 	}
 	l.turn.Lock()
 	defer l.turn.Unlock()
-	if err := l.transfer.Load(); err != nil {
+	if err := l.load(); err != nil {
 		return err
 	}
 	return l.play(l.tape.Run)
+}
+
+// complete shows something in place of what has not been shown, if anything has.
+func (d *drawing) complete() bool {
+	missing := func(v kernels.View) bool { return v.Pixels == 0 }
+	shown := slices.IndexFunc(d.views, func(v kernels.View) bool { return !missing(v) })
+	if shown < 0 {
+		return false
+	}
+	for i, v := range d.views {
+		if missing(v) {
+			d.views[i] = d.views[shown]
+		}
+	}
+	return true
 }

@@ -138,9 +138,9 @@ func (g *Graph) Input(name string, s op.Shape) Node {
 	return Node{in.node, s}
 }
 
-// Image declares an input that a trainer's source fills with views ([Trainer.ImageSteps]):
-// images of three channels, or maps of one. A GPU draws them itself, and gives such
-// graphs to trainers alone; for a CPU it is an Input.
+// Image declares an input that views fill ([ImageBatch.Show]): images of three channels,
+// or maps of one. A GPU draws them itself, and runs such graphs for trainers
+// ([Trainer.ImageSteps]) and lanes alone; for a CPU it is an Input.
 func (g *Graph) Image(name string, s op.Shape) Node {
 	n := g.Input(name, s)
 	if g.err != nil {

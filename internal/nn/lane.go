@@ -1,14 +1,23 @@
 package nn
 
-// Lane runs batches through a network: fill the inputs, call Run, read the outputs, which
-// hold their values until the next Run. Lanes of one network work side by side, each for
+import (
+	"fmt"
+	"slices"
+)
+
+// Lane runs batches through a network. Lanes of one network work side by side, each for
 // one goroutine at a time.
 type Lane interface {
-	// Input is the buffer of an input, planar, or nil if the network does not have it.
-	Input(name string) []float32
-	// Output is the buffer of an output, planar, or nil if there is none.
-	Output(name string) []float32
+	// Begin begins a batch, which the caller then fills. What is not filled gives results
+	// that mean nothing.
+	Begin() ImageBatch
+	// Mirror makes left and right of the images of an input, which are filled, change
+	// places.
+	Mirror(input string)
 	Run() error
+	// Output is the buffer of an output, planar, or nil if there is none. It holds its
+	// values until the next Run.
+	Output(name string) []float32
 }
 
 // gpuLanes are enough for a GPU: while one batch computes, another is filled, the results
@@ -51,9 +60,35 @@ func NewLanes(n int, options Options, build func() (*Graph, error)) ([]Lane, err
 		if err != nil {
 			return nil, err
 		}
-		if lanes[i], err = compileFor(g, options, target); err != nil {
-			return nil, err
+		p, err := compileFor(g, options, target)
+		if err != nil {
+			return nil, fmt.Errorf("lane %d of %d: %w", i+1, n, err)
 		}
+		lanes[i] = newHostLane(p)
 	}
 	return lanes, nil
+}
+
+// hostLane is a program of the CPU.
+type hostLane struct {
+	*Program
+	batch ImageBatch
+}
+
+func newHostLane(p *Program) hostLane {
+	l := hostLane{p, ImageBatch{Batch: Batch{}, Images: p.list.images()}}
+	for name, v := range p.list.inputs {
+		l.batch.Batch[name] = v.data
+	}
+	return l
+}
+
+func (l hostLane) Begin() ImageBatch { return l.batch }
+
+func (l hostLane) Mirror(input string) { mirrorRows(l.Input(input), l.InputShape(input).W) }
+
+func mirrorRows(x []float32, width int) {
+	for row := range slices.Chunk(x, width) {
+		slices.Reverse(row)
+	}
 }

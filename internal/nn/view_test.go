@@ -139,7 +139,7 @@ func TestAnInputThatAGPUDrawsWantsAViewOfEveryImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Run(); err == nil || !strings.Contains(err.Error(), "for a trainer alone") {
+	if err := p.Run(); err == nil || !strings.Contains(err.Error(), "for trainers and lanes alone") {
 		t.Errorf("a run without a trainer: %v", err)
 	}
 }
