@@ -194,7 +194,7 @@ type Options struct {
 	Workers   int    // cores that may be used; 0 is 1
 	Batch     int    // images a forward pass; 0 is 16
 	Device    string // "auto" or "", "cpu", or "cuda[:n]"
-	Precision string // "auto" or "", "f32", or "bf16"
+	Precision string // "auto" or "", "f32", "tf32" or "bf16"
 }
 
 func (o Options) internal() nn.Options {
@@ -256,12 +256,14 @@ func (m *Model) predictAll(ctx context.Context, samples []*sample, options Optio
 
 // team draws the model's maps of n images.
 func (m *Model) team(n int, options Options) (*team, error) {
-	one := options.finished()
-	one.Workers = 1
-	return newTeam(options.Workers, n, options.batch(), func(batch int) (drawer, error) {
+	if !m.cfg.usesNetwork() {
+		options = Options{Workers: options.Workers, Batch: options.Batch, Device: "cpu"}
+	}
+	o := options.finished()
+	return newTeam(o, n, options.batch(), func(members, batch int) ([]drawer, error) {
 		if !m.cfg.usesNetwork() {
-			return &baseline{m, make([]*sample, batch)}, nil
+			return newBaselines(m, members, batch), nil
 		}
-		return newEnsemble(m.cfg, m.members, batch, one)
+		return newEnsembles(m.cfg, m.members, members, batch, o)
 	})
 }

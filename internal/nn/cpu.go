@@ -124,7 +124,6 @@ func (c *cpu) memory() int64 { return 4 * int64(len(c.arena)) }
 // bind turns the instructions into the CPU's kernels, measured by a profile if that
 // is not nil.
 func (c *cpu) bind(profile *Profile) ([]kernel.Phase, error) {
-	profile.begin(c.env.Workers, c.env.ISA.String())
 	phases := profile.start(nil)
 	for _, ins := range c.list.instructions {
 		k, err := c.kernels(ins)

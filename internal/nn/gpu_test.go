@@ -31,7 +31,7 @@ func (c conformanceCase) runOn(t *testing.T, target Target) (*Program, *Params) 
 		t.Fatal(err)
 	}
 	m := p.machine.(*gpu)
-	if err := m.record(nil); err != nil { // the choice of kernels writes into the arena
+	if err := m.recordRun(); err != nil { // the choice of kernels writes into the arena
 		t.Fatal(err)
 	}
 	if err := m.device.Fill(m.arena, 0xff); err != nil {
@@ -83,15 +83,23 @@ func gradientScale(t *testing.T, p *Program) float64 {
 	return largest
 }
 
-// TestBF16GPUProgramsStayCloseToFloat32 compares by distance over norm, as
-// [TestBF16ProgramsStayCloseToFloat32] does.
 func TestBF16GPUProgramsStayCloseToFloat32(t *testing.T) {
-	target := onGPU(t, bf16Precision)
+	stayClose(t, onGPU(t, bf16Precision), 0.01, 0.1)
+}
+
+// TF32 rounds eight times more finely than bfloat16.
+func TestTF32GPUProgramsStayCloserToFloat32(t *testing.T) {
+	stayClose(t, onGPU(t, tf32Precision), 0.002, 0.0125)
+}
+
+// stayClose compares by distance over norm, as [TestBF16ProgramsStayCloseToFloat32] does.
+func stayClose(t *testing.T, target Target, output, gradient float64) {
+	t.Helper()
 	for _, c := range conformanceCases() {
 		t.Run(c.name, func(t *testing.T) {
 			exact, params := c.runAs(t, 2, false)
 			rounded, _ := c.runOn(t, target)
-			if d := distance(rounded.Output("y"), exact.Output("y"), 0); !(d <= 0.01) {
+			if d := distance(rounded.Output("y"), exact.Output("y"), 0); !(d <= output) {
 				t.Errorf("the output is %.2g of its norm away", d)
 			}
 			for _, x := range params.All() {
@@ -100,7 +108,7 @@ func TestBF16GPUProgramsStayCloseToFloat32(t *testing.T) {
 					continue
 				}
 				small := smallGradient(exact) * math.Sqrt(float64(len(want)))
-				if d := distance(gradientOf(t, rounded, x.Name), want, small); !(d <= 0.1) {
+				if d := distance(gradientOf(t, rounded, x.Name), want, small); !(d <= gradient) {
 					t.Errorf("the gradient of %s is %.2g of its norm away", x.Name, d)
 				}
 			}
