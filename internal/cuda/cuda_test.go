@@ -327,7 +327,7 @@ func TestAnAllocationThatDoesNotFitSaysWhatIsWantedAndFree(t *testing.T) {
 	must(t, err)
 	_, err = d.Alloc(6 * mib)
 	runtime.KeepAlive(m)
-	var full *MemoryError
+	var full *driver.MemoryError
 	if !errors.As(err, &full) || full.Wanted != 6*mib || full.Free != 4*mib {
 		t.Errorf("error %v, want one of 6 MiB with 4 MiB free", err)
 	}
