@@ -149,10 +149,9 @@ func newMatrixWeights(e *Env, g op.Conv, x, dy []BF16) *matrixWeights {
 	if d.pitch%1024 == 0 { // rows would fall onto the same lines of the cache
 		d.pitch += Block
 	}
-	places := pixelOffsets(g.Out)
-	channels := make([]int32, g.Out)
+	channels, places := make([]int32, g.Out), make([]int32, g.Out)
 	for i := range channels {
-		channels[i] = int32(i * d.pitch)
+		channels[i], places[i] = int32(i*d.pitch), int32(i*d.tapsLen()*Block)
 	}
 	d.channels = d.band(channels, places, g.Out)
 	d.perTask = d.blocksPerTask(Blocks(g.In.C), matrixResult/d.partialLen())
@@ -163,7 +162,7 @@ func newMatrixWeights(e *Env, g op.Conv, x, dy []BF16) *matrixWeights {
 }
 
 // turnedLen is the number of float32 of the turned gradient, and partialLen that of a
-// sum for a channel block of the image, (taps, out, Block).
+// sum for a channel block of the image, (out, taps, Block).
 func (d *matrixWeights) turnedLen() int  { return d.strips() * Blocks(d.conv.Out) * Block * d.pitch }
 func (d *matrixWeights) partialLen() int { return d.tapsLen() * d.conv.Out * Block }
 func (d *matrixWeights) tapsLen() int    { return len(d.taps) * len(d.cols.taps) }
@@ -235,7 +234,7 @@ func (d *matrixWeights) sum(worker, chunk, block, blocks int) {
 		for row, tap := range d.taps {
 			for column := range d.cols.taps {
 				d.multiply(worker, i, words[d.region(column, tap.remainder)+tap.line*d.pairs*Block:],
-					d.partial(chunk, block)[(row*len(d.cols.taps)+column)*d.conv.Out*Block:], i > chunk*each, blocks)
+					d.partial(chunk, block)[(row*len(d.cols.taps)+column)*Block:], i > chunk*each, blocks)
 			}
 		}
 	}
@@ -255,24 +254,34 @@ func (d *matrixWeights) multiply(worker, strip int, words, sums []float32, add b
 	d.run(t, blocks)
 }
 
-// unpack adds up the chunks, in their order, and stores them as filters.
+// unpack adds up the chunks, in their order, and stores them as filters. A task writes
+// whole filters, so that its results follow one another in memory.
 func (d *matrixWeights) unpack(dw []float32) Phase {
-	const stretch = 64 // channels of dy
 	in, out, taps := d.conv.In.C, d.conv.Out, d.tapsLen()
-	parts := ceil(out, stretch)
-	return Phase{Tasks: Blocks(in) * parts, Run: func(task, _ int) {
-		block, first := task/parts, task%parts*stretch
-		last := min(first+stretch, out)
-		total := d.partial(0, block)
-		for chunk := 1; chunk < d.chunks; chunk++ {
-			more := d.partial(chunk, block)
-			for tap := range taps {
-				from, to := (tap*out+first)*Block, (tap*out+last)*Block
-				d.vectors.add(total[from:to], total[from:to], more[from:to])
+	filters := max(taskLen/(in*taps), 1)
+	return Phase{Tasks: ceil(out, filters), Run: func(task, _ int) {
+		first := task * filters
+		last := min(first+filters, out)
+		for block := range Blocks(in) {
+			total, lanes := d.total(block, first, last), min(Block, in-block*Block)
+			for k := first; k < last; k++ {
+				filter, sums := dw[(k*in+block*Block)*taps:], total[(k-first)*taps*Block:]
+				if taps == 1 {
+					copy(filter[:lanes], sums)
+				} else {
+					d.transpose(filter, taps, sums, Block, taps, lanes)
+				}
 			}
 		}
-		for k := first; k < last; k++ {
-			d.transpose(dw[(k*in+block*Block)*taps:], taps, total[k*Block:], out*Block, taps, min(Block, in-block*Block))
-		}
 	}}
+}
+
+// total is the sum of the chunks in some filters for a channel block of the image.
+func (d *matrixWeights) total(block, first, last int) []float32 {
+	from, to := first*d.tapsLen()*Block, last*d.tapsLen()*Block
+	total := d.partial(0, block)[from:to]
+	for chunk := 1; chunk < d.chunks; chunk++ {
+		d.vectors.add(total, total, d.partial(chunk, block)[from:to])
+	}
+	return total
 }

@@ -24,7 +24,7 @@ type gpu struct {
 	held   []*cuda.Memory
 	hosted []*cuda.Host
 
-	moves bool // a run moves running statistics
+	moves bool // a run moves parameters
 
 	rows []*operation // of the tape's operations behind the first, where they are measured
 
@@ -227,13 +227,11 @@ func (m *gpu) run() error {
 		}
 		m.once = nil
 	}
-	if err := m.replay(); err != nil {
-		return err
-	}
+	err := m.replay()
 	if m.moves {
-		m.params.moved()
+		m.params.moved(err)
 	}
-	return nil
+	return err
 }
 
 // replay runs the tape, with a look at its operations where they are measured.
