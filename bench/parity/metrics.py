@@ -12,11 +12,14 @@ metric = generator("internal/metric")
 metric.DIGITS = 17  # a rounded operand may fall into another bin
 TITLES = {"maps": "two maps", "binary": "two classes", "several": "several classes",
           "compared": "two classifiers", "pairs": "paired samples"}
+NAMES = {"classes": "AUC of each class", "confusion": "confusion matrix"}
 
 
 def difference(found, want):
     """Where one alone is not a number, there is no end to it. Large values count
-    relatively."""
+    relatively; of lists the largest difference does."""
+    if isinstance(want, list):
+        return max((difference(f, w) for f, w in zip(found, want, strict=True)), default=0)
     if found is None or want is None:
         return 0 if found is want else math.inf
     return abs(found - want) / max(1, abs(want))
@@ -39,4 +42,4 @@ def compare(comparison):
             count[key] = count.get(key, 0) + len(cases[key[0]])
     table = comparison.table("Measures", "of", "measure", "cases", "largest difference")
     for (group, name), d in largest.items():
-        table.add(TITLES[group], name, str(count[group, name]), Found(d, NEAR))
+        table.add(TITLES[group], NAMES.get(name, name), str(count[group, name]), Found(d, NEAR))
