@@ -93,7 +93,7 @@ type trial struct {
 func (d *Device) measure(ctx context.Context, trials []trial, memory ...any) error {
 	for _, x := range trials {
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		seconds, err := d.least(x.record, memory...)
 		if err != nil {
