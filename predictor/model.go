@@ -239,12 +239,14 @@ func (m *Model) predictAll(ctx context.Context, samples []*sample, options Optio
 
 // team draws the model's maps of n images.
 func (m *Model) team(n int, options Options) (*team, error) {
-	one := options.finished()
-	one.Workers = 1
-	return newTeam(options.Workers, n, options.batch(), func(batch int) (drawer, error) {
+	if !m.cfg.usesNetwork() {
+		options = Options{Workers: options.Workers, Batch: options.Batch, Device: "cpu"}
+	}
+	o := options.finished()
+	return newTeam(o, n, options.batch(), func(members, batch int) ([]drawer, error) {
 		if !m.cfg.usesNetwork() {
-			return &baseline{m, make([]*sample, batch)}, nil
+			return newBaselines(m, members, batch), nil
 		}
-		return newEnsemble(m.cfg, m.members, batch, one)
+		return newEnsembles(m.cfg, m.members, members, batch, o)
 	})
 }

@@ -66,7 +66,7 @@ func (s *cpuStepper) batch() (feed, error) {
 	return f, nil
 }
 
-func (f hostFeed) buffers() Batch { return f.batch }
+func (f hostFeed) buffers() ImageBatch { return ImageBatch{Batch: f.batch, Images: f.list.images()} }
 
 func (f hostFeed) send() error { return nil }
 

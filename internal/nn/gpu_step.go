@@ -29,7 +29,8 @@ func (m *gpu) stepper(o Optimizer, profile *Profile) (stepper, error) {
 	if err := s.prepare(); err != nil {
 		return nil, fmt.Errorf("optimiser: %w", err)
 	}
-	if err := m.record(s); err != nil {
+	var err error
+	if m.tape, err = m.record(s.begin, s.end); err != nil {
 		return nil, err
 	}
 	length := 0
@@ -72,7 +73,7 @@ func (s *gpuStepper) begin(t *cuda.Tape) {
 	}
 }
 
-// end records the optimiser's update.
+// end records the optimiser's update, and how the results come to the host.
 func (s *gpuStepper) end(t *cuda.Tape) {
 	table := s.table()
 	memory, err := s.upload(table.Bytes())
@@ -87,6 +88,8 @@ func (s *gpuStepper) end(t *cuda.Tape) {
 	} else {
 		t.Launch(kernels.AdamStep(s.adam(), at, n, state, loss))
 	}
+	t.Operation()
+	s.copyResults(t)
 }
 
 func (s *gpuStepper) sgd() kernels.SGD {

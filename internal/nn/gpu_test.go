@@ -31,7 +31,7 @@ func (c conformanceCase) runOn(t *testing.T, target Target) (*Program, *Params) 
 		t.Fatal(err)
 	}
 	m := p.machine.(*gpu)
-	if err := m.record(nil); err != nil { // the choice of kernels writes into the arena
+	if err := m.recordRun(); err != nil { // the choice of kernels writes into the arena
 		t.Fatal(err)
 	}
 	if err := m.device.Fill(m.arena, 0xff); err != nil {

@@ -18,6 +18,7 @@ type value struct {
 	home   home
 	param  *Param // of homeParam
 	name   string // of homeInput
+	drawn  bool   // of homeInput: the machine fills it, with views
 
 	// whole is the value of which this one is a contiguous part, from offset.
 	whole  *value
@@ -85,6 +86,15 @@ func (l *listing) statistics() []*Param {
 	return moved
 }
 
+// images is the number of images in a batch.
+func (l *listing) images() int {
+	n := 1
+	for _, v := range l.inputs {
+		n = max(n, v.shape.N)
+	}
+	return n
+}
+
 // lowering turns the sorted expression into instructions.
 type lowering struct {
 	graph    *Graph
@@ -122,6 +132,12 @@ func lower(g *Graph, f format, bf16 bool) (*listing, error) {
 	}
 	for _, in := range g.inputs {
 		v := &value{shape: in.shape, home: homeInput, name: in.name}
+		if in.image && f == channelsLast {
+			v.drawn = true
+			if in.shape.C > 1 {
+				v.layout = l.feature()
+			}
+		}
 		l.values[in.node], l.listing.inputs[in.name] = v, v
 	}
 	for _, p := range g.used {
@@ -214,6 +230,8 @@ func (l *lowering) node(n *gorgonia.Node) error {
 		}
 	case batchNormBackward:
 		l.batchNormBackward(o, in, n)
+	case maxPoolBackward:
+		l.maxPoolBackward(o, in, n)
 	case batchNormParamGradient:
 		l.values[n] = l.producer[in[0]].out[o.which]
 	default:
@@ -233,6 +251,19 @@ func (l *lowering) batchNormBackward(o batchNormBackward, in []*value, n *gorgon
 	ins := l.emit(o, []*value{dy, x, gamma, mean, variance, nil}, n)
 	ins.in = ins.in[:5]
 	ins.out = append(ins.out, &value{shape: vector}, &value{shape: vector})
+}
+
+// maxPoolBackward takes, in channels-last format, where every maximum was from the
+// forward pass, and neither x nor y.
+func (l *lowering) maxPoolBackward(o maxPoolBackward, in []*value, n *gorgonia.Node) {
+	if l.format != channelsLast {
+		l.emit(o, in, n)
+		return
+	}
+	forward := l.producer[in[2]]
+	forward.out = append(forward.out, &value{shape: o.g.OutShape(), layout: positions})
+	ins := l.emit(o, []*value{in[0], nil, nil}, n)
+	ins.in = []*value{ins.in[0], forward.out[1]}
 }
 
 // gradientSum lowers the additions by which gorgonia joins the gradients of a
@@ -273,6 +304,14 @@ func (l *lowering) of(o operator, wants layout) layout {
 		return nativeBF16
 	}
 	return wants
+}
+
+// feature is the layout of feature maps at the program's precision.
+func (l *lowering) feature() layout {
+	if l.bf16 {
+		return nativeBF16
+	}
+	return native
 }
 
 // operand is the layout that an operator's i-th operand has.
