@@ -19,7 +19,7 @@ type Options struct {
 	Workers   int    // cores that may be used; 0 is 1
 	Batch     int    // images a forward pass; 0 is 16
 	Device    string // "auto" or "", "cpu", or "cuda[:n]"
-	Precision string // "auto" or "", "f32", or "bf16"
+	Precision string // "auto" or "", "f32", "tf32" or "bf16"
 }
 
 func (o Options) internal() nn.Options {

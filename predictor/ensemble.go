@@ -107,9 +107,12 @@ func (e ensemble) prediction(i int) prediction {
 func memberPrefix(i int) string { return fmt.Sprintf("member.%d.", i) }
 
 // memberTensors are the tensors of an ensemble's networks.
-func memberTensors(members []*nn.Params) []weights.Tensor {
+func memberTensors(members []*nn.Params) ([]weights.Tensor, error) {
 	var all []weights.Tensor
 	for i, params := range members {
+		if err := params.Fetch(); err != nil {
+			return nil, err
+		}
 		for _, t := range params.Tensors() {
 			if i > 0 {
 				t.Name = memberPrefix(i) + t.Name
@@ -117,7 +120,7 @@ func memberTensors(members []*nn.Params) []weights.Tensor {
 			all = append(all, t)
 		}
 	}
-	return all
+	return all, nil
 }
 
 // takeMembers makes the networks and sets their values from a file's tensors.

@@ -24,6 +24,7 @@ type statistic struct {
 func (c *cpu) stepper(o Optimizer, profile *Profile) (stepper, error) {
 	u := newUpdates(c.list, c.env, o)
 	s := &cpuStepper{cpu: c, updates: u, exec: newExecutor(profile.around(u, o), c.env.Workers)}
+	c.moves = true
 	for _, p := range c.list.statistics() {
 		s.statistics = append(s.statistics, statistic{p, make([]float32, len(p.Data))})
 	}

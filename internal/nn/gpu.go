@@ -15,6 +15,7 @@ import (
 type gpu struct {
 	list   *listing
 	device *cuda.Device
+	target Target
 	params *mirror
 	arena  *cuda.Memory
 	at     map[*value]kernels.Pointer
@@ -23,7 +24,7 @@ type gpu struct {
 	held   []*cuda.Memory
 	hosted []*cuda.Host
 
-	moves bool // a run moves running statistics
+	moves bool // a run moves parameters
 
 	rows []*operation // of the tape's operations behind the first, where they are measured
 
@@ -53,14 +54,19 @@ func newGPU(g *Graph, options Options, target Target) (*gpu, error) {
 		return nil, err
 	}
 	list.fuse()
-	m := &gpu{list: list, device: device, params: g.params.mirrors.on(device), at: map[*value]kernels.Pointer{}}
-	m.moves = len(list.statistics()) > 0
+	m := &gpu{
+		list: list, device: device, target: target, params: g.params.mirrors.on(device),
+		at: map[*value]kernels.Pointer{}, moves: len(list.statistics()) > 0,
+	}
 	return m, m.place(options.Constant && g.loss == nil)
 }
 
 // channelsLastBytes is the memory that a value takes in channels-last format.
 func channelsLastBytes(v *value) int {
-	if v.layout == nativeBF16 {
+	switch v.layout {
+	case positions:
+		return v.shape.Len()
+	case nativeBF16:
 		return 2 * v.shape.Len()
 	}
 	return 4 * v.shape.Len()
@@ -243,13 +249,11 @@ func (m *gpu) play(tape func() error) error {
 		}
 		m.once = nil
 	}
-	if err := tape(); err != nil {
-		return err
-	}
+	err := tape()
 	if m.moves {
-		m.params.moved()
+		m.params.moved(err)
 	}
-	return nil
+	return err
 }
 
 // replay runs the tape, with a look at its operations where they are measured.
@@ -272,7 +276,6 @@ func (m *gpu) measure(profile *Profile, last operation) {
 	if profile == nil {
 		return
 	}
-	profile.begin(1, m.device.Name())
 	for _, ins := range m.list.instructions {
 		m.rows = append(m.rows, profile.add(ins.operation(channelsLastBytes, 1)))
 	}

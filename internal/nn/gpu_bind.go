@@ -75,13 +75,13 @@ func (b binding) convolution() bool {
 		if depthwise(o.g) {
 			b.tape.Launch(kernels.DepthwiseBackwardData(o.g, b.kind, b.result(0), b.operand(1), b.operand(0)))
 		} else {
-			b.tape.Convolve(cudnn.Convolution{Geometry: o.g, Direction: cudnn.BackwardData, Type: b.kind}, b.result(0), b.weight(0), b.operand(1))
+			b.tape.Convolve(b.multiplied(o.g, cudnn.BackwardData, o.exact), b.result(0), b.weight(0), b.operand(1))
 		}
 	case convBackwardWeights:
 		if depthwise(o.g) {
 			b.tape.Launch(kernels.DepthwiseBackwardWeights(o.g, b.kind, b.result(0), b.operand(0), b.operand(1), b.tape.Scratch()))
 		} else {
-			b.tape.ConvolveBackwardWeights(o.g, b.kind, b.operand(0), b.result(0), b.operand(1))
+			b.tape.ConvolveBackwardWeights(b.multiplied(o.g, cudnn.BackwardWeights, o.exact), b.operand(0), b.result(0), b.operand(1))
 		}
 	default:
 		return false
@@ -89,12 +89,17 @@ func (b binding) convolution() bool {
 	return true
 }
 
+// multiplied is a convolution in the program's precision, or exact.
+func (b binding) multiplied(g op.Conv, d cudnn.Direction, exact bool) cudnn.Convolution {
+	return cudnn.Convolution{Geometry: g, Direction: d, Type: b.kind, TF32: b.target.Precision == tf32Precision && !exact}
+}
+
 func (b binding) forward(o conv) {
 	y := b.result(0)
 	if depthwise(o.g) {
 		b.tape.Launch(kernels.DepthwiseForward(o.g, b.kind, y, b.operand(0), b.operand(1)))
 	} else {
-		b.tape.Convolve(cudnn.Convolution{Geometry: o.g, Direction: cudnn.Forward, Type: b.kind}, b.operand(0), b.weight(1), y)
+		b.tape.Convolve(b.multiplied(o.g, cudnn.Forward, o.exact), b.operand(0), b.weight(1), y)
 	}
 	if !o.bias && !o.residual && !o.relu {
 		return
@@ -163,9 +168,10 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 	case channels:
 		list = kernels.CopyChannels(pixels, o.part.C, kind, out(0), o.part.C, 0, in(0), o.whole.C, o.from)
 	case maxPool:
-		list = kernels.MaxPool(o.g, kind, out(0), in(0))
+		list, ok = kernels.MaxPool(o.g, kind, out(0), out(1), in(0)), o.g.Kernel <= kernels.MaxPoolWindow
+		return list, ok
 	case maxPoolBackward:
-		list = kernels.MaxPoolBackward(o.g, kind, out(0), in(0), in(1), in(2))
+		list = kernels.MaxPoolBackward(o.g, kind, out(0), in(0), in(1))
 	case avgPool:
 		list = kernels.AvgPool(o.g, kind, out(0), in(0))
 	case avgPoolBackward:

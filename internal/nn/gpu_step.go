@@ -25,6 +25,7 @@ type saved struct{ memory, copy *cuda.Memory }
 
 func (m *gpu) stepper(o Optimizer, profile *Profile) (stepper, error) {
 	s := &gpuStepper{gpu: m, optimizer: o, state: o.newMoments(m.list.params)}
+	m.moves = true
 	if err := s.prepare(); err != nil {
 		return nil, fmt.Errorf("optimiser: %w", err)
 	}
@@ -147,15 +148,15 @@ func (s *gpuStepper) step(count int, rate float64) (float32, error) {
 	if err := s.mirror.push(); err != nil {
 		return 0, err
 	}
-	if err := s.run(); err != nil {
+	err := s.run()
+	s.mirror.moved(err)
+	if err != nil {
 		return 0, err
 	}
 	loss := s.list.loss.data[0]
 	if l := float64(loss); math.IsNaN(l) || math.IsInf(l, 0) {
 		return loss, s.restore()
 	}
-	s.params.moved()
-	s.mirror.moved()
 	return loss, nil
 }
 
@@ -163,6 +164,7 @@ func (s *gpuStepper) step(count int, rate float64) (float32, error) {
 func (s *gpuStepper) restore() error {
 	for _, b := range s.before {
 		if err := s.device.Copy(b.memory, b.copy); err != nil {
+			s.params.moved(err)
 			return err
 		}
 	}
