@@ -19,7 +19,7 @@ func TestRISEIsTheMeanOfMasksWeighedByTheClasssProbability(t *testing.T) {
 		t.Fatal(err)
 	}
 	program := panel.members[0]
-	pixels, err := decodeImage(s.Image, cfg.resizing(), cfg.Size)
+	pixels, err := decodeImage(s.Image, cfg.resizing().PrepareWhole, cfg.Size)
 	if err != nil {
 		t.Fatal(err)
 	}

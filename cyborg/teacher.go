@@ -203,7 +203,7 @@ func (d *drawer) decode(samples []storage.Sample) ([]drawing, []decoded) {
 	_ = d.cores.Each(len(samples), func(i int) error {
 		results[i].Sample = samples[i]
 		var err error
-		if pixels[i], err = decodeImage(samples[i].Image, d.cfg.resizing(), d.cfg.Size); err != nil {
+		if pixels[i], err = decodeImage(samples[i].Image, d.cfg.resizing().PrepareWhole, d.cfg.Size); err != nil {
 			results[i].err = &SampleError{samples[i].ID, err}
 		}
 		return nil
