@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/raster"
 	"github.com/surrogaze/surrogaze/storage"
@@ -308,21 +310,28 @@ func (f *fitting) better(p Point) bool {
 
 // fill makes the batch of a step, which depends on the seed and the step alone.
 func (f *fitting) fill(_ context.Context, step int, b nn.ImageBatch) error {
-	augment := raster.Augment(f.cfg.Augment)
+	var group errgroup.Group
+	group.SetLimit(f.cfg.Workers)
 	for i := range f.cfg.Batch {
 		position := step*f.cfg.Batch + i
 		s := f.train[f.at(position)]
-		view := augment.Draw(random(f.cfg.Seed, streamAugment, position))
-		shown := raster.SeenMap{Map: s.human, View: view, Side: f.cfg.Size}
-		err := errors.Join(
-			b.Show(imageInput, i, raster.SeenImage{Image: s.image, View: view, Side: f.cfg.Size}),
-			b.Show(mapInput, i, shown),
-		)
-		if err != nil {
-			return err
-		}
-		b.Batch[weightInput][i] = f.weight(shown, i, b.Batch[mapInput])
+		group.Go(func() error { return f.show(s, position, i, b) })
 	}
+	return group.Wait()
+}
+
+// show writes slot i of a batch.
+func (f *fitting) show(s *sample, position, i int, b nn.ImageBatch) error {
+	view := raster.Augment(f.cfg.Augment).Draw(random(f.cfg.Seed, streamAugment, position))
+	shown := raster.SeenMap{Map: s.human, View: view, Side: f.cfg.Size}
+	err := errors.Join(
+		b.Show(imageInput, i, raster.SeenImage{Image: s.image, View: view, Side: f.cfg.Size}),
+		b.Show(mapInput, i, shown),
+	)
+	if err != nil {
+		return err
+	}
+	b.Batch[weightInput][i] = f.weight(shown, i, b.Batch[mapInput])
 	return nil
 }
 
