@@ -88,13 +88,7 @@ func decodeImage(image storage.Encoded, cfg Config) (*sample, error) {
 // still has a pixel for each of its own.
 const kept = 2
 
-// input writes a view of the image as the network takes it: planar (3, size, size).
-func (s *sample) input(dst []float32, view raster.View, size int) {
-	s.image.View(dst, size, view)
-	raster.Normalize(dst)
-}
-
-// target writes the same view of the human map: (size, size).
+// target writes a view of the human map: (size, size).
 func (s *sample) target(dst []float32, view raster.View, size int) {
 	view.Map(dst, size, size, s.human)
 }

@@ -336,23 +336,23 @@ func (f *fitting) show(s *sample, position, i int, b nn.ImageBatch) error {
 }
 
 // weight leaves out of KL and CC the views that show nothing of a map: both compare
-// shapes, and nothing has none. It looks at the drawn maps of the batch, or, where the
-// device draws them, at what the i-th of them is drawn from.
+// shapes, and nothing has none.
 func (f *fitting) weight(shown raster.SeenMap, i int, drawn []float32) float32 {
-	if f.cfg.Loss != "kl" && f.cfg.Loss != "cc" {
-		return 1
-	}
-	plain := false
-	if n := shown.Side * shown.Side; drawn != nil {
-		target := drawn[i*n : (i+1)*n]
-		plain = slices.Min(target) == slices.Max(target)
-	} else {
-		plain = shown.Plain()
-	}
-	if plain {
+	if (f.cfg.Loss == "kl" || f.cfg.Loss == "cc") && plain(shown, i, drawn) {
 		return 0
 	}
 	return 1
+}
+
+// plain looks at the i-th of the batch's drawn maps, or, where the device draws them, at
+// what it is drawn from.
+func plain(shown raster.SeenMap, i int, drawn []float32) bool {
+	if drawn == nil {
+		return shown.Plain()
+	}
+	n := shown.Side * shown.Side
+	target := drawn[i*n : (i+1)*n]
+	return slices.Min(target) == slices.Max(target)
 }
 
 // at is the sample at a position of the endless row of shuffled epochs.
