@@ -20,6 +20,7 @@ const (
 	planar     layout = iota // plain NCHW
 	native                   // as the machine's kernels want feature maps: see format
 	nativeBF16               // the same of bfloat16
+	positions                // the same of bytes: where in its window a maximum is
 )
 
 // format is how a machine's kernels want feature maps.

@@ -63,7 +63,10 @@ func newGPU(g *Graph, options Options, target Target) (*gpu, error) {
 
 // channelsLastBytes is the memory that a value takes in channels-last format.
 func channelsLastBytes(v *value) int {
-	if v.layout == nativeBF16 {
+	switch v.layout {
+	case positions:
+		return v.shape.Len()
+	case nativeBF16:
 		return 2 * v.shape.Len()
 	}
 	return 4 * v.shape.Len()

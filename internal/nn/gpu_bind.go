@@ -168,9 +168,10 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 	case channels:
 		list = kernels.CopyChannels(pixels, o.part.C, kind, out(0), o.part.C, 0, in(0), o.whole.C, o.from)
 	case maxPool:
-		list = kernels.MaxPool(o.g, kind, out(0), in(0))
+		list, ok = kernels.MaxPool(o.g, kind, out(0), out(1), in(0)), o.g.Kernel <= kernels.MaxPoolWindow
+		return list, ok
 	case maxPoolBackward:
-		list = kernels.MaxPoolBackward(o.g, kind, out(0), in(0), in(1), in(2))
+		list = kernels.MaxPoolBackward(o.g, kind, out(0), in(0), in(1))
 	case avgPool:
 		list = kernels.AvgPool(o.g, kind, out(0), in(0))
 	case avgPoolBackward:

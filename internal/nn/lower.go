@@ -230,6 +230,8 @@ func (l *lowering) node(n *gorgonia.Node) error {
 		}
 	case batchNormBackward:
 		l.batchNormBackward(o, in, n)
+	case maxPoolBackward:
+		l.maxPoolBackward(o, in, n)
 	case batchNormParamGradient:
 		l.values[n] = l.producer[in[0]].out[o.which]
 	default:
@@ -249,6 +251,19 @@ func (l *lowering) batchNormBackward(o batchNormBackward, in []*value, n *gorgon
 	ins := l.emit(o, []*value{dy, x, gamma, mean, variance, nil}, n)
 	ins.in = ins.in[:5]
 	ins.out = append(ins.out, &value{shape: vector}, &value{shape: vector})
+}
+
+// maxPoolBackward takes, in channels-last format, where every maximum was from the
+// forward pass, and neither x nor y.
+func (l *lowering) maxPoolBackward(o maxPoolBackward, in []*value, n *gorgonia.Node) {
+	if l.format != channelsLast {
+		l.emit(o, in, n)
+		return
+	}
+	forward := l.producer[in[2]]
+	forward.out = append(forward.out, &value{shape: o.g.OutShape(), layout: positions})
+	ins := l.emit(o, []*value{in[0], nil, nil}, n)
+	ins.in = []*value{ins.in[0], forward.out[1]}
 }
 
 // gradientSum lowers the additions by which gorgonia joins the gradients of a

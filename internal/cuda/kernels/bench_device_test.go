@@ -27,7 +27,7 @@ func BenchmarkFeatureMaps(b *testing.B) {
 		n, planar := int64(s.Len()), 4/float64(typ.Size())
 		norm := op.BatchNorm{In: s, Eps: 1e-5, Momentum: 0.1}
 		pool := op.Pool{In: s, Kernel: 3, Stride: 2, Pad: 1}
-		g.run(MaxPool(pool, typ, most, x))
+		g.run(MaxPool(pool, typ, y, most, x))
 		up := op.Upsample{In: s, Scale: 2, Bilinear: true}
 		conv := op.Conv{In: s, Out: s.C, KernelH: 3, KernelW: 3, StrideH: 1, StrideW: 1, PadH: 1, PadW: 1, DilationH: 1, DilationW: 1, Groups: s.C}
 		for _, o := range []struct {
@@ -47,8 +47,8 @@ func BenchmarkFeatureMaps(b *testing.B) {
 			{"BatchNormTrain/residual", 4, BatchNormTrain(norm, typ, y, x, z, true, c, c, c, c, c, c, g.scratch)},
 			{"BatchNormBackward/again", 5, BatchNormBackward(norm, typ, y, 0, c, c, z, x, 0, c, c, c, c, g.scratch)},
 			{"BatchNormBackward/residual", 7, BatchNormBackward(norm, typ, y, w, c, c, z, x, y, c, 0, c, c, g.scratch)},
-			{"MaxPool", 1.25, MaxPool(pool, typ, y, x)},
-			{"MaxPoolBackward", 2.5, MaxPoolBackward(pool, typ, w, z, x, most)},
+			{"MaxPool", 1.25, MaxPool(pool, typ, y, most, x)},
+			{"MaxPoolBackward", 1.25, MaxPoolBackward(pool, typ, w, z, most)},
 			{"AvgPool", 1.25, AvgPool(pool, typ, y, x)},
 			{"AvgPoolBackward", 1.25, AvgPoolBackward(pool, typ, y, x)},
 			{"GlobalAvgPool", 1, GlobalAvgPool(s, typ, y, x)},

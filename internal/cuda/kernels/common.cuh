@@ -136,7 +136,9 @@ template <int V> __device__ void store(float* p, const Vec<V>& v) {
 }
 
 template <int V> __device__ void store(bf16* p, const Vec<V>& v) {
-    if constexpr (V == 8) {
+    if constexpr (V == 2) {
+        *reinterpret_cast<uint32*>(p) = bf16_pair(v[0], v[1]);
+    } else if constexpr (V == 8) {
         *reinterpret_cast<uint4*>(p) = uint4{bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])};
     } else {
 #pragma unroll

@@ -93,6 +93,31 @@ VECTOR_KERNELS(depthwise_backward_data,
                (uint32 strips, int channels, uint32 length, T* dx, const T* dy, const float* w, int height, int width, AXES_PARAMETERS),
                (strips, channels, length, dx, dy, w, height, width, AXES_ARGUMENTS))
 
+// PAIR_KERNELS makes instances whose sums of all taps fit in a thread's registers.
+#define PAIR_KERNELS(name, parameters, arguments)                                              \
+    KERNEL_INSTANCE(name, _f32_v1, float, TEMPLATE_ARGUMENTS(float, 1), parameters, arguments) \
+    KERNEL_INSTANCE(name, _bf16_v1, bf16, TEMPLATE_ARGUMENTS(bf16, 1), parameters, arguments)  \
+    KERNEL_INSTANCE(name, _bf16_v2, bf16, TEMPLATE_ARGUMENTS(bf16, 2), parameters, arguments)
+
+// put_sums leaves a block's sums of a tile of taps, in partial (chunks, channels, taps).
+template <int N, int V>
+__device__ void put_sums(const Part& at, int channels, float* partial, Vec<V> (&sum)[N][N], int first_row, int first_column, int kernel_h, int kernel_w) {
+    int taps = kernel_h * kernel_w;
+    partial += ((int64)at.chunk * channels + at.channel) * taps;
+#pragma unroll
+    for (int u = 0; u < N; u++) {
+#pragma unroll
+        for (int v = 0; v < N; v++) {
+            int row = first_row + u, column = first_column + v;
+            if (row >= kernel_h || column >= kernel_w) continue;
+            sum_rows(sum[u][v]);
+            if (!at.inside || threadIdx.y > 0) continue;
+#pragma unroll
+            for (int i = 0; i < V; i++) partial[(int64)i * taps + row * kernel_w + column] = sum[u][v][i];
+        }
+    }
+}
+
 // TILE x TILE taps of the kernel are summed at once.
 constexpr int TILE = 3;
 
@@ -131,25 +156,161 @@ __device__ void depthwise_backward_weights(uint32 pixels, int channels, uint32 l
             }
         }
     }
+    put_sums(at, channels, partial, sum, first_row, first_column, rows.kernel, columns.kernel);
+}
+
+PAIR_KERNELS(depthwise_backward_weights,
+             (uint32 pixels, int channels, uint32 length, float* partial, const T* x, const T* dy, int out_height, int out_width, AXES_PARAMETERS),
+             (pixels, channels, length, partial, x, dy, out_height, out_width, AXES_ARGUMENTS))
+
+// Kernels of SIDE x SIDE taps with unit strides slide: a thread goes down the rows of a
+// strip, and reads a row of REACH columns once for all rows of the result it concerns.
+constexpr int SIDE = 3, REACH = STRIP + SIDE - 1;
+
+// Descent is the strip of columns from one on, and its rows from one on to an end.
+struct Descent {
+    int image, column, row, end;
+};
+
+// descent is that of a part's pixel, where descents have so many rows.
+__device__ inline Descent descent(uint32 pixel, int rows, int height, int width) {
+    Pixel at = place(pixel, (height + rows - 1) / rows, (width + STRIP - 1) / STRIP);
+    int first = at.row * rows;
+    return Descent{at.image, at.column * STRIP, first, min(first + rows, height)};
+}
+
+// Rows are read one after another, of N columns of which some may be outside of the image.
+template <int N, class T> struct Rows {
+    const T* at;
+    int row, end, channels, pitch;
+    bool inside[N]; // of the image, a column
+
+    __device__ Rows(const T* x, int image, int row, int column, int height, int width, int channels, int end)
+        : at(x + offset(image, 0, column, height, width, channels) + (int64)row * (width * channels)), row(row), end(end), channels(channels), pitch(width * channels) {
 #pragma unroll
-    for (int u = 0; u < TILE; u++) {
+        for (int q = 0; q < N; q++) inside[q] = (uint32)(column + q) < (uint32)width;
+    }
+
+    // read is the next row, 0 outside of the image and from the end on.
+    template <int V> __device__ void read(Vec<V> (&v)[N]) {
+        bool any = (uint32)row < (uint32)end;
 #pragma unroll
-        for (int v = 0; v < TILE; v++) {
-            int row = first_row + u, column = first_column + v;
-            if (row >= rows.kernel || column >= columns.kernel) continue;
-            sum_rows(sum[u][v]);
-            if (!at.inside || threadIdx.y > 0) continue;
-            int taps = rows.kernel * columns.kernel;
-            float* to = partial + ((int64)at.chunk * channels + at.channel) * taps + row * columns.kernel + column;
+        for (int q = 0; q < N; q++) v[q] = any && inside[q] ? load<V>(at + q * channels) : splat<V>(0);
+        row++;
+        at += pitch;
+    }
+};
+
+// rolled makes room for a row behind the others, the first of which is done with.
+template <int N, int V> __device__ void rolled(Vec<V> (&rows)[SIDE][N]) {
 #pragma unroll
-            for (int i = 0; i < V; i++) to[(int64)i * taps] = sum[u][v][i];
+    for (int q = 0; q < N; q++) {
+#pragma unroll
+        for (int j = 0; j < SIDE - 1; j++) rows[j][q] = rows[j + 1][q];
+        rows[SIDE - 1][q] = splat<V>(0);
+    }
+}
+
+// slide is y = conv(x, w), where w is turned by half a turn if FLIPPED. Pixels are
+// descents of the result.
+template <bool FLIPPED, class T, int V>
+__device__ void slide(uint32 descents, int channels, uint32 length, T* y, const T* x, const float* w, int rows, int out_height, int out_width, int height, int width, int pad_h, int pad_w) {
+    constexpr int TAPS = SIDE * SIDE;
+    __shared__ float weights[WARP * V * TAPS];
+    Part at = part<V>(descents, channels, length);
+    int count = min((int)blockDim.x * V, channels - at.block_channel) * TAPS;
+    for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < count; i += blockDim.x * blockDim.y) weights[i] = w[(int64)at.block_channel * TAPS + i];
+    __syncthreads();
+    if (!at.inside) return;
+    Vec<V> weight[SIDE][SIDE];
+#pragma unroll
+    for (int tap = 0; tap < TAPS; tap++) {
+#pragma unroll
+        for (int i = 0; i < V; i++) weight[tap / SIDE][tap % SIDE][i] = weights[(threadIdx.x * V + i) * TAPS + (FLIPPED ? TAPS - 1 - tap : tap)];
+    }
+
+    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
+        Descent down = descent(p, rows, out_height, out_width);
+        Rows<REACH, T> from(x + at.channel, down.image, down.row - pad_h, down.column - pad_w, height, width, channels, height);
+        T* to = y + offset(down.image, down.row, down.column, out_height, out_width, channels) + at.channel;
+        Vec<V> sum[SIDE][STRIP]; // of the rows of y for which row is the last, the last but one, ...
+        rolled(sum), rolled(sum), rolled(sum);
+#pragma unroll 1
+        for (int row = down.row - (SIDE - 1); row < down.end; row++) {
+            Vec<V> value[REACH];
+            from.read(value);
+#pragma unroll
+            for (int j = 0; j < SIDE; j++) {
+#pragma unroll
+                for (int tap = 0; tap < SIDE; tap++) {
+#pragma unroll
+                    for (int q = 0; q < STRIP; q++) {
+#pragma unroll
+                        for (int i = 0; i < V; i++) sum[j][q][i] += weight[SIDE - 1 - j][tap][i] * value[q + tap][i];
+                    }
+                }
+            }
+            if (row >= down.row) {
+#pragma unroll
+                for (int q = 0; q < STRIP; q++) {
+                    if (down.column + q < out_width) store<V>(to + q * channels, sum[0][q]);
+                }
+                to += (int64)out_width * channels;
+            }
+            rolled(sum);
         }
     }
 }
 
-#define WEIGHTS_PARAMETERS \
-    (uint32 pixels, int channels, uint32 length, float* partial, const T* x, const T* dy, int out_height, int out_width, AXES_PARAMETERS)
-#define WEIGHTS_ARGUMENTS (pixels, channels, length, partial, x, dy, out_height, out_width, AXES_ARGUMENTS)
-KERNEL_INSTANCE(depthwise_backward_weights, _f32_v1, float, TEMPLATE_ARGUMENTS(float, 1), WEIGHTS_PARAMETERS, WEIGHTS_ARGUMENTS)
-KERNEL_INSTANCE(depthwise_backward_weights, _bf16_v1, bf16, TEMPLATE_ARGUMENTS(bf16, 1), WEIGHTS_PARAMETERS, WEIGHTS_ARGUMENTS)
-KERNEL_INSTANCE(depthwise_backward_weights, _bf16_v2, bf16, TEMPLATE_ARGUMENTS(bf16, 2), WEIGHTS_PARAMETERS, WEIGHTS_ARGUMENTS)
+#define SLIDE_PARAMETERS                                                                                                      \
+    (uint32 descents, int channels, uint32 length, T* y, const T* x, const float* w, int rows, int out_height, int out_width, \
+     int height, int width, int pad_h, int pad_w)
+#define SLIDE_ARGUMENTS (descents, channels, length, y, x, w, rows, out_height, out_width, height, width, pad_h, pad_w)
+
+template <class T, int V> __device__ void depthwise_forward_sliding SLIDE_PARAMETERS { slide<false, T, V> SLIDE_ARGUMENTS; }
+PAIR_KERNELS(depthwise_forward_sliding, SLIDE_PARAMETERS, SLIDE_ARGUMENTS)
+
+template <class T, int V> __device__ void depthwise_backward_data_sliding SLIDE_PARAMETERS { slide<true, T, V> SLIDE_ARGUMENTS; }
+PAIR_KERNELS(depthwise_backward_data_sliding, SLIDE_PARAMETERS, SLIDE_ARGUMENTS)
+
+// depthwise_backward_weights_sliding leaves the sums of dy times x of each chunk of
+// descents of dy, (chunks, channels, taps).
+template <class T, int V>
+__device__ void depthwise_backward_weights_sliding(uint32 descents, int channels, uint32 length, float* partial, const T* x, const T* dy, int rows,
+                                                   int out_height, int out_width, int height, int width, int pad_h, int pad_w) {
+    Part at = part<V>(descents, channels, length);
+    Vec<V> sum[SIDE][SIDE];
+#pragma unroll
+    for (int tap = 0; tap < SIDE * SIDE; tap++) sum[tap / SIDE][tap % SIDE] = splat<V>(0);
+
+    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
+        Descent down = descent(p, rows, out_height, out_width);
+        Rows<REACH, T> from(x + at.channel, down.image, down.row - pad_h, down.column - pad_w, height, width, channels, height);
+        Rows<STRIP, T> by(dy + at.channel, down.image, down.row, down.column, out_height, out_width, channels, down.end);
+        Vec<V> d[SIDE][STRIP]; // the rows of dy for which the row of x is the last, the last but one, ...
+        rolled(d), rolled(d), rolled(d);
+#pragma unroll 1
+        for (int row = down.row - (SIDE - 1); row < down.end; row++) {
+            Vec<V> value[REACH];
+            from.read(value);
+            by.read(d[SIDE - 1]);
+#pragma unroll
+            for (int j = 0; j < SIDE; j++) {
+#pragma unroll
+                for (int tap = 0; tap < SIDE; tap++) {
+#pragma unroll
+                    for (int q = 0; q < STRIP; q++) {
+#pragma unroll
+                        for (int i = 0; i < V; i++) sum[SIDE - 1 - j][tap][i] += d[j][q][i] * value[q + tap][i];
+                    }
+                }
+            }
+            rolled(d);
+        }
+    }
+    put_sums(at, channels, partial, sum, 0, 0, SIDE, SIDE);
+}
+PAIR_KERNELS(depthwise_backward_weights_sliding,
+             (uint32 descents, int channels, uint32 length, float* partial, const T* x, const T* dy, int rows, int out_height, int out_width,
+              int height, int width, int pad_h, int pad_w),
+             (descents, channels, length, partial, x, dy, rows, out_height, out_width, height, width, pad_h, pad_w))

@@ -242,7 +242,7 @@ func TestAFoldedBatchNormIsInWeightAndBias(t *testing.T) {
 
 func TestPoolingAgreesWithTheReference(t *testing.T) {
 	onEach(t, func(g *gpu, s op.Shape, typ Type) {
-		for _, p := range []op.Pool{{Kernel: 3, Stride: 2, Pad: 1}, {Kernel: 2, Stride: 2}, {Kernel: 3, Stride: 1, Pad: 1, CountPad: true}, {Kernel: 5, Stride: 3, Pad: 2}} {
+		for _, p := range []op.Pool{{Kernel: 3, Stride: 2, Pad: 1}, {Kernel: 2, Stride: 2}, {Kernel: 3, Stride: 1, Pad: 1, CountPad: true}, {Kernel: 5, Stride: 3, Pad: 2}, {Kernel: 3, Stride: 2}, {Kernel: 5, Stride: 2, Pad: 1}, {Kernel: 1, Stride: 2}} {
 			p.In = s
 			if p.Validate() != nil {
 				continue
@@ -253,11 +253,11 @@ func TestPoolingAgreesWithTheReference(t *testing.T) {
 				x[i] = math.Round(x[i]*4) / 4 // with ties
 			}
 			dy, want, wantX := g.random(out.Len(), typ), make([]float64, out.Len()), make([]float64, s.Len())
-			px, pdy, y, dx := g.maps(s, typ, x), g.maps(out, typ, dy), g.room(out, typ), g.room(s, typ)
-			g.run(MaxPool(p, typ, y, px))
+			px, pdy, y, dx, argmax := g.maps(s, typ, x), g.maps(out, typ, dy), g.room(out, typ), g.room(s, typ), g.bytes(out.Len())
+			g.run(MaxPool(p, typ, y, argmax, px))
 			reference.MaxPool(p, want, x)
 			g.equal("maximum", g.readMaps(y, out, typ), want)
-			g.run(MaxPoolBackward(p, typ, dx, pdy, px, y))
+			g.run(MaxPoolBackward(p, typ, dx, pdy, argmax))
 			reference.MaxPoolBackward(p, wantX, dy, x, want)
 			g.near("maximum backward", typ, g.readMaps(dx, s, typ), wantX)
 			g.run(AvgPool(p, typ, y, px))
@@ -274,7 +274,7 @@ func TestNaNWinsAMaximum(t *testing.T) {
 	g := open(t)
 	p := op.Pool{In: op.Shape{N: 1, C: 1, H: 2, W: 4}, Kernel: 2, Stride: 2}
 	y := g.bytes(8)
-	g.run(MaxPool(p, F32, y, g.numbers(F32, math.NaN(), 1, 2, 3, 4, 5, 6, math.NaN())))
+	g.run(MaxPool(p, F32, y, 0, g.numbers(F32, math.NaN(), 1, 2, 3, 4, 5, 6, math.NaN())))
 	g.near("maximum", F32, g.readNumbers(y, F32, 2), []float64{math.NaN(), math.NaN()})
 }
 

@@ -28,66 +28,123 @@ __device__ inline Span covering(const Window& g, int position, int out_length) {
 #define WINDOW_PARAMETERS int height, int width, int out_height, int out_width, int size, int stride, int pad
 #define WINDOW_ARGUMENTS height, width, out_height, out_width, size, stride, pad
 
-// max_pool is the maximum of every window; NaN wins.
+// Taps are the positions of windows, in row order, as a byte each.
+typedef unsigned char Tap;
+
+template <int V> __device__ void store_taps(Tap* p, const int (&taps)[V]) {
+    if constexpr (V == 1) {
+        *p = taps[0];
+    } else {
+#pragma unroll
+        for (int i = 0; i < V; i += 4) *reinterpret_cast<uint32*>(p + i) = taps[i] | taps[i + 1] << 8 | taps[i + 2] << 16 | taps[i + 3] << 24;
+    }
+}
+
+template <int V> __device__ void load_taps(const Tap* p, int (&taps)[V]) {
+    if constexpr (V == 1) {
+        taps[0] = *p;
+    } else {
+#pragma unroll
+        for (int i = 0; i < V; i++) taps[i] = *reinterpret_cast<const uint32*>(p + i / 4 * 4) >> i % 4 * 8 & 0xff;
+    }
+}
+
+// max_pool is the maximum of every window, of which NaN is one, and, if argmax is given,
+// the first tap that has it, or the last that is NaN.
 template <class T, int V>
-__device__ void max_pool(uint32 pixels, int channels, uint32 length, T* y, const T* x, Window g) {
+__device__ void max_pool(uint32 pixels, int channels, uint32 length, T* y, Tap* argmax, const T* x, Window g) {
     Part at = part<V>(pixels, channels, length);
     for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
         Pixel out = place(p, g.out_height, g.out_width);
         Span rows = covered(g, out.row, g.height), columns = covered(g, out.column, g.width);
+        int first_row = out.row * g.stride - g.pad, first_column = out.column * g.stride - g.pad;
         Vec<V> most = load<V>(x + offset(out.image, rows.begin, columns.begin, g.height, g.width, channels) + at.channel);
+        int taps[V];
+#pragma unroll
+        for (int i = 0; i < V; i++) taps[i] = (rows.begin - first_row) * g.size + columns.begin - first_column;
         for (int h = rows.begin; h < rows.end; h++) {
             const T* row = x + offset(out.image, h, 0, g.height, g.width, channels) + at.channel;
 #pragma unroll 3
             for (int w = columns.begin; w < columns.end; w++) {
                 Vec<V> v = load<V>(row + (int64)w * channels);
+                int tap = (h - first_row) * g.size + w - first_column;
 #pragma unroll
-                for (int i = 0; i < V; i++) most[i] = v[i] > most[i] || v[i] != v[i] ? v[i] : most[i];
+                for (int i = 0; i < V; i++) {
+                    bool more = v[i] > most[i] || v[i] != v[i];
+                    most[i] = more ? v[i] : most[i];
+                    taps[i] = more ? tap : taps[i];
+                }
             }
         }
         store<V>(y + (int64)p * channels + at.channel, most);
+        if (argmax) store_taps(argmax + (int64)p * channels + at.channel, taps);
     }
 }
-VECTOR_KERNELS(max_pool, (uint32 pixels, int channels, uint32 length, T* y, const T* x, WINDOW_PARAMETERS),
-               (pixels, channels, length, y, x, Window{WINDOW_ARGUMENTS}))
+VECTOR_KERNELS(max_pool, (uint32 pixels, int channels, uint32 length, T* y, Tap* argmax, const T* x, WINDOW_PARAMETERS),
+               (pixels, channels, length, y, argmax, x, Window{WINDOW_ARGUMENTS}))
 
-// max_pool_backward gives a position the dy of those windows whose first it is, in row
-// order, that is not below the maximum.
-template <class T, int V>
-__device__ void max_pool_backward(uint32 pixels, int channels, uint32 length, T* dx, const T* dy, const T* x, const T* y, Window g) {
-    Part at = part<V>(pixels, channels, length);
+// gather_maxima gives every position the dy of those windows whose maximum it is. A
+// thread takes PATCH x PATCH positions of dx together, which lie in the same windows
+// where PATCH, if it is not 1, is the stride. In the padded image, patches begin at
+// multiples of PATCH.
+template <int PATCH, class T, int V>
+__device__ void gather_maxima(uint32 patches, int channels, uint32 length, T* dx, const T* dy, const Tap* argmax, Window g, int patches_high, int patches_wide) {
+    int stride = PATCH > 1 ? PATCH : g.stride;
+    Part at = part<V>(patches, channels, length);
+    dy += at.channel;
+    argmax += at.channel;
     for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
-        Pixel in = place(p, g.height, g.width);
-        Span rows = covering(g, in.row, g.out_height), columns = covering(g, in.column, g.out_width);
-        Vec<V> mine = load<V>(x + (int64)p * channels + at.channel), sum = splat<V>(0);
-        for (int i = rows.begin; i < rows.end; i++) {
-            for (int j = columns.begin; j < columns.end; j++) {
-                int64 out = offset(in.image, i, j, g.out_height, g.out_width, channels) + at.channel;
-                Vec<V> most = load<V>(y + out), d = load<V>(dy + out);
-                uint32 first = 0;
+        Pixel patch = place(p, patches_high, patches_wide);
+        int row = (patch.row + g.pad / PATCH) * PATCH, column = (patch.column + g.pad / PATCH) * PATCH;
+        Vec<V> sum[PATCH][PATCH];
 #pragma unroll
-                for (int k = 0; k < V; k++) first |= (mine[k] < most[k] ? 0u : 1u) << k;
-                int from = max(i * g.stride - g.pad, 0);
-                Span across = covered(g, j, g.width);
-                for (int h = from; first && h <= in.row; h++) {
-                    int end = h < in.row ? across.end : in.column;
-                    const T* row = x + offset(in.image, h, 0, g.height, g.width, channels) + at.channel;
-                    for (int w = across.begin; w < end; w++) {
-                        Vec<V> before = load<V>(row + (int64)w * channels);
+        for (int a = 0; a < PATCH * PATCH; a++) sum[a / PATCH][a % PATCH] = splat<V>(0);
+
+        for (int i = row / stride, u = row - i * stride; i >= 0 && u < g.size; i--, u += stride) {
+            if (i >= g.out_height) continue;
+            for (int j = column / stride, v = column - j * stride; j >= 0 && v < g.size; j--, v += stride) {
+                if (j >= g.out_width) continue;
+                int64 out = offset(patch.image, i, j, g.out_height, g.out_width, channels);
+                Vec<V> d = load<V>(dy + out);
+                int taps[V];
+                load_taps(argmax + out, taps);
 #pragma unroll
-                        for (int k = 0; k < V; k++) first &= ~((before[k] < most[k] ? 0u : 1u) << k);
+                for (int a = 0; a < PATCH; a++) {
+#pragma unroll
+                    for (int b = 0; b < PATCH; b++) {
+                        if (u + a >= g.size || v + b >= g.size) continue;
+                        int mine = (u + a) * g.size + v + b;
+#pragma unroll
+                        for (int k = 0; k < V; k++) {
+                            if (taps[k] == mine) sum[a][b][k] += d[k];
+                        }
                     }
                 }
-#pragma unroll
-                for (int k = 0; k < V; k++) sum[k] += first >> k & 1 ? d[k] : 0;
             }
         }
-        store<V>(dx + (int64)p * channels + at.channel, sum);
+        row -= g.pad;
+        column -= g.pad;
+#pragma unroll
+        for (int a = 0; a < PATCH; a++) {
+#pragma unroll
+            for (int b = 0; b < PATCH; b++) {
+                bool inside = (uint32)(row + a) < (uint32)g.height && (uint32)(column + b) < (uint32)g.width;
+                if (inside) store<V>(dx + offset(patch.image, row + a, column + b, g.height, g.width, channels) + at.channel, sum[a][b]);
+            }
+        }
     }
 }
-VECTOR_KERNELS(max_pool_backward,
-               (uint32 pixels, int channels, uint32 length, T* dx, const T* dy, const T* x, const T* y, WINDOW_PARAMETERS),
-               (pixels, channels, length, dx, dy, x, y, Window{WINDOW_ARGUMENTS}))
+
+#define BACKWARD_PARAMETERS                                                                                                   \
+    (uint32 patches, int channels, uint32 length, T* dx, const T* dy, const Tap* argmax, WINDOW_PARAMETERS, int patches_high, \
+     int patches_wide)
+#define BACKWARD_ARGUMENTS (patches, channels, length, dx, dy, argmax, Window{WINDOW_ARGUMENTS}, patches_high, patches_wide)
+
+template <class T, int V> __device__ void max_pool_backward BACKWARD_PARAMETERS { gather_maxima<1, T, V> BACKWARD_ARGUMENTS; }
+VECTOR_KERNELS(max_pool_backward, BACKWARD_PARAMETERS, (patches, channels, length, dx, dy, argmax, WINDOW_ARGUMENTS, patches_high, patches_wide))
+
+template <class T, int V> __device__ void max_pool_backward_2x2 BACKWARD_PARAMETERS { gather_maxima<2, T, V> BACKWARD_ARGUMENTS; }
+VECTOR_KERNELS(max_pool_backward_2x2, BACKWARD_PARAMETERS, (patches, channels, length, dx, dy, argmax, WINDOW_ARGUMENTS, patches_high, patches_wide))
 
 // share is one over the number that a window's sum is divided by: its area, or that of
 // its part inside the image.

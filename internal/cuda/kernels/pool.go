@@ -14,15 +14,25 @@ func window(g op.Pool) []any {
 	return []any{int32(g.In.H), int32(g.In.W), int32(out.H), int32(out.W), int32(g.Kernel), int32(g.Stride), int32(g.Pad)}
 }
 
-// MaxPool is the maximum of every window; padding never wins and NaN does.
-func MaxPool(g op.Pool, t Type, y, x Pointer) []Launch {
-	return eachPixel("max_pool", g.OutShape(), t, append([]any{y, x}, window(g)...)...)
+// MaxPoolWindow is the largest window of [MaxPool].
+const MaxPoolWindow = 16
+
+// MaxPool is the maximum of every window; padding never wins and NaN does. If argmax is
+// not 0 it gets, for every element of y in a byte, the position in the window that has the
+// maximum, in row order, the first of several.
+func MaxPool(g op.Pool, t Type, y, argmax, x Pointer) []Launch {
+	return eachPixel("max_pool", g.OutShape(), t, append([]any{y, argmax, x}, window(g)...)...)
 }
 
-// MaxPoolBackward is the gradient of [MaxPool]: the first position in row order whose
-// value is not below the maximum y takes dy.
-func MaxPoolBackward(g op.Pool, t Type, dx, dy, x, y Pointer) []Launch {
-	return eachPixel("max_pool_backward", g.In, t, append([]any{dx, dy, x, y}, window(g)...)...)
+// MaxPoolBackward is the gradient of [MaxPool], which left argmax.
+func MaxPoolBackward(g op.Pool, t Type, dx, dy, argmax Pointer) []Launch {
+	kernel, side := "max_pool_backward", 1
+	if g.Stride == 2 {
+		kernel, side = "max_pool_backward_2x2", 2
+	}
+	patches := func(length int) int { return (g.Pad+length-1)/side - g.Pad/side + 1 }
+	s := op.Shape{N: g.In.N, C: g.In.C, H: patches(g.In.H), W: patches(g.In.W)}
+	return eachPixel(kernel, s, t, append(append([]any{dx, dy, argmax}, window(g)...), int32(s.H), int32(s.W))...)
 }
 
 // AvgPool is the mean of every window, of its whole area with CountPad and of the part
