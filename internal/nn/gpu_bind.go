@@ -66,21 +66,33 @@ func (b binding) weight(i int) kernels.Pointer {
 // depthwise reports whether a convolution has kernels of our own.
 func depthwise(g op.Conv) bool { return g.Groups > 1 && g.Groups == g.In.C && g.Groups == g.Out }
 
+// head reports whether a convolution has the kernels of heads, which multiply in float32,
+// for feature maps of a type.
+func head(g op.Conv, exact bool, kind kernels.Type) bool {
+	return (exact || kind == kernels.F32) && kernels.IsHead(g, kind)
+}
+
 // convolution records an instruction that is one.
 func (b binding) convolution() bool {
 	switch o := b.op.(type) {
 	case conv:
 		b.forward(o)
 	case convBackwardData:
-		if depthwise(o.g) {
+		switch {
+		case depthwise(o.g):
 			b.tape.Launch(kernels.DepthwiseBackwardData(o.g, b.kind, b.result(0), b.operand(1), b.operand(0)))
-		} else {
+		case head(o.g, o.exact, b.kind):
+			b.tape.Launch(kernels.HeadBackwardData(o.g, b.kind, b.result(0), b.operand(1), b.operand(0)))
+		default:
 			b.tape.Convolve(cudnn.Convolution{Geometry: o.g, Direction: cudnn.BackwardData, Type: b.kind}, b.result(0), b.weight(0), b.operand(1))
 		}
 	case convBackwardWeights:
-		if depthwise(o.g) {
+		switch {
+		case depthwise(o.g):
 			b.tape.Launch(kernels.DepthwiseBackwardWeights(o.g, b.kind, b.result(0), b.operand(0), b.operand(1), b.tape.Scratch()))
-		} else {
+		case head(o.g, o.exact, b.kind):
+			b.tape.Launch(kernels.HeadBackwardWeights(o.g, b.kind, b.result(0), b.operand(0), b.operand(1), b.tape.Scratch()))
+		default:
 			b.tape.ConvolveBackwardWeights(o.g, b.kind, b.operand(0), b.result(0), b.operand(1))
 		}
 	default:
@@ -90,15 +102,6 @@ func (b binding) convolution() bool {
 }
 
 func (b binding) forward(o conv) {
-	y := b.result(0)
-	if depthwise(o.g) {
-		b.tape.Launch(kernels.DepthwiseForward(o.g, b.kind, y, b.operand(0), b.operand(1)))
-	} else {
-		b.tape.Convolve(cudnn.Convolution{Geometry: o.g, Direction: cudnn.Forward, Type: b.kind}, b.operand(0), b.weight(1), y)
-	}
-	if !o.bias && !o.residual && !o.relu {
-		return
-	}
 	var bias, residual kernels.Pointer
 	next := 2
 	if o.bias {
@@ -107,7 +110,19 @@ func (b binding) forward(o conv) {
 	if o.residual {
 		residual = b.operand(next)
 	}
-	b.tape.Launch(kernels.ConvEpilogue(o.out(), b.kind, y, bias, residual, o.relu))
+	y := b.result(0)
+	switch {
+	case depthwise(o.g):
+		b.tape.Launch(kernels.DepthwiseForward(o.g, b.kind, y, b.operand(0), b.operand(1)))
+	case head(o.g, o.exact, b.kind):
+		b.tape.Launch(kernels.HeadForward(o.g, b.kind, y, b.operand(0), b.operand(1), bias))
+		bias = 0
+	default:
+		b.tape.Convolve(cudnn.Convolution{Geometry: o.g, Direction: cudnn.Forward, Type: b.kind}, b.operand(0), b.weight(1), y)
+	}
+	if bias != 0 || residual != 0 || o.relu {
+		b.tape.Launch(kernels.ConvEpilogue(o.out(), typeOf(b.out[0].layout), y, bias, residual, o.relu))
+	}
 }
 
 // launches are the kernels of an instruction, if there are any for it.

@@ -343,6 +343,58 @@ func TestDepthwiseConvolutionsAgreeWithTheReference(t *testing.T) {
 	})
 }
 
+func TestHeadsAgreeWithTheReference(t *testing.T) {
+	g := open(t)
+	for _, typ := range []Type{F32, BF16} {
+		for _, c := range []op.Conv{
+			{In: op.Shape{N: 2, C: 8, H: 5, W: 7}, KernelH: 1, KernelW: 1},
+			{In: op.Shape{N: 2, C: 16, H: 19, W: 6}, KernelH: 3, KernelW: 3, PadH: 1, PadW: 1},
+			{In: op.Shape{N: 1, C: 32, H: 9, W: 37}, KernelH: 3, KernelW: 3, PadH: 2, PadW: 0},
+			{In: op.Shape{N: 3, C: 64, H: 70, W: 3}, KernelH: 3, KernelW: 3, PadH: 0, PadW: 1},
+			{In: op.Shape{N: 1, C: 128, H: 3, W: 3}, KernelH: 1, KernelW: 1, PadH: 1, PadW: 1},
+		} {
+			c.Out, c.Groups, c.StrideH, c.StrideW, c.DilationH, c.DilationW = 1, 1, 1, 1, 1, 1
+			g.head(c, typ)
+		}
+	}
+}
+
+// head checks all directions of a convolution to one channel.
+func (g *gpu) head(c op.Conv, typ Type) {
+	g.t.Helper()
+	name := fmt.Sprintf("%v, %v to one channel, %dx%d: ", typ, c.In, c.KernelH, c.KernelW)
+	if !IsHead(c, typ) {
+		g.t.Fatal(name + "there are no kernels for it")
+	}
+	s, out, n := c.In, c.OutShape(), c.Weight().Len()
+	x, w, dy, bias := g.random(s.Len(), typ), g.random(n, F32), g.random(out.Len(), F32), g.random(1, F32)
+	byTap := make([]float64, n)
+	taps := c.KernelH * c.KernelW
+	for i, v := range w {
+		byTap[i%taps*s.C+i/taps] = v
+	}
+	px, pw, pdy := g.maps(s, typ, x), g.numbers(F32, byTap...), g.numbers(F32, dy...)
+	y, dx, dw := g.bytes(4*out.Len()), g.room(s, typ), g.bytes(4*n)
+	want, wantX, wantW := make([]float64, out.Len()), make([]float64, s.Len()), make([]float64, n)
+
+	g.run(HeadForward(c, typ, y, px, pw, g.numbers(F32, bias...)))
+	reference.Conv(c, want, x, w, bias)
+	g.near(name+"y", F32, g.readNumbers(y, F32, len(want)), want)
+	g.run(HeadForward(c, typ, y, px, pw, 0))
+	reference.Conv(c, want, x, w, nil)
+	g.near(name+"y without bias", F32, g.readNumbers(y, F32, len(want)), want)
+	g.run(HeadBackwardData(c, typ, dx, pdy, pw))
+	reference.ConvBackwardData(c, wantX, dy, w)
+	g.near(name+"dx", typ, g.readMaps(dx, s, typ), wantX)
+	g.run(HeadBackwardWeights(c, typ, dw, px, pdy, g.scratch))
+	reference.ConvBackwardWeights(c, wantW, x, dy)
+	got := g.readNumbers(dw, F32, n)
+	for i := range byTap {
+		byTap[i] = got[i%taps*s.C+i/taps]
+	}
+	g.nearSums(name+"dw", byTap, wantW)
+}
+
 func TestMapsOfManyChunksAreSummedAlike(t *testing.T) {
 	for _, typ := range []Type{F32, BF16} {
 		g := open(t)
