@@ -79,7 +79,7 @@ type Config struct {
 	// Workers is the number of cores that may be used, at least 1.
 	Workers   int    `json:"-"`
 	Device    string `json:"-"` // "auto", "cpu" or "cuda[:n]"
-	Precision string `json:"-"` // "auto", "f32" or "bf16"
+	Precision string `json:"-"` // "auto", "f32", "tf32" or "bf16"
 	// Profile, if not nil, measures the steps of one training.
 	Profile *Profile `json:"-"`
 }

@@ -19,7 +19,7 @@ type Options struct {
 	Workers   int    // cores that may be used; 0 is 1
 	Batch     int    // images a forward pass; 0 is 16
 	Device    string // "auto" or "", "cpu", or "cuda[:n]"
-	Precision string // "auto" or "", "f32", or "bf16"
+	Precision string // "auto" or "", "f32", "tf32" or "bf16"
 }
 
 func (o Options) internal() nn.Options {
@@ -115,20 +115,20 @@ func (m *Model) evaluate(ctx context.Context, data *Data, split string, options 
 	for i := range items {
 		items[i].guide = data.humanMap(items[i].row)
 	}
-	p, err := newPanel(m.cfg, m.params, len(m.classes), len(items), options.batch(), true, options.finished())
+	p, err := newPanel(evaluationGraph, m.cfg, m.params, len(m.classes), len(items), options.batch(), true, options.finished())
 	if err != nil {
 		return nil, err
 	}
-	e := &Evaluation{Split: split, N: len(items), Unlabelled: unlabelled, Samples: make([]Scored, len(items)), MeanCAM: newMap(p.grid)}
-	losses, mean := make([]float64, len(items)), newMeanOfMaps(p.grid)
-	err = p.each(ctx, data.read(ctx, items), data.decode, func(i int, d decoded, r result) {
-		row := data.set.Rows()[items[i].row]
-		s := Scored{ID: row.ID, Label: int(row.Label), CAM: Map(*p.shown(slices.Clone(r.cam), d)), Agreement: p.agreement(r.cam, d)}
-		s.Scores, losses[i] = judge(r.logits, s.Label)
-		e.Samples[i] = s
+	e := &Evaluation{Split: split, N: len(items), Unlabelled: unlabelled, MeanCAM: newMap(p.grid)}
+	mean := newMeanOfMaps(p.grid)
+	all := over(ctx, p, data.read(ctx, items), data.decode, func(s source, of decoded, r result) judged {
+		j := judge(s, r)
+		j.CAM, j.Agreement = Map(*p.shown(slices.Clone(r.cam), of)), p.agreement(r.cam, of)
 		mean.add(r.cam)
+		return j
 	})
-	if err != nil {
+	var losses []float64
+	if e.Samples, losses, err = gather(all); err != nil {
 		return nil, err
 	}
 	if err := checkScores(e.Samples); err != nil {
@@ -204,10 +204,27 @@ func columns(samples []Scored) (scores [][]float64, labels []int) {
 	return scores, labels
 }
 
-// judge is the softmax of logits and the cross-entropy with the label.
-func judge(logits []float32, label int) (scores []float64, loss float64) {
-	scores, logSum := softmax(logits)
-	return scores, logSum - float64(logits[label])
+// judged is what a model says of a sample, and its cross-entropy with the label.
+type judged struct {
+	Scored
+	loss float64
+}
+
+// judge compares what a network says of a sample with the label.
+func judge(s source, r result) judged {
+	scores, logSum := softmax(r.logits)
+	return judged{Scored{ID: s.id, Label: int(s.label), Scores: scores}, logSum - float64(r.logits[s.label])}
+}
+
+// gather reads a stream to its end.
+func gather(all iter.Seq2[judged, error]) (samples []Scored, losses []float64, err error) {
+	for j, err := range all {
+		if err != nil {
+			return nil, nil, err
+		}
+		samples, losses = append(samples, j.Scored), append(losses, j.loss)
+	}
+	return samples, losses, nil
 }
 
 // softmax is also the logarithm of the sum that it divides by.
@@ -257,25 +274,28 @@ func (p *panel) shown(square []float32, of decoded) *raster.Plane {
 // Maps draws the class activation maps of samples, in their order. A sample that
 // cannot be decoded is a *SampleError.
 func (m *Model) Maps(ctx context.Context, samples []storage.Sample, options Options) ([]Map, error) {
-	maps := make([]Map, len(samples))
 	if len(samples) == 0 {
-		return maps, nil
+		return []Map{}, nil
 	}
-	p, err := newPanel(m.cfg, m.params, len(m.classes), len(samples), options.batch(), true, options.finished())
+	p, err := newPanel(evaluationGraph, m.cfg, m.params, len(m.classes), len(samples), options.batch(), true, options.finished())
 	if err != nil {
 		return nil, fmt.Errorf("draw class activation maps: %w", err)
 	}
-	err = p.each(ctx, sources(samples), func(s source) (decoded, error) {
+	decode := func(s source) (decoded, error) {
 		d, err := decodeImage(s.image, m.cfg.resizing(), m.cfg.Size)
 		if err != nil {
 			err = &SampleError{s.id, err}
 		}
 		return d, err
-	}, func(i int, d decoded, r result) {
-		maps[i] = Map(*p.shown(slices.Clone(r.cam), d))
-	})
-	if err != nil {
-		return nil, fmt.Errorf("draw class activation maps: %w", err)
+	}
+	var maps []Map
+	for drawn, err := range over(ctx, p, sources(samples), decode, func(_ source, of decoded, r result) Map {
+		return Map(*p.shown(slices.Clone(r.cam), of))
+	}) {
+		if err != nil {
+			return nil, fmt.Errorf("draw class activation maps: %w", err)
+		}
+		maps = append(maps, drawn)
 	}
 	return maps, nil
 }

@@ -34,7 +34,7 @@ type place struct {
 
 // fill makes the batch of a step. It depends on the seed, the run and the step,
 // and on the arm only in its maps.
-func (f *feed) fill(ctx context.Context, step int, b nn.Batch) error {
+func (f *feed) fill(ctx context.Context, step int, b nn.ImageBatch) error {
 	var group errgroup.Group
 	group.SetLimit(f.cfg.Workers)
 	for i := range f.cfg.Batch {
@@ -91,42 +91,47 @@ func (f *feed) close() {
 }
 
 // show writes slot i of a batch, which weighs the cross-entropy by alpha if it is guided.
-func (f *feed) show(p place, alpha float32, i int, b nn.Batch) error {
+func (f *feed) show(p place, alpha float32, i int, b nn.ImageBatch) error {
 	m, err := f.data.decode(p.source)
 	if err != nil {
 		return err
 	}
-	size := f.cfg.Size
 	view := raster.Augment(f.cfg.Augment).Draw(random(f.seed, p.epoch, p.row))
-	f.image(b[imageInput][3*i*size*size:3*(i+1)*size*size], view, m)
-	b[labelInput][i] = float32(p.label)
-	b[ceWeightInput][i] = 1
+	if err := f.image(b, i, view, m); err != nil {
+		return err
+	}
+	x := b.Batch
+	x[labelInput][i] = float32(p.label)
+	x[ceWeightInput][i] = 1
 	if f.cfg.Entropy > 0 {
-		b[entropyWeightInput][i] = float32(f.cfg.Entropy)
+		x[entropyWeightInput][i] = float32(f.cfg.Entropy)
 	}
 	if f.grid == 0 {
 		return nil
 	}
-	b[mapWeightInput][i] = 0
-	if f.target(b[mapInput][i*f.grid*f.grid:(i+1)*f.grid*f.grid], f.grid, view, m.human) {
-		b[ceWeightInput][i] = alpha
-		b[mapWeightInput][i] = 1 - alpha
+	x[mapWeightInput][i] = 0
+	if f.target(x[mapInput][i*f.grid*f.grid:(i+1)*f.grid*f.grid], f.grid, view, m.human) {
+		x[ceWeightInput][i] = alpha
+		x[mapWeightInput][i] = 1 - alpha
 	}
 	return nil
 }
 
-// image writes a view of an image as the network takes it, blurred where the same view
-// of its map is low if the configuration says so.
-func (f *feed) image(dst []float32, view raster.View, m decoded) {
+// image gives slot i of a batch a view of an image, blurred where the same view of its
+// map is low if the configuration says so.
+func (f *feed) image(b nn.ImageBatch, i int, view raster.View, m decoded) error {
 	size := f.cfg.Size
+	if f.cfg.Blur == 0 {
+		return b.Show(imageInput, i, raster.SeenImage{Image: m.image, View: view, Side: size})
+	}
+	dst := b.Batch[imageInput][3*i*size*size : 3*(i+1)*size*size]
 	m.image.View(dst, size, view)
-	if f.cfg.Blur > 0 {
-		sharp := make([]float32, size*size)
-		if f.target(sharp, size, view, m.human) {
-			raster.BlurOutside(dst, sharp, size, size, f.cfg.Blur)
-		}
+	sharp := make([]float32, size*size)
+	if f.target(sharp, size, view, m.human) {
+		raster.BlurOutside(dst, sharp, size, size, f.cfg.Blur)
 	}
 	raster.Normalize(dst)
+	return nil
 }
 
 // target writes what the arm makes of a view of a map, as writeTarget.

@@ -198,7 +198,7 @@ func TestTheLossEqualsAComputationByHand(t *testing.T) {
 				t.Fatal(err)
 			}
 			want, mapped := lossByHand(t, tr, samples)
-			for step, err := range tr.trainer.Steps(context.Background(), tr.feed.fill) {
+			for step, err := range tr.trainer.ImageSteps(context.Background(), tr.feed.fill) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -302,7 +302,7 @@ func lossByHand(t *testing.T, tr *training, samples []storage.Sample) (loss floa
 	t.Helper()
 	cfg, o := tr.cfg, oracle{tr.trainer.Params()}
 	b := batch(tr)
-	if err := tr.feed.fill(context.Background(), 0, b); err != nil {
+	if err := tr.feed.fill(context.Background(), 0, nn.ImageBatch{Batch: b, Images: tr.cfg.Batch}); err != nil {
 		t.Fatal(err)
 	}
 	tr.feed.close()
@@ -446,7 +446,7 @@ func TestImagesAreBlurredWhereTheirMapIsLow(t *testing.T) {
 			}
 			defer tr.feed.close()
 			b := batch(tr)
-			if err := tr.feed.fill(context.Background(), 0, b); err != nil {
+			if err := tr.feed.fill(context.Background(), 0, nn.ImageBatch{Batch: b, Images: tr.cfg.Batch}); err != nil {
 				t.Fatal(err)
 			}
 			return b[imageInput]

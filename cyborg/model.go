@@ -86,7 +86,7 @@ func (m *Model) Save(path string) error {
 		return fmt.Errorf("save the classifier: %w", err)
 	}
 	meta := map[string]string{formatKey: format, versionKey: version, descriptorKey: string(text)}
-	err = storage.AtomicWrite(path, func(w io.Writer) error { return weights.Write(w, meta, m.params.Tensors()) })
+	err = storage.AtomicWrite(path, func(w io.Writer) error { return m.params.Write(w, meta) })
 	if err != nil {
 		return fmt.Errorf("save the classifier: %w", err)
 	}

@@ -4,15 +4,13 @@ import (
 	"context"
 	"iter"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/internal/streams"
 )
 
-// panel runs a network over a stream of images. Its members work side by side,
-// each with a program of its own on one core, on batches that are cut without
-// regard to their number.
+// panel runs a network over images. Its members work side by side, on batches that are
+// cut without regard to their number.
 type panel struct {
 	members  []*member
 	batch    int
@@ -22,7 +20,8 @@ type panel struct {
 
 // member is one of a panel.
 type member struct {
-	program *nn.Program
+	nn.Lane
+	cores   streams.Cores // that it may use
 	cfg     Config
 	classes int
 	grid    int // of the panel
@@ -34,11 +33,12 @@ type result struct {
 	cam    []float32 // (grid, grid), of the class that the configuration names; nil without
 }
 
-// newPanel makes a panel for n images with at most options.Workers members.
-func newPanel(cfg Config, params *nn.Params, classes, n, batch int, withCAM bool, options nn.Options) (*panel, error) {
+// graphOf is evaluationGraph or pixelGraph.
+type graphOf func(cfg Config, params *nn.Params, classes, batch int, withCAM bool) (*nn.Graph, error)
+
+// newPanel makes a panel for n images.
+func newPanel(graph graphOf, cfg Config, params *nn.Params, classes, n, batch int, withCAM bool, options nn.Options) (*panel, error) {
 	p := &panel{batch: max(min(batch, n), 1), resizing: cfg.resizing()}
-	members := max(1, min(options.Workers, (n+p.batch-1)/p.batch))
-	options.Workers = 1
 	if withCAM {
 		net, err := cfg.network()
 		if err != nil {
@@ -46,109 +46,88 @@ func newPanel(cfg Config, params *nn.Params, classes, n, batch int, withCAM bool
 		}
 		p.grid = net.Grid(cfg.Size)
 	}
-	for range members {
-		g, err := evaluationGraph(cfg, params, classes, p.batch, withCAM)
-		if err != nil {
-			return nil, err
-		}
-		program, err := nn.Compile(g, options)
-		if err != nil {
-			return nil, err
-		}
-		p.members = append(p.members, &member{program, cfg, classes, p.grid})
+	most, common, err := options.Lanes()
+	if err != nil {
+		return nil, err
+	}
+	members := max(1, min(most, (n+p.batch-1)/p.batch))
+	lanes, err := nn.NewLanes(members, options, func() (*nn.Graph, error) {
+		return graph(cfg, params, classes, p.batch, withCAM)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, cores := range streams.Deal(members, options.Workers, common) {
+		p.members = append(p.members, &member{lanes[i], cores, cfg, classes, p.grid})
 	}
 	return p, nil
 }
 
-// batched is some sources in a row, the first of which is number from.
-type batched struct {
-	from    int
-	sources []source
-}
-
-// each runs the network over a stream. take gets every image's number, pixels and
-// result once, from several goroutines.
-func (p *panel) each(ctx context.Context, in iter.Seq2[source, error], decode func(source) (decoded, error), take func(i int, m decoded, r result)) error {
-	group, ctx := errgroup.WithContext(ctx)
-	batches := make(chan batched)
-	group.Go(func() error {
-		defer close(batches)
-		return p.deal(ctx, in, batches)
-	})
+// over runs the network over a stream and yields what take makes of each image, in order.
+// decode and take are called side by side.
+func over[Out any](ctx context.Context, p *panel, in iter.Seq2[source, error], decode func(source) (decoded, error), take func(s source, of decoded, r result) Out) iter.Seq2[Out, error] {
+	var workers []func([]source) ([]Out, error)
 	for _, m := range p.members {
-		group.Go(func() error {
-			for b := range batches {
-				if err := m.run(b, decode, take); err != nil {
-					return err
-				}
-			}
-			return nil
+		workers = append(workers, func(chunk []source) ([]Out, error) {
+			results, pixels := make([]Out, len(chunk)), make([]decoded, len(chunk))
+			return results, m.look(len(chunk), func(i int) (raster.Prepared, int64, error) {
+				var err error
+				pixels[i], err = decode(chunk[i])
+				return pixels[i].image, chunk[i].label, err
+			}, func(i int, r result) error {
+				results[i] = take(chunk[i], pixels[i], r)
+				return nil
+			})
 		})
 	}
-	return group.Wait()
+	return streams.Map(ctx, in, streams.Chunks[source]{Elements: p.batch, Bytes: source.bytes}, workers)
 }
 
-// deal cuts the stream into batches.
-func (p *panel) deal(ctx context.Context, in iter.Seq2[source, error], batches chan<- batched) error {
-	var b batched
-	send := func() error {
-		select {
-		case batches <- b:
-			b = batched{from: b.from + len(b.sources)}
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	for s, err := range in {
-		if err != nil {
-			return err
-		}
-		if b.sources = append(b.sources, s); len(b.sources) == p.batch {
-			if err := send(); err != nil {
-				return err
-			}
-		}
-	}
-	if len(b.sources) == 0 {
-		return nil
-	}
-	return send()
-}
+// bytes is the memory of the files.
+func (s source) bytes() int { return len(s.image.Bytes) + len(s.human.Bytes) }
 
-func (m *member) run(b batched, decode func(source) (decoded, error), take func(i int, m decoded, r result)) error {
-	pixels := make([]decoded, len(b.sources))
-	images, labels := m.program.Input(imageInput), m.program.Input(labelInput)
-	n := 3 * m.cfg.Size * m.cfg.Size
-	for i, s := range b.sources {
-		var err error
-		if pixels[i], err = decode(s); err != nil {
+// look runs the network over n images, a batch at most. image gives each with its label,
+// and no image where there is none to be looked at; take gets the result of each. Both
+// are called side by side.
+func (m *member) look(n int, image func(i int) (raster.Prepared, int64, error), take func(i int, r result) error) error {
+	b := m.Begin()
+	labels := b.Batch[labelInput]
+	results := make([]*result, n)
+	err := m.cores.Each(n, func(i int) error {
+		shown, label, err := image(i)
+		if err != nil || shown == (raster.Prepared{}) {
 			return err
 		}
-		writeInput(images[i*n:(i+1)*n], m.cfg.Size, raster.View{}, pixels[i].image)
 		if labels != nil {
-			labels[i] = float32(s.label)
+			labels[i] = float32(label)
 		}
-	}
-	if err := m.program.Run(); err != nil {
+		results[i] = m.result(i, label)
+		return b.Show(imageInput, i, raster.SeenImage{Image: shown, Side: m.cfg.Size})
+	})
+	if err != nil {
 		return err
 	}
-	for i, s := range b.sources {
-		take(b.from+i, pixels[i], m.result(i, s.label))
+	if err := m.Run(); err != nil {
+		return err
 	}
-	return nil
+	return m.cores.Each(n, func(i int) error {
+		if results[i] == nil {
+			return nil
+		}
+		return take(i, *results[i])
+	})
 }
 
-// result takes that of one image out of the batch. An image without a label shows
-// the predicted class.
-func (m *member) result(i int, label int64) result {
-	r := result{logits: m.program.Output(logitsOutput)[i*m.classes : (i+1)*m.classes]}
+// result is where one image of the batch leaves its result. An image without a label
+// shows the predicted class.
+func (m *member) result(i int, label int64) *result {
+	r := &result{logits: m.Output(logitsOutput)[i*m.classes : (i+1)*m.classes]}
 	if m.grid > 0 {
 		output := predictedOutput
 		if m.cfg.CAMClass != predictedCAM && label >= 0 {
 			output = trueOutput
 		}
-		r.cam = m.program.Output(output)[i*m.grid*m.grid : (i+1)*m.grid*m.grid]
+		r.cam = m.Output(output)[i*m.grid*m.grid : (i+1)*m.grid*m.grid]
 	}
 	return r
 }

@@ -24,14 +24,15 @@ type Prediction struct {
 }
 
 // Predict judges every sample, in order and in bounded memory: at most three chunks
-// for each worker, of Options.Batch samples and about 16 MiB each, at any time.
+// for each worker, or twelve on a GPU, of Options.Batch samples and about 16 MiB each, at
+// any time.
 //
 // A sample whose image cannot be decoded comes with a *SampleError and nothing but
 // itself; all other errors, such as those of the input or the context's, end the
 // stream. The input is read from another goroutine, which ends before the stream does.
 func (m *Model) Predict(ctx context.Context, in iter.Seq2[storage.Sample, error], options Options) iter.Seq2[Prediction, error] {
 	return func(yield func(Prediction, error) bool) {
-		p, err := newPanel(m.cfg, m.params, len(m.classes), max(options.Workers, 1)*options.batch(), options.batch(), true, options.finished())
+		p, err := newPanel(evaluationGraph, m.cfg, m.params, len(m.classes), unbounded, options.batch(), true, options.finished())
 		if err != nil {
 			yield(Prediction{}, fmt.Errorf("predict: %w", err))
 			return
@@ -53,6 +54,9 @@ func (m *Model) Predict(ctx context.Context, in iter.Seq2[storage.Sample, error]
 	}
 }
 
+// unbounded is the length of a stream that nobody knows.
+const unbounded = 1 << 30
+
 // verdict is a prediction, or why there is none.
 type verdict struct {
 	prediction Prediction
@@ -62,28 +66,20 @@ type verdict struct {
 // predict judges at most a batch of samples by one member.
 func (p *panel) predict(m *member, samples []storage.Sample) ([]verdict, error) {
 	results, pixels := make([]verdict, len(samples)), make([]decoded, len(samples))
-	images, n := m.program.Input(imageInput), 3*m.cfg.Size*m.cfg.Size
-	for i, s := range samples {
+	return results, m.look(len(samples), func(i int) (raster.Prepared, int64, error) {
+		s := samples[i]
 		results[i].prediction.Sample = s
 		var err error
 		if pixels[i], err = decodeImage(s.Image, p.resizing, m.cfg.Size); err != nil {
 			results[i].err = &SampleError{s.ID, err}
-			continue
 		}
-		writeInput(images[i*n:(i+1)*n], m.cfg.Size, raster.View{}, pixels[i].image)
-	}
-	if err := m.program.Run(); err != nil {
-		return nil, err
-	}
-	for i := range results {
-		if results[i].err != nil {
-			continue
+		return pixels[i].image, storage.NoLabel, nil
+	}, func(i int, r result) error {
+		if err := results[i].prediction.take(r, p, pixels[i]); err != nil {
+			return fmt.Errorf("sample %q: %w", samples[i].ID, err)
 		}
-		if err := results[i].prediction.take(m.result(i, storage.NoLabel), p, pixels[i]); err != nil {
-			return nil, fmt.Errorf("sample %q: %w", samples[i].ID, err)
-		}
-	}
-	return results, nil
+		return nil
+	})
 }
 
 // take fills in what the network says.

@@ -14,10 +14,10 @@ type Profile struct{ nn nn.Profile }
 // for the first, which touches the memory for the first time.
 func (p *Profile) Steps() int { return p.nn.Steps() }
 
-// Write writes the profile as a table in Markdown. peaks tells how many floating
-// point operations and bytes a second so many cores of the machine reach, 0 where
-// that is not known.
-func (p *Profile) Write(w io.Writer, peaks func(workers int) (flops, bandwidth float64)) error {
+// Write writes the profile as tables in Markdown. peaks tells how many floating point
+// operations and bytes a second a device reaches, 0 where that is not known: so many
+// cores of "cpu" in float32, or "cuda:0" in a precision.
+func (p *Profile) Write(w io.Writer, peaks func(device, precision string, workers int) (flops, bandwidth float64)) error {
 	return p.nn.Write(w, peaks)
 }
 

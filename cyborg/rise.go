@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/raster"
 )
 
@@ -67,15 +66,13 @@ func (r RISE) mask(dst []float32, k, size int) {
 
 // riseMapper draws maps by RISE.
 type riseMapper struct {
-	rise    RISE
-	program *nn.Program
-	batch   int // of the program
-	classes int
-	size    int
+	rise RISE
+	*member
+	batch int // of the member
 }
 
 func (m *riseMapper) draw(ctx context.Context, images []float32, classes []int64, maps []float32) error {
-	plane := m.size * m.size
+	plane := m.cfg.Size * m.cfg.Size
 	for i, class := range classes {
 		if err := m.explain(ctx, images[3*i*plane:3*(i+1)*plane], int(class), maps[i*plane:(i+1)*plane]); err != nil {
 			return err
@@ -86,28 +83,32 @@ func (m *riseMapper) draw(ctx context.Context, images []float32, classes []int64
 
 // explain writes the map of one image, (size, size), not yet scaled.
 func (m *riseMapper) explain(ctx context.Context, image []float32, class int, dst []float32) error {
-	plane := m.size * m.size
+	plane := m.cfg.Size * m.cfg.Size
 	masks, sum := make([]float32, m.batch*plane), make([]float64, plane)
 	for from := 0; from < m.rise.Masks; from += m.batch {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		n := min(m.batch, m.rise.Masks-from)
-		inputs := m.program.Input(imageInput)
-		for b := range n {
+		inputs := m.Begin().Batch[imageInput]
+		err := m.cores.Each(n, func(b int) error {
 			mask := masks[b*plane : (b+1)*plane]
-			m.rise.mask(mask, from+b, m.size)
+			m.rise.mask(mask, from+b, m.cfg.Size)
 			for c := range 3 {
 				masked := inputs[(3*b+c)*plane : (3*b+c+1)*plane]
 				for i, v := range image[c*plane : (c+1)*plane] {
 					masked[i] = v * mask[i]
 				}
 			}
-		}
-		if err := m.program.Run(); err != nil {
+			return nil
+		})
+		if err != nil {
 			return err
 		}
-		logits := m.program.Output(logitsOutput)
+		if err := m.Run(); err != nil {
+			return err
+		}
+		logits := m.Output(logitsOutput)
 		for b := range n {
 			scores, _ := softmax(logits[b*m.classes : (b+1)*m.classes])
 			for i, v := range masks[b*plane : (b+1)*plane] {

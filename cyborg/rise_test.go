@@ -14,11 +14,11 @@ func TestRISEIsTheMeanOfMasksWeighedByTheClasssProbability(t *testing.T) {
 	cfg := tiny()
 	m, s := classifiers(t, cfg, 1)[0], unmapped(t, 2)[1]
 	rise := RISE{Masks: 23, Cells: 3, Keep: 0.4, Seed: 5} // 3 cells of 7 pixels are more than 20
-	panel, err := newPanel(m.cfg, m.params, 2, 1, 1, false, Options{}.finished())
+	panel, err := newPanel(pixelGraph, m.cfg, m.params, 2, 1, 1, false, Options{Device: "cpu"}.finished())
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := panel.members[0].program
+	program := panel.members[0]
 	pixels, err := decodeImage(s.Image, cfg.resizing(), cfg.Size)
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func TestRISEIsTheMeanOfMasksWeighedByTheClasssProbability(t *testing.T) {
 			}
 		}
 		for i, v := range input {
-			program.Input(imageInput)[i] = float32(float64(v) * mask[i%plane])
+			program.Begin().Batch[imageInput][i] = float32(float64(v) * mask[i%plane])
 		}
 		if err := program.Run(); err != nil {
 			t.Fatal(err)
@@ -50,12 +50,12 @@ func TestRISEIsTheMeanOfMasksWeighedByTheClasssProbability(t *testing.T) {
 	}
 	sameMap(t, "RISE", taught(t, newTeacher(t, []*Model{m}, &rise, false), []storage.Sample{s}, Options{Batch: 4})[0], unit(want))
 
-	batched, err := newPanel(m.cfg, m.params, 2, 4, 4, false, Options{}.finished())
+	batched, err := newPanel(pixelGraph, m.cfg, m.params, 2, 4, 4, false, Options{Device: "cpu"}.finished())
 	if err != nil {
 		t.Fatal(err)
 	}
 	found := raster.NewPlane(cfg.Size, cfg.Size)
-	mapper := &riseMapper{rise, batched.members[0].program, 4, 2, cfg.Size}
+	mapper := &riseMapper{rise, batched.members[0], 4}
 	if err := mapper.draw(t.Context(), input, []int64{s.Label}, found.Pix); err != nil {
 		t.Fatal(err)
 	}

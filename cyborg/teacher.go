@@ -58,8 +58,8 @@ type Annotation struct {
 }
 
 // Annotate draws a map for every sample, in order. Reading, computing and the caller's
-// loop overlap; at most three chunks for each worker, of Options.Batch samples and about
-// 16 MiB each, are in memory at any time.
+// loop overlap; at most three chunks for each worker, or twelve on a GPU, of Options.Batch
+// samples and about 16 MiB each, are in memory at any time.
 //
 // A sample whose image cannot be decoded comes with a *SampleError and an empty Map;
 // all other errors, such as those of the input or the context's, end the stream. The
@@ -93,24 +93,23 @@ type drawing struct {
 	err error
 }
 
-// workers draw chunks side by side, each with programs of its own on one core.
+// workers draw chunks side by side.
 func (t *Teacher) workers(ctx context.Context, options Options) ([]func([]storage.Sample) ([]drawing, error), error) {
-	one := options.finished()
-	one.Workers = 1
+	drawers, err := t.newDrawers(options.batch(), options.finished())
+	if err != nil {
+		return nil, err
+	}
 	var list []func([]storage.Sample) ([]drawing, error)
-	for range max(options.Workers, 1) {
-		d, err := t.newDrawer(options.batch(), one)
-		if err != nil {
-			return nil, err
-		}
+	for _, d := range drawers {
 		list = append(list, func(chunk []storage.Sample) ([]drawing, error) { return d.draw(ctx, chunk) })
 	}
 	return list, nil
 }
 
-// drawer draws batches of samples on one core.
+// drawer draws batches of samples.
 type drawer struct {
 	cfg     Config
+	cores   streams.Cores
 	members []*member // of each classifier
 	mappers []mapper  // of each classifier
 	mirror  bool
@@ -126,50 +125,61 @@ type mapper interface {
 	draw(ctx context.Context, images []float32, classes []int64, maps []float32) error
 }
 
-func (t *Teacher) newDrawer(batch int, options nn.Options) (*drawer, error) {
-	cfg := t.models[0].cfg
-	plane := cfg.Size * cfg.Size
-	d := &drawer{
-		cfg: cfg, mirror: t.mirror,
-		images: make([]float32, 3*batch*plane), one: make([]float32, batch*plane), sum: make([]float32, batch*plane),
-	}
+// newDrawers makes drawers that work side by side.
+func (t *Teacher) newDrawers(batch int, options nn.Options) ([]*drawer, error) {
+	var drawers []*drawer
 	for _, m := range t.models {
-		p, err := newPanel(m.cfg, m.params, len(m.classes), batch, batch, t.rise == nil, options)
+		p, err := newPanel(pixelGraph, m.cfg, m.params, len(m.classes), unbounded, batch, t.rise == nil, options)
 		if err != nil {
 			return nil, err
 		}
-		one := p.members[0]
-		d.members = append(d.members, one)
-		if t.rise != nil {
-			d.mappers = append(d.mappers, &riseMapper{*t.rise, one.program, batch, one.classes, cfg.Size})
-		} else {
-			d.mappers = append(d.mappers, &camMapper{one})
+		for i, one := range p.members {
+			if i == len(drawers) {
+				drawers = append(drawers, t.newDrawer(batch, one.cores))
+			}
+			d := drawers[i]
+			d.members = append(d.members, one)
+			if t.rise != nil {
+				d.mappers = append(d.mappers, &riseMapper{*t.rise, one, batch})
+			} else {
+				d.mappers = append(d.mappers, &camMapper{one})
+			}
 		}
 	}
-	return d, nil
+	return drawers, nil
+}
+
+// newDrawer makes one without classifiers.
+func (t *Teacher) newDrawer(batch int, cores streams.Cores) *drawer {
+	cfg := t.models[0].cfg
+	plane := cfg.Size * cfg.Size
+	return &drawer{
+		cfg: cfg, cores: cores, mirror: t.mirror,
+		images: make([]float32, 3*batch*plane), one: make([]float32, batch*plane), sum: make([]float32, batch*plane),
+	}
 }
 
 // draw draws samples, a batch at most.
 func (d *drawer) draw(ctx context.Context, samples []storage.Sample) ([]drawing, error) {
-	results := make([]drawing, len(samples))
+	results, pixels := d.decode(samples)
 	var shown []int // the samples whose images can be decoded
-	var pixels []decoded
-	plane := d.cfg.Size * d.cfg.Size
-	for i, s := range samples {
-		results[i].Sample = s
-		m, err := decodeImage(s.Image, d.cfg.resizing(), d.cfg.Size)
-		if err != nil {
-			results[i].err = &SampleError{s.ID, err}
-			continue
+	for i, r := range results {
+		if r.err == nil {
+			shown = append(shown, i)
 		}
-		k := len(shown)
-		writeInput(d.images[3*k*plane:3*(k+1)*plane], d.cfg.Size, raster.View{}, m.image)
-		shown, pixels = append(shown, i), append(pixels, m)
 	}
 	if len(shown) == 0 {
 		return results, nil
 	}
+	plane := d.cfg.Size * d.cfg.Size
 	images, sum := d.images[:3*len(shown)*plane], d.sum[:len(shown)*plane]
+	err := d.cores.Each(len(shown), func(k int) error {
+		writeInput(images[3*k*plane:3*(k+1)*plane], d.cfg.Size, raster.View{}, pixels[shown[k]].image)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	classes, err := d.classes(images, samples, shown)
 	if err != nil {
 		return nil, err
@@ -177,13 +187,28 @@ func (d *drawer) draw(ctx context.Context, samples []storage.Sample) ([]drawing,
 	if err := d.average(ctx, images, classes, sum); err != nil {
 		return nil, err
 	}
-	for k, i := range shown {
+	return results, d.cores.Each(len(shown), func(k int) error {
+		i := shown[k]
 		var err error
-		if results[i].Map, err = d.encode(sum[k*plane:(k+1)*plane], pixels[k], samples[i].ID); err != nil {
-			return nil, fmt.Errorf("sample %q: %w", samples[i].ID, err)
+		if results[i].Map, err = d.encode(sum[k*plane:(k+1)*plane], pixels[i], samples[i].ID); err != nil {
+			err = fmt.Errorf("sample %q: %w", samples[i].ID, err)
 		}
-	}
-	return results, nil
+		return err
+	})
+}
+
+// decode turns the samples' files into pixels, or tells why it cannot.
+func (d *drawer) decode(samples []storage.Sample) ([]drawing, []decoded) {
+	results, pixels := make([]drawing, len(samples)), make([]decoded, len(samples))
+	_ = d.cores.Each(len(samples), func(i int) error {
+		results[i].Sample = samples[i]
+		var err error
+		if pixels[i], err = decodeImage(samples[i].Image, d.cfg.resizing(), d.cfg.Size); err != nil {
+			results[i].err = &SampleError{samples[i].ID, err}
+		}
+		return nil
+	})
+	return results, pixels
 }
 
 // classes are those whose maps are drawn.
@@ -202,11 +227,11 @@ func (d *drawer) classes(images []float32, samples []storage.Sample, shown []int
 	}
 	sums := make([]float64, len(shown)*n)
 	for _, m := range d.members {
-		copy(m.program.Input(imageInput), images)
-		if err := m.program.Run(); err != nil {
+		copy(m.Begin().Batch[imageInput], images)
+		if err := m.Run(); err != nil {
 			return nil, err
 		}
-		logits := m.program.Output(logitsOutput)
+		logits := m.Output(logitsOutput)
 		for k := range shown {
 			scores, _ := softmax(logits[k*n : (k+1)*n])
 			for class, p := range scores {
@@ -236,26 +261,42 @@ func highest(values []float64) int64 {
 // average writes the mean of all classifiers' maps, each scaled to [0, 1].
 func (d *drawer) average(ctx context.Context, images []float32, classes []int64, sum []float32) error {
 	clear(sum)
+	plane := d.cfg.Size * d.cfg.Size
 	for range d.directions() {
 		for _, m := range d.mappers {
 			maps := d.one[:len(sum)]
 			if err := m.draw(ctx, images, classes, maps); err != nil {
 				return err
 			}
-			plane := d.cfg.Size * d.cfg.Size
-			for k := range classes {
-				raster.MinMax(maps[k*plane : (k+1)*plane])
-			}
-			for i, v := range maps {
-				sum[i] += v / float32(d.directions()*len(d.mappers))
+			err := d.cores.Each(len(classes), func(k int) error {
+				d.add(sum[k*plane:(k+1)*plane], maps[k*plane:(k+1)*plane])
+				return nil
+			})
+			if err != nil {
+				return err
 			}
 		}
-		if d.mirror { // twice is as it was
-			raster.Mirror(images, d.cfg.Size)
-			raster.Mirror(sum, d.cfg.Size)
+		if !d.mirror {
+			continue
+		}
+		err := d.cores.Each(len(classes), func(k int) error { // twice is as it was
+			raster.Mirror(images[3*k*plane:3*(k+1)*plane], d.cfg.Size)
+			raster.Mirror(sum[k*plane:(k+1)*plane], d.cfg.Size)
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// add adds the share of one map, scaled to [0, 1], to the mean.
+func (d *drawer) add(sum, one []float32) {
+	raster.MinMax(one)
+	for i, v := range one {
+		sum[i] += v / float32(d.directions()*len(d.mappers))
+	}
 }
 
 // directions is the number of ways in which an image is looked at.
@@ -281,18 +322,19 @@ func (d *drawer) encode(square []float32, of decoded, id string) (storage.Encode
 type camMapper struct{ *member }
 
 func (m *camMapper) draw(_ context.Context, images []float32, classes []int64, maps []float32) error {
-	copy(m.program.Input(imageInput), images)
-	labels := m.program.Input(labelInput)
+	b := m.Begin().Batch
+	copy(b[imageInput], images)
+	labels := b[labelInput]
 	for i, class := range classes {
 		labels[i] = float32(class)
 	}
-	if err := m.program.Run(); err != nil {
+	if err := m.Run(); err != nil {
 		return err
 	}
-	cams, cells, plane := m.program.Output(trueOutput), m.grid*m.grid, m.cfg.Size*m.cfg.Size
-	for i := range classes {
+	cams, cells, plane := m.Output(trueOutput), m.grid*m.grid, m.cfg.Size*m.cfg.Size
+	return m.cores.Each(len(classes), func(i int) error {
 		cam := &raster.Plane{W: m.grid, H: m.grid, Pix: cams[i*cells : (i+1)*cells]}
 		raster.ResizeMap(maps[i*plane:(i+1)*plane], m.cfg.Size, m.cfg.Size, cam)
-	}
-	return nil
+		return nil
+	})
 }

@@ -190,7 +190,7 @@ func (t *training) build() error {
 		return err
 	}
 	if len(t.val) > 0 {
-		t.panel, err = newPanel(t.cfg, params, classes, len(t.val), t.cfg.Batch, false, t.cfg.options())
+		t.panel, err = newPanel(evaluationGraph, t.cfg, params, classes, len(t.val), t.cfg.Batch, false, t.cfg.options())
 	}
 	t.best = params.Clone()
 	return err
@@ -231,7 +231,7 @@ func (t *training) save() error {
 
 func (t *training) steps(ctx context.Context) error {
 	defer t.feed.close()
-	for step, err := range t.trainer.Steps(ctx, t.feed.fill) {
+	for step, err := range t.trainer.ImageSteps(ctx, t.feed.fill) {
 		if err != nil {
 			return err
 		}
@@ -312,12 +312,9 @@ func (t *training) settle(ctx context.Context) error {
 
 // validate judges the present weights.
 func (t *training) validate(ctx context.Context) (Scores, error) {
-	found, losses := make([]Scored, len(t.val)), make([]float64, len(t.val))
-	err := t.panel.each(ctx, t.data.read(ctx, t.val), t.data.decode, func(i int, _ decoded, r result) {
-		label := int(t.data.set.Rows()[t.val[i].row].Label)
-		found[i].Label = label
-		found[i].Scores, losses[i] = judge(r.logits, label)
-	})
+	found, losses, err := gather(over(ctx, t.panel, t.data.read(ctx, t.val), t.data.decode, func(s source, _ decoded, r result) judged {
+		return judge(s, r)
+	}))
 	if err != nil {
 		return Scores{}, fmt.Errorf("validation after step %d: %w", t.trainer.Done(), err)
 	}

@@ -63,7 +63,7 @@ func TestArmsAreComparedInPairs(t *testing.T) {
 		}
 		for step := range tr.feed.steps() {
 			b := batch(tr)
-			if err := tr.feed.fill(context.Background(), step, b); err != nil {
+			if err := tr.feed.fill(context.Background(), step, nn.ImageBatch{Batch: b, Images: tr.cfg.Batch}); err != nil {
 				t.Fatal(err)
 			}
 			s.batches = append(s.batches, slices.Concat(b[imageInput], b[labelInput]))

@@ -37,7 +37,7 @@ func TestAProfileIsOfTheFirstTrainingAndChangesNothing(t *testing.T) {
 		t.Fatal("no step was measured")
 	}
 	var b bytes.Buffer
-	if err := profile.Write(&b, func(int) (float64, float64) { return 1, 1 }); err != nil {
+	if err := profile.Write(&b, func(string, string, int) (float64, float64) { return 1, 1 }); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), ", 2 workers, ") || !strings.Contains(b.String(), "| conv | (8, 3, 16, 16) to (8, 4, 8, 8), 3x3, stride 2 | 1 |") {

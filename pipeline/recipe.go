@@ -22,10 +22,10 @@ const (
 // Versions of the stages' code. One grows when its stage begins to give another
 // output for the same input; a golden test for each says when that is so.
 const (
-	codeIngest   = 2
-	codeFit      = 5
-	codeTeach    = 2
-	codeAnnotate = 4
+	codeIngest   = 3
+	codeFit      = 6
+	codeTeach    = 3
+	codeAnnotate = 5
 	codeTrain    = 5
 	codeEvaluate = 5
 	codeExport   = 1

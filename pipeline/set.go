@@ -29,7 +29,7 @@ type SetOptions struct {
 	Workers int     // at least 1
 	Batch   int     // images a forward pass; 0 is 16
 	Device  string
-	// Precision is auto, f32 or bf16.
+	// Precision is auto, f32, tf32 or bf16.
 	Precision string
 	Observe   func(Event)
 }

@@ -35,8 +35,8 @@ func (e *SampleError) Error() string { return fmt.Sprintf("sample %q: %v", e.ID,
 func (e *SampleError) Unwrap() error { return e.Err }
 
 // Annotate draws a map for every sample, in order. Reading, computing and the
-// caller's loop overlap; at most three chunks for each worker, of Options.Batch
-// samples and about 16 MiB each, are in memory at any time.
+// caller's loop overlap; at most three chunks for each worker, or twelve on a GPU, of
+// Options.Batch samples and about 16 MiB each, are in memory at any time.
 //
 // A sample whose image cannot be decoded comes with a *SampleError and an empty
 // Map; all other errors, such as those of the input or the context's, end the
@@ -44,14 +44,14 @@ func (e *SampleError) Unwrap() error { return e.Err }
 // does.
 func (m *Model) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error], options Options) iter.Seq2[Prediction, error] {
 	return func(yield func(Prediction, error) bool) {
-		t, err := m.team(max(options.Workers, 1)*options.batch(), options)
+		t, err := m.team(unbounded, options)
 		if err != nil {
 			yield(Prediction{}, fmt.Errorf("annotate: %w", err))
 			return
 		}
 		var workers []func([]storage.Sample) ([]result, error)
-		for _, d := range t.members {
-			workers = append(workers, func(chunk []storage.Sample) ([]result, error) { return m.annotate(chunk, d) })
+		for _, drawing := range t.members {
+			workers = append(workers, func(chunk []storage.Sample) ([]result, error) { return m.annotate(chunk, drawing) })
 		}
 		cut := streams.Chunks[storage.Sample]{Elements: t.batch, Bytes: func(s storage.Sample) int { return len(s.Image.Bytes) }}
 		for r, err := range streams.Map(ctx, in, cut, workers) {
@@ -66,40 +66,35 @@ func (m *Model) Annotate(ctx context.Context, in iter.Seq2[storage.Sample, error
 	}
 }
 
+// unbounded is the length of a stream that nobody knows.
+const unbounded = 1 << 30
+
 type result struct {
 	prediction Prediction
 	err        error
 }
 
-// annotate decodes, predicts and encodes a chunk on one core.
-func (m *Model) annotate(samples []storage.Sample, d drawer) ([]result, error) {
+// annotate decodes, predicts and encodes a chunk.
+func (m *Model) annotate(samples []storage.Sample, by member) ([]result, error) {
 	results := make([]result, len(samples))
-	for i, s := range samples {
+	err := by.draw(len(samples), func(i int) *sample {
 		r := &results[i]
-		r.prediction = Prediction{Sample: s, Quality: storage.NoQuality()}
-		image, err := decodeImage(s.Image, m.cfg)
+		r.prediction = Prediction{Sample: samples[i], Quality: storage.NoQuality()}
+		image, err := decodeImage(samples[i].Image, m.cfg)
 		if err != nil {
-			r.err = &SampleError{s.ID, err}
-			continue
+			r.err = &SampleError{samples[i].ID, err}
 		}
-		d.show(i, image)
-	}
-	if err := d.run(); err != nil {
-		return nil, err
-	}
-	for i := range results {
-		r := &results[i]
-		if r.err != nil {
-			continue
-		}
-		p := d.prediction(i)
+		return image
+	}, func(i int, p prediction) error {
+		r := &results[i].prediction
+		r.Quality = m.calibration.quality(p.evidence)
 		var err error
-		if r.prediction.Map, err = encode(p.shown, r.prediction.Sample.ID); err != nil {
-			return nil, fmt.Errorf("sample %q: %w", r.prediction.Sample.ID, err)
+		if r.Map, err = encode(p.shown, samples[i].ID); err != nil {
+			err = fmt.Errorf("sample %q: %w", samples[i].ID, err)
 		}
-		r.prediction.Quality = m.calibration.quality(p.evidence)
-	}
-	return results, nil
+		return err
+	})
+	return results, err
 }
 
 // encode writes the map of a sample as a file.

@@ -252,19 +252,29 @@ func TestMemoryIsBoundedByWhatIsInFlight(t *testing.T) {
 	}
 }
 
-func TestMirroredAveragingIsSymmetric(t *testing.T) {
-	m := model(t)
-	f, err := newForward(m.cfg, m.members[0], 2, false, Options{}.internal())
+// newForward is a drawer of a model's network on the CPU.
+func newForward(t *testing.T, m *Model, batch int) *forward {
+	t.Helper()
+	forwards, err := newForwards(m.cfg, m.members[0], 1, batch, false, Options{Device: "cpu"}.internal())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return forwards[0]
+}
+
+func TestMirroredAveragingIsSymmetric(t *testing.T) {
+	m := model(t)
+	f := newForward(t, m, 2)
 	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.show(0, s)
-	f.show(1, s)
-	raster.Mirror(f.images[len(f.images)/2:], m.cfg.Size)
+	f.begin()
+	if err := errors.Join(f.show(0, s), f.show(1, s)); err != nil {
+		t.Fatal(err)
+	}
+	images := f.batch.Batch[imageInput]
+	raster.Mirror(images[len(images)/2:], m.cfg.Size)
 	if err := f.run(); err != nil {
 		t.Fatal(err)
 	}
@@ -284,16 +294,13 @@ func TestMirroredAveragingIsSymmetric(t *testing.T) {
 func TestWithoutMirrorTheMapIsTheNetworks(t *testing.T) {
 	m := *model(t)
 	m.cfg.Mirror = false
-	f, err := newForward(m.cfg, m.members[0], 1, false, Options{}.internal())
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := newForward(t, &m, 1)
 	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.show(0, s)
-	if err := f.run(); err != nil {
+	f.begin()
+	if err := errors.Join(f.show(0, s), f.run()); err != nil {
 		t.Fatal(err)
 	}
 	if p := f.prediction(0); !slices.Equal(p.shown.Pix, f.maps) || p.evidence[1] != 1 {

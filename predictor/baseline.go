@@ -60,7 +60,21 @@ type baseline struct {
 	shown []*sample
 }
 
-func (b *baseline) show(i int, s *sample) { b.shown[i] = s }
+// newBaselines makes n drawers that work side by side.
+func newBaselines(m *Model, n, batch int) []drawer {
+	drawers := make([]drawer, n)
+	for i := range drawers {
+		drawers[i] = &baseline{m, make([]*sample, batch)}
+	}
+	return drawers
+}
+
+func (b *baseline) begin() {}
+
+func (b *baseline) show(i int, s *sample) error {
+	b.shown[i] = s
+	return nil
+}
 
 func (b *baseline) run() error { return nil }
 

@@ -70,7 +70,7 @@ type Config struct {
 	// Workers is the number of cores that may be used, at least 1.
 	Workers   int    `json:"-"`
 	Device    string `json:"-"` // "auto", "cpu" or "cuda[:n]"
-	Precision string `json:"-"` // "auto", "f32" or "bf16"
+	Precision string `json:"-"` // "auto", "f32", "tf32" or "bf16"
 }
 
 // Optimizer is an optimiser of torch.optim and the course of its learning rate.

@@ -40,21 +40,37 @@ type Member struct {
 // ensemble draws the mean of the maps of several networks.
 type ensemble []*forward
 
-func newEnsemble(cfg Config, members []*nn.Params, batch int, options nn.Options) (ensemble, error) {
-	e := make(ensemble, len(members))
+// newEnsembles makes n drawers that work side by side.
+func newEnsembles(cfg Config, members []*nn.Params, n, batch int, options nn.Options) ([]drawer, error) {
+	drawers := make([]drawer, n)
+	for i := range drawers {
+		drawers[i] = make(ensemble, len(members))
+	}
 	for k, params := range members {
-		var err error
-		if e[k], err = newForward(cfg, params, batch, false, options); err != nil {
+		forwards, err := newForwards(cfg, params, n, batch, false, options)
+		if err != nil {
 			return nil, err
 		}
+		for i, f := range forwards {
+			drawers[i].(ensemble)[k] = f
+		}
 	}
-	return e, nil
+	return drawers, nil
 }
 
-func (e ensemble) show(i int, s *sample) {
+func (e ensemble) begin() {
 	for _, f := range e {
-		f.show(i, s)
+		f.begin()
 	}
+}
+
+func (e ensemble) show(i int, s *sample) error {
+	for _, f := range e {
+		if err := f.show(i, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e ensemble) run() error {
@@ -91,9 +107,12 @@ func (e ensemble) prediction(i int) prediction {
 func memberPrefix(i int) string { return fmt.Sprintf("member.%d.", i) }
 
 // memberTensors are the tensors of an ensemble's networks.
-func memberTensors(members []*nn.Params) []weights.Tensor {
+func memberTensors(members []*nn.Params) ([]weights.Tensor, error) {
 	var all []weights.Tensor
 	for i, params := range members {
+		if err := params.Fetch(); err != nil {
+			return nil, err
+		}
 		for _, t := range params.Tensors() {
 			if i > 0 {
 				t.Name = memberPrefix(i) + t.Name
@@ -101,7 +120,7 @@ func memberTensors(members []*nn.Params) []weights.Tensor {
 			all = append(all, t)
 		}
 	}
-	return all
+	return all, nil
 }
 
 // takeMembers makes the networks and sets their values from a file's tensors.

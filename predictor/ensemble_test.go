@@ -61,16 +61,17 @@ func TestTheFirstNetworkOfAnEnsembleIsTheOneThatIsFittedAlone(t *testing.T) {
 
 func TestTheEvidenceOfAnEnsembleIsOfItsMeanMap(t *testing.T) {
 	m := fit(t, trio(), examples(t, "train", 20), nil)
-	e, err := newEnsemble(m.cfg, m.members, 1, Options{}.internal())
+	drawers, err := newEnsembles(m.cfg, m.members, 1, 1, Options{Device: "cpu"}.internal())
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := drawers[0].(ensemble)
 	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.show(0, s)
-	if err := e.run(); err != nil {
+	e.begin()
+	if err := errors.Join(e.show(0, s), e.run()); err != nil {
 		t.Fatal(err)
 	}
 	agreement := 0.0

@@ -189,10 +189,13 @@ func newFitting(cfg Config, train, val []*sample, dir string, progress func(Prog
 	if f.pretrained, err = loadPretrained(cfg, params); err != nil {
 		return nil, err
 	}
-	one := cfg.options()
-	one.Workers = 1
-	f.team, err = newTeam(cfg.Workers, len(val), cfg.Batch, func(batch int) (drawer, error) {
-		return newForward(cfg, params, batch, true, one)
+	f.team, err = newTeam(cfg.options(), len(val), cfg.Batch, func(members, batch int) ([]drawer, error) {
+		forwards, err := newForwards(cfg, params, members, batch, true, cfg.options())
+		drawers := make([]drawer, len(forwards))
+		for i, forward := range forwards {
+			drawers[i] = forward
+		}
+		return drawers, err
 	})
 	if err != nil {
 		return nil, err
@@ -226,7 +229,7 @@ func (f *fitting) run(ctx context.Context) error {
 }
 
 func (f *fitting) steps(ctx context.Context) error {
-	for step, err := range f.trainer.Steps(ctx, f.fill) {
+	for step, err := range f.trainer.ImageSteps(ctx, f.fill) {
 		if err != nil {
 			return err
 		}
@@ -304,25 +307,40 @@ func (f *fitting) better(p Point) bool {
 }
 
 // fill makes the batch of a step, which depends on the seed and the step alone.
-func (f *fitting) fill(_ context.Context, step int, b nn.Batch) error {
-	size := f.cfg.Size
+func (f *fitting) fill(_ context.Context, step int, b nn.ImageBatch) error {
 	augment := raster.Augment(f.cfg.Augment)
 	for i := range f.cfg.Batch {
 		position := step*f.cfg.Batch + i
 		s := f.train[f.at(position)]
 		view := augment.Draw(random(f.cfg.Seed, streamAugment, position))
-		s.input(b[imageInput][3*i*size*size:3*(i+1)*size*size], view, size)
-		target := b[mapInput][i*size*size : (i+1)*size*size]
-		s.target(target, view, size)
-		b[weightInput][i] = f.weight(target)
+		shown := raster.SeenMap{Map: s.human, View: view, Side: f.cfg.Size}
+		err := errors.Join(
+			b.Show(imageInput, i, raster.SeenImage{Image: s.image, View: view, Side: f.cfg.Size}),
+			b.Show(mapInput, i, shown),
+		)
+		if err != nil {
+			return err
+		}
+		b.Batch[weightInput][i] = f.weight(shown, i, b.Batch[mapInput])
 	}
 	return nil
 }
 
-// weight leaves out of KL and CC the views that show nothing of a map: both
-// compare shapes, and nothing has none.
-func (f *fitting) weight(target []float32) float32 {
-	if (f.cfg.Loss == "kl" || f.cfg.Loss == "cc") && slices.Min(target) == slices.Max(target) {
+// weight leaves out of KL and CC the views that show nothing of a map: both compare
+// shapes, and nothing has none. It looks at the drawn maps of the batch, or, where the
+// device draws them, at what the i-th of them is drawn from.
+func (f *fitting) weight(shown raster.SeenMap, i int, drawn []float32) float32 {
+	if f.cfg.Loss != "kl" && f.cfg.Loss != "cc" {
+		return 1
+	}
+	plain := false
+	if n := shown.Side * shown.Side; drawn != nil {
+		target := drawn[i*n : (i+1)*n]
+		plain = slices.Min(target) == slices.Max(target)
+	} else {
+		plain = shown.Plain()
+	}
+	if plain {
 		return 0
 	}
 	return 1

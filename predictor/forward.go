@@ -4,11 +4,10 @@ import (
 	"context"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/op"
 	"github.com/surrogaze/surrogaze/internal/raster"
+	"github.com/surrogaze/surrogaze/internal/streams"
 )
 
 // Names of the graphs' inputs and outputs.
@@ -31,8 +30,8 @@ func trainingGraph(cfg Config, params *nn.Params) (*nn.Graph, error) {
 		return nil, err
 	}
 	g := nn.NewGraph(nn.Train, params)
-	logits := net.Build(g, g.Input(imageInput, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}))
-	target := g.Input(mapInput, op.Shape{N: cfg.Batch, C: 1, H: cfg.Size, W: cfg.Size})
+	logits := net.Build(g, g.Image(imageInput, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}))
+	target := g.Image(mapInput, op.Shape{N: cfg.Batch, C: 1, H: cfg.Size, W: cfg.Size})
 	weight := g.Input(weightInput, op.Shape{N: cfg.Batch, C: 1, H: 1, W: 1})
 	g.Loss(nn.Term{Value: g.MapLoss(kind, true, logits, target), Weight: weight})
 	return g, g.Err()
@@ -50,19 +49,22 @@ func evaluationGraph(cfg Config, params *nn.Params, batch int, withLoss bool) (*
 		return nil, err
 	}
 	g := nn.NewGraph(nn.Eval, params)
-	logits := net.Build(g, g.Input(imageInput, op.Shape{N: batch, C: 3, H: cfg.Size, W: cfg.Size}))
+	logits := net.Build(g, g.Image(imageInput, op.Shape{N: batch, C: 3, H: cfg.Size, W: cfg.Size}))
 	g.Output(mapOutput, g.Sigmoid(logits))
 	if withLoss {
-		target := g.Input(mapInput, op.Shape{N: batch, C: 1, H: cfg.Size, W: cfg.Size})
+		target := g.Image(mapInput, op.Shape{N: batch, C: 1, H: cfg.Size, W: cfg.Size})
 		g.Output(lossOutput, g.MapLoss(kind, true, logits, target))
 	}
 	return g, g.Err()
 }
 
-// drawer draws the maps of a batch at a time.
+// drawer draws the maps of a batch at a time. Images of a batch may be shown, and their
+// predictions taken, side by side.
 type drawer interface {
+	// begin begins a batch.
+	begin()
 	// show makes a sample the i-th of the batch.
-	show(i int, s *sample)
+	show(i int, s *sample) error
 	// run draws what is shown.
 	run() error
 	// prediction takes the result of one image out of the batch.
@@ -71,67 +73,62 @@ type drawer interface {
 
 // forward is the drawer of one network.
 type forward struct {
-	program *nn.Program
-	cfg     Config
-	shown   []*sample // what the images are of
-	images  []float32
-	targets []float32 // nil without a loss
-	maps    []float32 // of the last run
-	losses  []float32 // of the images as they are, not mirrored; nil without a loss
-	// mirrored are the maps of the mirror images, turned back; nil without
-	// Config.Mirror.
+	lane     nn.Lane
+	cfg      Config
+	withLoss bool
+	batch    nn.ImageBatch
+	shown    []*sample // what the images are of
+	maps     []float32 // of the last run
+	losses   []float32 // of the images as they are, not mirrored
+	// mirrored are the maps of the mirror images; nil without Config.Mirror.
 	mirrored []float32
 }
 
-func newForward(cfg Config, params *nn.Params, batch int, withLoss bool, options nn.Options) (*forward, error) {
-	g, err := evaluationGraph(cfg, params, batch, withLoss)
+// newForwards makes n drawers that work side by side.
+func newForwards(cfg Config, params *nn.Params, n, batch int, withLoss bool, options nn.Options) ([]*forward, error) {
+	lanes, err := nn.NewLanes(n, options, func() (*nn.Graph, error) { return evaluationGraph(cfg, params, batch, withLoss) })
 	if err != nil {
 		return nil, err
 	}
-	p, err := nn.Compile(g, options)
-	if err != nil {
-		return nil, err
+	forwards := make([]*forward, n)
+	for i, lane := range lanes {
+		f := &forward{lane: lane, cfg: cfg, withLoss: withLoss, shown: make([]*sample, batch), maps: lane.Output(mapOutput)}
+		if cfg.Mirror {
+			f.maps, f.mirrored = make([]float32, batch*f.plane()), f.maps
+		}
+		if withLoss {
+			f.losses = make([]float32, batch)
+		}
+		forwards[i] = f
 	}
-	f := &forward{program: p, cfg: cfg, shown: make([]*sample, batch), images: p.Input(imageInput)}
-	f.maps = make([]float32, batch*f.plane())
-	if cfg.Mirror {
-		f.mirrored = make([]float32, len(f.maps))
-	}
-	if withLoss {
-		f.targets, f.losses = p.Input(mapInput), make([]float32, batch)
-	}
-	return f, nil
+	return forwards, nil
 }
 
 func (f *forward) plane() int { return f.cfg.Size * f.cfg.Size }
 
-// show makes a sample the i-th of the batch, with its human map where a loss is
-// wanted.
-func (f *forward) show(i int, s *sample) {
+func (f *forward) begin() { f.batch = f.lane.Begin() }
+
+// show is with the human map where a loss is wanted.
+func (f *forward) show(i int, s *sample) error {
 	f.shown[i] = s
-	s.input(f.images[3*i*f.plane():3*(i+1)*f.plane()], raster.View{}, f.cfg.Size)
-	if f.targets != nil {
-		s.target(f.targets[i*f.plane():(i+1)*f.plane()], raster.View{}, f.cfg.Size)
+	err := f.batch.Show(imageInput, i, raster.SeenImage{Image: s.image, Side: f.cfg.Size})
+	if err == nil && f.withLoss {
+		err = f.batch.Show(mapInput, i, raster.SeenMap{Map: s.human, Side: f.cfg.Size})
 	}
+	return err
 }
 
-// run overwrites the images.
 func (f *forward) run() error {
-	if err := f.program.Run(); err != nil {
+	if err := f.lane.Run(); err != nil {
 		return err
 	}
-	copy(f.maps, f.program.Output(mapOutput))
-	copy(f.losses, f.program.Output(lossOutput))
+	copy(f.losses, f.lane.Output(lossOutput))
 	if !f.cfg.Mirror {
 		return nil
 	}
-	raster.Mirror(f.images, f.cfg.Size)
-	if err := f.program.Run(); err != nil {
-		return err
-	}
-	copy(f.mirrored, f.program.Output(mapOutput))
-	raster.Mirror(f.mirrored, f.cfg.Size)
-	return nil
+	copy(f.maps, f.lane.Output(mapOutput))
+	f.lane.Mirror(imageInput)
+	return f.lane.Run()
 }
 
 // prediction is what is predicted of one image.
@@ -142,25 +139,29 @@ type prediction struct {
 }
 
 func (f *forward) prediction(i int) prediction {
-	p := prediction{shown: f.restored(f.maps, i)}
+	p := prediction{shown: f.restored(f.maps, i, false)}
 	agreement := 1.0
 	if f.cfg.Mirror {
-		turned := f.restored(f.mirrored, i).Pix
+		turned := f.restored(f.mirrored, i, true).Pix
 		agreement = correlation(p.shown.Pix, turned)
 		for k, v := range turned {
 			p.shown.Pix[k] = (p.shown.Pix[k] + v) / 2
 		}
 	}
-	if f.losses != nil {
+	if f.withLoss {
 		p.loss = f.losses[i]
 	}
 	p.evidence = gather(p.shown.Pix, agreement)
 	return p
 }
 
-// restored is the i-th of some maps in the shape of its image.
-func (f *forward) restored(maps []float32, i int) *raster.Plane {
+// restored is the i-th of some maps in the shape of its image, turned back if it is of
+// the mirror image.
+func (f *forward) restored(maps []float32, i int, mirrored bool) *raster.Plane {
 	square := slices.Clone(maps[i*f.plane() : (i+1)*f.plane()])
+	if mirrored {
+		raster.Mirror(square, f.cfg.Size)
+	}
 	return f.cfg.displayed(square, f.shown[i])
 }
 
@@ -170,50 +171,85 @@ func (c Config) displayed(square []float32, s *sample) *raster.Plane {
 	return c.resizing().Restore(&raster.Plane{W: c.Size, H: c.Size, Pix: square}, s.width, s.height)
 }
 
-// team predicts side by side: each member is a drawer of its own on one core, so
-// that nobody waits for the cores of others.
+// team predicts side by side.
 type team struct {
-	members []drawer
+	members []member
 	batch   int
 }
 
-// newTeam makes at most so many members for n images.
-func newTeam(workers, n, batch int, newMember func(batch int) (drawer, error)) (*team, error) {
-	workers = max(1, min(workers, n))
-	t := &team{batch: max(1, min(batch, (n+workers-1)/workers))}
-	for range workers {
-		m, err := newMember(t.batch)
-		if err != nil {
-			return nil, err
-		}
-		t.members = append(t.members, m)
+// member is a drawer and the cores that it may use.
+type member struct {
+	drawer
+	cores streams.Cores
+}
+
+// newTeam makes a team for n images, in batches of at most so many. draw makes the
+// drawers of so many members.
+func newTeam(options nn.Options, n, batch int, draw func(members, batch int) ([]drawer, error)) (*team, error) {
+	most, common, err := options.Lanes()
+	if err != nil {
+		return nil, err
+	}
+	most = max(1, min(most, n))
+	t := &team{batch: max(1, min(batch, (n+most-1)/most))}
+	drawers, err := draw(most, t.batch)
+	if err != nil {
+		return nil, err
+	}
+	for i, cores := range streams.Deal(most, options.Workers, common) {
+		t.members = append(t.members, member{drawers[i], cores})
 	}
 	return t, nil
 }
 
 // predict draws the maps of samples.
 func (t *team) predict(ctx context.Context, samples []*sample) ([]prediction, error) {
-	found, n := make([]prediction, len(samples)), len(samples)
-	group, ctx := errgroup.WithContext(ctx)
-	for w, f := range t.members {
-		group.Go(func() error {
-			for from := w * t.batch; from < n; from += len(t.members) * t.batch {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				to := min(from+t.batch, n)
-				for i := from; i < to; i++ {
-					f.show(i-from, samples[i])
-				}
-				if err := f.run(); err != nil {
-					return err
-				}
-				for i := from; i < to; i++ {
-					found[i] = f.prediction(i - from)
-				}
-			}
-			return nil
-		})
+	var workers []func([]*sample) ([]prediction, error)
+	for _, m := range t.members {
+		workers = append(workers, m.predict)
 	}
-	return found, group.Wait()
+	found := make([]prediction, 0, len(samples))
+	for p, err := range streams.Map(ctx, streams.Of(samples), streams.Chunks[*sample]{Elements: t.batch}, workers) {
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, p)
+	}
+	return found, nil
+}
+
+// predict draws the maps of a batch.
+func (m member) predict(samples []*sample) ([]prediction, error) {
+	found := make([]prediction, len(samples))
+	return found, m.draw(len(samples), func(i int) *sample { return samples[i] }, func(i int, p prediction) error {
+		found[i] = p
+		return nil
+	})
+}
+
+// draw draws the maps of n samples, a batch at most. Both functions are called side by
+// side; a sample that is nil gets no map.
+func (m member) draw(n int, sampleOf func(i int) *sample, take func(i int, p prediction) error) error {
+	shown := make([]bool, n)
+	m.begin()
+	err := m.cores.Each(n, func(i int) error {
+		s := sampleOf(i)
+		if s == nil {
+			return nil
+		}
+		shown[i] = true
+		return m.show(i, s)
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.run(); err != nil {
+		return err
+	}
+	return m.cores.Each(n, func(i int) error {
+		if !shown[i] {
+			return nil
+		}
+		return take(i, m.prediction(i))
+	})
 }

@@ -90,7 +90,11 @@ func (m *Model) Save(path string) error {
 		return fmt.Errorf("save the predictor: %w", err)
 	}
 	meta := map[string]string{formatKey: format, versionKey: version, descriptorKey: string(text)}
-	tensors := append(memberTensors(m.members), weights.Float32(meanTensor, []int{m.cfg.Size, m.cfg.Size}, m.mean))
+	tensors, err := memberTensors(m.members)
+	if err != nil {
+		return fmt.Errorf("save the predictor: %w", err)
+	}
+	tensors = append(tensors, weights.Float32(meanTensor, []int{m.cfg.Size, m.cfg.Size}, m.mean))
 	if m.pca != nil {
 		tensors = append(tensors, m.pca.tensors(m.cfg.Size)...)
 	}
@@ -190,7 +194,7 @@ type Options struct {
 	Workers   int    // cores that may be used; 0 is 1
 	Batch     int    // images a forward pass; 0 is 16
 	Device    string // "auto" or "", "cpu", or "cuda[:n]"
-	Precision string // "auto" or "", "f32", or "bf16"
+	Precision string // "auto" or "", "f32", "tf32" or "bf16"
 }
 
 func (o Options) internal() nn.Options {
@@ -235,12 +239,14 @@ func (m *Model) predictAll(ctx context.Context, samples []*sample, options Optio
 
 // team draws the model's maps of n images.
 func (m *Model) team(n int, options Options) (*team, error) {
-	one := options.finished()
-	one.Workers = 1
-	return newTeam(options.Workers, n, options.batch(), func(batch int) (drawer, error) {
+	if !m.cfg.usesNetwork() {
+		options = Options{Workers: options.Workers, Batch: options.Batch, Device: "cpu"}
+	}
+	o := options.finished()
+	return newTeam(o, n, options.batch(), func(members, batch int) ([]drawer, error) {
 		if !m.cfg.usesNetwork() {
-			return &baseline{m, make([]*sample, batch)}, nil
+			return newBaselines(m, members, batch), nil
 		}
-		return newEnsemble(m.cfg, m.members, batch, one)
+		return newEnsembles(m.cfg, m.members, members, batch, o)
 	})
 }

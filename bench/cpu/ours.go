@@ -41,7 +41,7 @@ func writeProfile(ctx context.Context, j job, path string) error {
 		return err
 	}
 	defer f.Close()
-	if err := pytorch.WriteProfile(ctx, f, j.Job, j.options(), doctor.Bench(ctx).Of); err != nil {
+	if err := pytorch.WriteProfile(ctx, f, j.Job, j.options(), doctor.PeaksOf(ctx)); err != nil {
 		return err
 	}
 	return f.Close()

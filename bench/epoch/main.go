@@ -1,7 +1,8 @@
 // Command epoch measures how close training on image files comes to the rate of its
-// bare steps. A ResNet-18 is trained on a data set of JPEG images through the public
+// bare steps. A ResNet is trained on a data set of JPEG images through the public
 // packages; from the second epoch on it takes turns with a network of the same kind
-// whose batch is always there.
+// whose batch is always there. What a core of the host does for each image is measured
+// by itself.
 //
 //	go run ./bench/epoch [FLAGS]         --help lists them
 package main
@@ -36,6 +37,9 @@ func run(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("epoch", flag.ContinueOnError)
 	images := f.String("images", "", "folder of JPEG files to train on, instead of generated ones")
 	count := f.Int("count", 64, "number of images")
+	network := f.String("network", "resnet18", "what is trained: resnet18 or resnet50")
+	device := f.String("device", "auto", "what it is trained on: auto, cpu, cuda or cuda:<number>")
+	precision := f.String("precision", "auto", "of the training: auto, f32 or bf16")
 	size := f.Int("size", 224, "side of the network's input")
 	batch := f.Int("batch", 8, "images in a step")
 	threads := f.Int("threads", runtime.NumCPU(), "cores of either side")
@@ -55,7 +59,12 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg := config(*size, *batch, *threads)
+	cfg := config(*network, *size, *batch, *threads)
+	cfg.Device, cfg.Precision = *device, *precision
+	drawn, sent, err := host(cfg, files)
+	if err != nil {
+		return err
+	}
 	c := comparison{steps: *steps, turns: *turns, batch: *batch}
 	cfg.Epochs = c.epochs(len(files))
 	if c.bare, err = newBare(ctx, cfg); err != nil {
@@ -65,16 +74,17 @@ func run(ctx context.Context, args []string) error {
 	if err := c.train(ctx, cfg, files, *mebibytes<<20); err != nil {
 		return err
 	}
-	fmt.Printf("%s; surrogaze (%s); ResNet-18 at %d, batch %d, %d threads; medians of %d turns of %d steps.\n\n",
-		doctor.Inspect().CPU, runtime.Version(), *size, *batch, *threads, *turns, *steps)
+	fmt.Printf("%s; surrogaze (%s); %s at %d, batch %d, %d threads, device %s; medians of %d turns of %d steps.\n\n",
+		doctor.Inspect().CPU, runtime.Version(), *network, *size, *batch, *threads, *device, *turns, *steps)
 	fmt.Printf("| %d images, %d MiB for decoded ones | bare, images/s | share |\n|--:|--:|--:|\n| %.2f | %.2f | %.1f %% |\n",
 		len(files), *mebibytes, median(c.trained), median(c.bared), 100*median(c.shares))
+	fmt.Printf("\n| a core of the host: draws, images/s | hands on to a GPU, images/s |\n|--:|--:|\n| %.0f | %.0f |\n", drawn, sent)
 	return nil
 }
 
-func config(size, batch, threads int) cyborg.Config {
+func config(network string, size, batch, threads int) cyborg.Config {
 	cfg := cyborg.DefaultConfig()
-	cfg.Network, cfg.Size, cfg.Batch, cfg.Workers, cfg.Select = "resnet18", size, batch, threads, "last"
+	cfg.Network, cfg.Size, cfg.Batch, cfg.Workers, cfg.Select = network, size, batch, threads, "last"
 	cfg.Optimizer = cyborg.Optimizer{Name: "sgd", LR: 1e-3, Momentum: 0.9, Schedule: "constant"}
 	return cfg
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"math"
 	"time"
@@ -18,16 +19,22 @@ type bare struct {
 	stop func()
 }
 
+var networks = map[string]func() backbone.ResNet{"resnet18": backbone.ResNet18, "resnet50": backbone.ResNet50}
+
 func newBare(ctx context.Context, cfg cyborg.Config) (bare, error) {
 	const image, label, weight, classes = "image", "label", "weight", 2
 	one := op.Shape{N: cfg.Batch, C: 1, H: 1, W: 1}
 	g := nn.NewGraph(nn.Train, nn.NewParams(1))
-	built := backbone.ResNet18().Build(g, g.Input(image, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}), classes)
+	network, ok := networks[cfg.Network]
+	if !ok {
+		return bare{}, fmt.Errorf("network %q: want resnet18 or resnet50", cfg.Network)
+	}
+	built := network().Build(g, g.Input(image, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}), classes)
 	g.Loss(nn.Term{Value: g.SoftmaxCrossEntropy(built.Logits, g.Input(label, one)), Weight: g.Input(weight, one)})
 	o := cfg.Optimizer
 	t, err := nn.NewTrainer(g, nn.Training{
 		Optimizer: nn.Optimizer{Name: o.Name, LR: o.LR, Momentum: o.Momentum}, Steps: math.MaxInt32,
-		Options: nn.Options{Workers: cfg.Workers},
+		Options: nn.Options{Device: cfg.Device, Precision: cfg.Precision, Workers: cfg.Workers},
 	})
 	if err != nil {
 		return bare{}, err

@@ -26,7 +26,7 @@ type comparison struct {
 	job
 	pytorch.Comparison
 	cases, tasks []string
-	tf32, upload bool
+	upload       bool
 	out          string
 }
 
@@ -38,7 +38,6 @@ func compare(ctx context.Context, args []string) error {
 	wanted := f.String("tasks", pytorch.StepTask+","+pytorch.InferenceTask, "what is measured")
 	modes := f.String("modes", "eager,compile", "of PyTorch: eager, compile, or a mode of torch.compile; empty: our side alone")
 	compiling := f.Int("compile", 0, "measure nothing, but let so many processes of PyTorch at a time compile: the next comparison then finds that in PyTorch's cache")
-	f.BoolVar(&c.tf32, "tf32", false, "let PyTorch multiply float32 as TF32")
 	f.BoolVar(&c.upload, "upload", false, "let PyTorch copy the images to the device for every repetition, as our side does")
 	f.StringVar(&c.out, "out", "", "file to add what is found to, a line of JSON for every side of every case")
 	f.IntVar(&c.Rounds, "rounds", 3, "rounds in which the sides take turns")
@@ -137,9 +136,6 @@ func (c *comparison) start(ctx context.Context, name string, j pytorch.Job) (*py
 // theirs is PyTorch's side in a mode.
 func (c *comparison) theirs(ctx context.Context, mode string, j pytorch.Job) *exec.Cmd {
 	args := append([]string{theirs, "--mode", mode, "--device", c.device}, j.Args()...)
-	if c.tf32 {
-		args = append(args, "--tf32")
-	}
 	if c.upload {
 		args = append(args, "--upload")
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/surrogaze/surrogaze/bench/pytorch"
+	"github.com/surrogaze/surrogaze/internal/doctor"
 	"github.com/surrogaze/surrogaze/internal/nn"
 )
 
@@ -33,7 +34,7 @@ func (j *job) registerDevice(f *flag.FlagSet) {
 // register makes flags of what is common to the commands.
 func (j *job) register(f *flag.FlagSet) {
 	j.registerDevice(f)
-	f.StringVar(&j.Precision, "precision", "bf16", "bf16 or f32, on both sides")
+	f.StringVar(&j.Precision, "precision", "bf16", "bf16, tf32 or f32, on both sides")
 	f.IntVar(&j.Batch, "batch", 0, "images in a step, 0 = 64 for those that draw maps, 128 for classifiers")
 	f.IntVar(&j.Size, "size", 0, "side of the images, 0 = the network's own")
 	f.IntVar(&j.Reps, "reps", 10, "repetitions in a round")
@@ -101,12 +102,9 @@ func profile(ctx context.Context, args []string) error {
 		of := j.of(name)
 		of.Task = pytorch.StepTask
 		fmt.Printf("\n## %s, batch %d\n\n", name, of.Batch)
-		if err := pytorch.WriteProfile(ctx, os.Stdout, of, j.options(), unknownPeaks); err != nil {
+		if err := pytorch.WriteProfile(ctx, os.Stdout, of, j.options(), doctor.PeaksOf(ctx)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
 }
-
-// unknownPeaks leaves the shares of a device's peaks open.
-func unknownPeaks(int) (flops, bandwidth float64) { return 0, 0 }

@@ -1,6 +1,6 @@
 """PyTorch's side of the comparison: one network, one task, one mode.
 
-usage: theirs.py --case CASE --task step|inference --mode MODE --precision bf16|f32 [--tf32]
+usage: theirs.py --case CASE --task step|inference --mode MODE --precision bf16|tf32|f32
                  --batch N --size N --reps N --device cuda|cpu [--upload]
 
 Builds the network, compiles it unless the mode is eager, warms up and prints a line of
@@ -114,12 +114,11 @@ def main():
         p.add_argument("--" + name, required=True)
     for name in ("batch", "size", "reps"):
         p.add_argument("--" + name, type=int, required=True)
-    for name in ("tf32", "upload"):
-        p.add_argument("--" + name, action="store_true")
+    p.add_argument("--upload", action="store_true")
     a = p.parse_args()
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = a.tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = a.precision == "tf32"
     device = (CPU if a.device == "cpu" else GPU)(a.device)
     case, once = build(a)
     device.times(once, WARM)

@@ -69,7 +69,7 @@ func TestOnlyKnownClassifiersAreGuided(t *testing.T) {
 func TestAStepsProfileIsWritten(t *testing.T) {
 	var out strings.Builder
 	j := Job{Case: "unet64", Task: StepTask, Batch: 2, Size: 16, Reps: 2}
-	err := WriteProfile(t.Context(), &out, j, nn.Options{Workers: 1}, func(int) (float64, float64) { return 0, 0 })
+	err := WriteProfile(t.Context(), &out, j, nn.Options{Workers: 1}, func(string, string, int) (float64, float64) { return 0, 0 })
 	if err != nil || !strings.HasPrefix(out.String(), "2 steps of ") {
 		t.Errorf("profile %s, error %v", out.String(), err)
 	}

@@ -40,7 +40,7 @@ func (j Job) Args() []string {
 func (j *Job) Register(f *flag.FlagSet) {
 	f.StringVar(&j.Case, "case", "", "network to measure, with +cyborg behind it for the CYBORG loss")
 	f.StringVar(&j.Task, "task", StepTask, "what of it: "+StepTask+" or "+InferenceTask)
-	f.StringVar(&j.Precision, "precision", "", "f32 or bf16")
+	f.StringVar(&j.Precision, "precision", "", "f32, tf32 or bf16")
 	f.IntVar(&j.Batch, "batch", 0, "images in a step")
 	f.IntVar(&j.Size, "size", 0, "side of the images, 0 = the network's own")
 	f.IntVar(&j.Reps, "reps", 0, "repetitions in a round")

@@ -132,9 +132,8 @@ func theSameBatch(_ context.Context, step int, b nn.Batch) error {
 	return nil
 }
 
-// WriteProfile writes what the operators of a job's steps take. peaks are those of
-// [nn.Profile.Write].
-func WriteProfile(ctx context.Context, out io.Writer, j Job, options nn.Options, peaks func(int) (float64, float64)) error {
+// WriteProfile writes what the operators of a job's steps take.
+func WriteProfile(ctx context.Context, out io.Writer, j Job, options nn.Options, peaks nn.Peaks) error {
 	var profile nn.Profile
 	options.Profile = &profile
 	w, err := NewWork(ctx, j, options)

@@ -19,8 +19,10 @@ func newDoctorCommand() *cobra.Command {
 			if err := doctor.Inspect().Write(w); err != nil || !bench {
 				return err
 			}
-			_, err := fmt.Fprint(w, doctor.Bench(cmd.Context()))
-			return err
+			if _, err := fmt.Fprint(w, doctor.Bench(cmd.Context())); err != nil {
+				return err
+			}
+			return doctor.WriteGPUs(cmd.Context(), w)
 		},
 	}
 	cmd.Flags().BoolVar(&bench, "bench", false, "measure the peaks of arithmetic and memory (some seconds)")

@@ -18,6 +18,5 @@ func writeProfile(ctx context.Context, path string, profile *pipeline.Profile) e
 		fmt.Fprintf(os.Stderr, "no profile written to %s: no classifier was trained for more than a step (with another --out, all are trained)\n", path)
 		return nil
 	}
-	peaks := doctor.Bench(ctx)
-	return storage.AtomicWrite(path, func(w io.Writer) error { return profile.Write(w, peaks.Of) })
+	return storage.AtomicWrite(path, func(w io.Writer) error { return profile.Write(w, doctor.PeaksOf(ctx)) })
 }

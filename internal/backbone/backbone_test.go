@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/op"
 )
@@ -172,7 +173,7 @@ func (n network) compute(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Prog
 	t.Helper()
 	g := nn.NewGraph(mode, params)
 	n.build(g, g.Input("image", op.Shape{N: images, C: 3, H: n.height, W: n.width}))
-	p, err := nn.Compile(g, options())
+	p, err := nn.Compile(g, options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,9 +186,11 @@ func (n network) compute(t *testing.T, mode nn.Mode, params *nn.Params) *nn.Prog
 
 // options are those of every program here. SURROGAZE_DEVICE=cuda holds the networks on a
 // GPU to the same goldens.
-func options() nn.Options {
+func options(t *testing.T) nn.Options {
+	t.Helper()
 	o := nn.Options{Device: "cpu", Precision: "f32", Workers: 2}
 	if device := os.Getenv("SURROGAZE_DEVICE"); device != "" {
+		cudatest.GPU(t)
 		o.Device = device
 	}
 	return o

@@ -79,7 +79,7 @@ func (n network) train(t *testing.T, training nn.Training) (params *nn.Params, l
 	g := nn.NewGraph(nn.Train, params)
 	n.build(g, g.Input("image", op.Shape{N: images, C: 3, H: n.height, W: n.width}))
 	fill(params)
-	training.Steps, training.Options = steps, options()
+	training.Steps, training.Options = steps, options(t)
 	trainer, err := nn.NewTrainer(g, training)
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ type Config struct {
 	Out        string     `json:"out" doc:"folder for the results; runs/<name> if not given"`
 	Store      string     `json:"store" doc:"folder for intermediate artefacts, may be shared by runs; <out>/.store if not given"`
 	Device     string     `json:"device" pattern:"^(auto|cpu|cuda(:[0-9]+)?)$" want:"auto, cpu, cuda or cuda:<number>" doc:"auto, cpu, cuda or cuda:<number>"`
-	Precision  string     `json:"precision" enum:"auto,f32,bf16" doc:"arithmetic of the networks; bf16 needs hardware that has it"`
+	Precision  string     `json:"precision" enum:"auto,f32,tf32,bf16" doc:"arithmetic of the networks; tf32 is for GPUs, bf16 for hardware that has it"`
 	Workers    int        `json:"workers" min:"0" doc:"cores that this process may use, 0 = all"`
 	Jobs       int        `json:"jobs" min:"0" doc:"training runs side by side within the cores, 0 = as many as fit"`
 	Data       Data       `json:"data" doc:"the images, their labels and the human maps"`

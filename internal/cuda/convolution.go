@@ -5,7 +5,6 @@ import (
 
 	"github.com/surrogaze/surrogaze/internal/cuda/cudnn"
 	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
-	"github.com/surrogaze/surrogaze/internal/op"
 )
 
 // Convolve records a convolution in the order of operands of [cudnn.Plan.Run]. The way
@@ -24,22 +23,22 @@ func (t *Tape) Convolve(c cudnn.Convolution, x, w, y kernels.Pointer) {
 }
 
 // ConvolveBackwardWeights records the gradient of a convolution by its weight in float32:
-// dw of x and dy of a type. That of bfloat16 maps is bfloat16, summed in float32, before
-// it is widened, as in PyTorch.
-func (t *Tape) ConvolveBackwardWeights(g op.Conv, kind kernels.Type, x, dw, dy kernels.Pointer) {
-	c := cudnn.Convolution{Geometry: g, Direction: cudnn.BackwardWeights, Type: kind, WeightGradient: kind}
-	if kind == kernels.F32 {
+// dw of x and dy of the convolution's type. That of bfloat16 maps is bfloat16, summed in
+// float32, before it is widened, as in PyTorch.
+func (t *Tape) ConvolveBackwardWeights(c cudnn.Convolution, x, dw, dy kernels.Pointer) {
+	c.WeightGradient = c.Type
+	if c.Type == kernels.F32 {
 		t.Convolve(c, x, dw, dy)
 		return
 	}
-	n := int64(g.Weight().Len())
-	narrow, err := t.temporary(n * int64(kind.Size()))
+	n := int64(c.Geometry.Weight().Len())
+	narrow, err := t.temporary(n * int64(c.Type.Size()))
 	if err != nil {
 		t.Fail(err)
 		return
 	}
 	t.Convolve(c, x, narrow, dy)
-	t.Launch(kernels.Convert(n, kernels.F32, dw, kind, narrow))
+	t.Launch(kernels.Convert(n, kernels.F32, dw, c.Type, narrow))
 }
 
 // temporary is memory until the next operation.

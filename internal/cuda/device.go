@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/surrogaze/surrogaze/internal/cuda/cudnn"
@@ -20,6 +21,12 @@ import (
 
 // ErrNotBuilt says that the program was built without the tag gpu.
 var ErrNotBuilt = driver.ErrNotBuilt
+
+// Errors of a device, for [errors.As].
+type (
+	MemoryError = driver.MemoryError
+	LostError   = driver.LostError
+)
 
 // Device is a GPU, opened once for the whole program. All of its work runs in one
 // stream, in the order in which it is asked for. Methods may be called from any
@@ -37,6 +44,7 @@ type Device struct {
 	mutex     sync.Mutex // of the stream, the library's as well
 	plans     map[cudnn.Convolution]cudnn.Plan
 	workspace *Memory // of convolutions
+	idle      []driver.Event
 }
 
 var opened struct {
@@ -158,21 +166,36 @@ func (m *Memory) Len() int64 { return m.length }
 func (d *Device) Alloc(bytes int64) (*Memory, error) {
 	bytes = max(bytes, 1)
 	at, err := d.device.Alloc(bytes)
-	if err != nil {
-		collect()
-		if at, err = d.device.Alloc(bytes); err != nil {
-			return nil, err
+	for range collections {
+		var full *MemoryError
+		if !errors.As(err, &full) {
+			break
 		}
+		collect()
+		at, err = d.device.Alloc(bytes)
+	}
+	if err != nil {
+		return nil, err
 	}
 	m := &Memory{at, bytes}
 	runtime.AddCleanup(m, func(p kernels.Pointer) { _ = d.device.Release(p) }, at)
 	return m, nil
 }
 
-// collect gives memory back that programs left which are no longer used.
+// collections is how often memory that is no longer used is looked for before an
+// allocation fails: cleanups run when they like.
+const collections = 3
+
+// collect gives memory back that is no longer used, or waits a moment where there is none.
 func collect() {
+	last := new(*Memory)
+	ran := make(chan struct{})
+	runtime.AddCleanup(last, func(ran chan struct{}) { close(ran) }, ran)
 	runtime.GC()
-	runtime.GC() // cleanups of the first have run when the second ends
+	select {
+	case <-ran:
+	case <-time.After(time.Second):
+	}
 }
 
 // Host is pinned memory of the host. It is given back when nothing refers to it any more.
@@ -239,12 +262,38 @@ func (d *Device) Do(launches []kernels.Launch) error {
 
 func (d *Device) launch(l kernels.Launch) error { return d.stream.Launch(d.functions[l.Kernel], l) }
 
-// now does some work in the stream and waits for it.
+// now does some work in the stream and waits for it. Others may put work there meanwhile.
 func (d *Device) now(work func() error) error {
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
-	if err := work(); err != nil {
+	done, err := d.put(work)
+	if err != nil {
 		return err
 	}
-	return d.stream.Synchronize()
+	err = done.Synchronize()
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.idle = append(d.idle, done)
+	return err
+}
+
+// put puts some work into the stream and returns the event of its end.
+func (d *Device) put(work func() error) (driver.Event, error) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if len(d.idle) == 0 {
+		e, err := d.device.NewEvent()
+		if err != nil {
+			return nil, err
+		}
+		d.idle = append(d.idle, e)
+	}
+	if err := work(); err != nil {
+		return nil, err
+	}
+	last := len(d.idle) - 1
+	done := d.idle[last]
+	if err := d.stream.Record(done); err != nil {
+		return nil, err
+	}
+	d.idle = d.idle[:last]
+	return done, nil
 }

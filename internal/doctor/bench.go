@@ -119,12 +119,7 @@ func (add *addition) run(workers int) {
 func (p Peaks) String() string {
 	var b strings.Builder
 	row := func(name, unit string, core, all float64) {
-		value := func(rate float64) string {
-			if rate == 0 {
-				return "not measured"
-			}
-			return fmt.Sprintf("%.1f %s", rate/1e9, unit)
-		}
+		value := scaled(1e9, unit)
 		fmt.Fprintf(&b, "%-16s %s on one core, %s on all\n", name, value(core), value(all))
 	}
 	row("peak "+p.ISA, "GFLOP/s", p.CoreFLOPS, p.FLOPS)

@@ -143,6 +143,23 @@ func TestSomeCoresReachNoMoreThanAll(t *testing.T) {
 	}
 }
 
+func TestPeaksOfAGPUAreATable(t *testing.T) {
+	const want = `peak gpu 1          bf16 712.0 TFLOP/s, tf32 380.5 TFLOP/s, f32 not measured
+memory gpu 1        copies 2800.0 GB/s, additions 2700.0 GB/s, from the host 55.0 GB/s
+`
+	var b strings.Builder
+	writeGPU(&b, 1, cuda.Peaks{BF16: 712e12, TF32: 380.5e12, Copy: 2.8e12, Add: 2.7e12, Upload: 55e9})
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("table (-want +got):\n%s", diff)
+	}
+}
+
+func TestPeaksOfAGPUThatIsNotThereAreUnknown(t *testing.T) {
+	if flops, bandwidth := PeaksOf(t.Context())("cuda:99", "f32", 1); flops != 0 || bandwidth != 0 {
+		t.Errorf("%v operations and %v bytes a second, want 0", flops, bandwidth)
+	}
+}
+
 func TestBenchMeasuresEveryPeak(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds and 192 MiB")

@@ -11,7 +11,6 @@ import (
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/onnx"
 	"github.com/surrogaze/surrogaze/internal/raster"
-	"github.com/surrogaze/surrogaze/internal/weights"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
@@ -88,5 +87,5 @@ func WriteSafetensors(path string, d Description, params *nn.Params) error {
 		return err
 	}
 	meta["format"] = "pt" // what readers take for PyTorch's layout
-	return storage.AtomicWrite(path, func(w io.Writer) error { return weights.Write(w, meta, params.Tensors()) })
+	return storage.AtomicWrite(path, func(w io.Writer) error { return params.Write(w, meta) })
 }

@@ -112,7 +112,7 @@ func (c *Checkpoint) save(t *Trainer, best *Params, bestStep int, state any) err
 	slot := c.slot
 	if bestStep != c.best {
 		slot = 1 - slot
-		err := c.Replace(c.bestPath(slot), func(w io.Writer) error { return weights.Write(w, nil, best.Tensors()) })
+		err := c.Replace(c.bestPath(slot), func(w io.Writer) error { return best.Write(w, nil) })
 		if err != nil {
 			return err
 		}

@@ -9,12 +9,14 @@ import (
 
 // cpu is the machine of package kernel.
 type cpu struct {
-	list  *listing
-	env   *kernel.Env
-	exec  *executor
-	again *executor // once what is constant is computed; nil if nothing is
-	arena []float32
-	seeds []seed
+	list   *listing
+	params *Params
+	moves  bool // a run moves parameters
+	env    *kernel.Env
+	exec   *executor
+	again  *executor // once what is constant is computed; nil if nothing is
+	arena  []float32
+	seeds  []seed
 }
 
 // seed feeds one dropout's mask.
@@ -30,7 +32,7 @@ func compileCPU(g *Graph, options Options, target Target) (*Program, error) {
 	}
 	list.fuse()
 	list.placeConcats()
-	c := &cpu{list: list, env: kernel.NewEnv(kernel.Detect(), max(options.Workers, 1))}
+	c := &cpu{list: list, params: g.params, moves: len(list.statistics()) > 0, env: kernel.NewEnv(kernel.Detect(), max(options.Workers, 1))}
 	if options.Constant && g.loss == nil {
 		c.env.Keep = true
 		list.keepFolded()
@@ -95,6 +97,13 @@ func (v *value) storage() []float32 {
 }
 
 func (c *cpu) run() error {
+	prepare := c.params.mirrors.fetch
+	if c.moves {
+		prepare = c.params.mirrors.outdate
+	}
+	if err := prepare(); err != nil {
+		return err
+	}
 	c.exec.run()
 	if c.again != nil {
 		c.exec, c.again = c.again, nil
@@ -115,7 +124,6 @@ func (c *cpu) memory() int64 { return 4 * int64(len(c.arena)) }
 // bind turns the instructions into the CPU's kernels, measured by a profile if that
 // is not nil.
 func (c *cpu) bind(profile *Profile) ([]kernel.Phase, error) {
-	profile.begin(c.env.Workers, c.env.ISA.String())
 	phases := profile.start(nil)
 	for _, ins := range c.list.instructions {
 		k, err := c.kernels(ins)

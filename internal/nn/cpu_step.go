@@ -24,6 +24,7 @@ type statistic struct {
 func (c *cpu) stepper(o Optimizer, profile *Profile) (stepper, error) {
 	u := newUpdates(c.list, c.env, o)
 	s := &cpuStepper{cpu: c, updates: u, exec: newExecutor(profile.around(u, o), c.env.Workers)}
+	c.moves = true
 	for _, p := range c.list.statistics() {
 		s.statistics = append(s.statistics, statistic{p, make([]float32, len(p.Data))})
 	}
@@ -65,7 +66,7 @@ func (s *cpuStepper) batch() (feed, error) {
 	return f, nil
 }
 
-func (f hostFeed) buffers() Batch { return f.batch }
+func (f hostFeed) buffers() ImageBatch { return ImageBatch{Batch: f.batch, Images: f.list.images()} }
 
 func (f hostFeed) send() error { return nil }
 

@@ -15,6 +15,7 @@ import (
 type gpu struct {
 	list   *listing
 	device *cuda.Device
+	target Target
 	params *mirror
 	arena  *cuda.Memory
 	at     map[*value]kernels.Pointer
@@ -23,7 +24,7 @@ type gpu struct {
 	held   []*cuda.Memory
 	hosted []*cuda.Host
 
-	moves bool // a run moves running statistics
+	moves bool // a run moves parameters
 
 	rows []*operation // of the tape's operations behind the first, where they are measured
 
@@ -32,6 +33,18 @@ type gpu struct {
 }
 
 func compileGPU(g *Graph, options Options, target Target) (*Program, error) {
+	m, err := newGPU(g, options, target)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.placeHosted(); err != nil {
+		return nil, err
+	}
+	return &Program{m.list, m}, nil
+}
+
+// newGPU gives a graph its memory on the device.
+func newGPU(g *Graph, options Options, target Target) (*gpu, error) {
 	device, err := cuda.Open(target.gpu)
 	if err != nil {
 		return nil, err
@@ -41,12 +54,11 @@ func compileGPU(g *Graph, options Options, target Target) (*Program, error) {
 		return nil, err
 	}
 	list.fuse()
-	m := &gpu{list: list, device: device, params: g.params.mirrors.on(device), at: map[*value]kernels.Pointer{}}
-	m.moves = len(list.statistics()) > 0
-	if err := m.place(options.Constant && g.loss == nil); err != nil {
-		return nil, err
+	m := &gpu{
+		list: list, device: device, target: target, params: g.params.mirrors.on(device),
+		at: map[*value]kernels.Pointer{}, moves: len(list.statistics()) > 0,
 	}
-	return &Program{list, m}, nil
+	return m, m.place(options.Constant && g.loss == nil)
 }
 
 // channelsLastBytes is the memory that a value takes in channels-last format.
@@ -63,7 +75,7 @@ func channelsLastBytes(v *value) int {
 // deviceAlign is what addresses of values are multiples of, in bytes.
 const deviceAlign = 256
 
-// place gives every value its memory.
+// place gives every value its memory on the device.
 func (m *gpu) place(constant bool) error {
 	if constant {
 		m.keepConstants()
@@ -80,13 +92,8 @@ func (m *gpu) place(constant bool) error {
 		return fmt.Errorf("parameters: %w", err)
 	}
 	for _, v := range m.list.inputs {
-		if err := m.placeHosted(v); err != nil {
+		if err := m.hold(v); err != nil {
 			return fmt.Errorf("input %q: %w", v.name, err)
-		}
-	}
-	for _, v := range m.results() {
-		if err := m.host(v); err != nil {
-			return fmt.Errorf("results: %w", err)
 		}
 	}
 	if err := m.placeConstants(); err != nil {
@@ -135,12 +142,22 @@ func (m *gpu) values() func(yield func(*value) bool) {
 	}
 }
 
-// placeHosted gives a value memory of its own on the device and on the host.
-func (m *gpu) placeHosted(v *value) error {
-	if err := m.hold(v); err != nil {
-		return err
+// placeHosted gives results memory on the host, and inputs that the device does not draw.
+func (m *gpu) placeHosted() error {
+	for _, v := range m.list.inputs {
+		if v.drawn {
+			continue
+		}
+		if err := m.host(v); err != nil {
+			return fmt.Errorf("input %q: %w", v.name, err)
+		}
 	}
-	return m.host(v)
+	for _, v := range m.results() {
+		if err := m.host(v); err != nil {
+			return fmt.Errorf("results: %w", err)
+		}
+	}
+	return nil
 }
 
 // hold gives a value memory of its own on the device.
@@ -214,10 +231,15 @@ func (m *gpu) setStep(runSeed uint64, step int) {
 // run computes every instruction once.
 func (m *gpu) run() error {
 	if m.tape == nil {
-		if err := m.record(nil); err != nil {
+		if err := m.recordRun(); err != nil {
 			return err
 		}
 	}
+	return m.play(m.replay)
+}
+
+// play runs a tape over the parameters' present values.
+func (m *gpu) play(tape func() error) error {
 	if err := m.params.push(); err != nil {
 		return err
 	}
@@ -227,13 +249,11 @@ func (m *gpu) run() error {
 		}
 		m.once = nil
 	}
-	if err := m.replay(); err != nil {
-		return err
-	}
+	err := tape()
 	if m.moves {
-		m.params.moved()
+		m.params.moved(err)
 	}
-	return nil
+	return err
 }
 
 // replay runs the tape, with a look at its operations where they are measured.
@@ -256,28 +276,43 @@ func (m *gpu) measure(profile *Profile, last operation) {
 	if profile == nil {
 		return
 	}
-	profile.begin(1, m.device.Name())
 	for _, ins := range m.list.instructions {
 		m.rows = append(m.rows, profile.add(ins.operation(channelsLastBytes, 1)))
 	}
 	m.rows = append(m.rows, profile.add(last))
 }
 
-// record makes the tapes: of what is constant, and of a run, which is the step of a
-// stepper if that is not nil.
-func (m *gpu) record(s *gpuStepper) error {
+// recordRun makes the tape of a run.
+func (m *gpu) recordRun() error {
+	var err error
+	m.tape, err = m.record(func(t *cuda.Tape) {
+		for name, v := range m.list.inputs {
+			if v.drawn {
+				t.Fail(fmt.Errorf("input %q: the device draws it, for trainers and lanes alone", name))
+				continue
+			}
+			t.CopyIn(m.at[v], bytesOf(v.data))
+		}
+	}, m.copyResults)
+	return err
+}
+
+// copyResults records how the results come to the host.
+func (m *gpu) copyResults(t *cuda.Tape) {
+	for _, v := range m.results() {
+		t.CopyOut(bytesOf(v.data), m.address(v))
+	}
+}
+
+// record makes a tape of the instructions, between what begin and end record, and where
+// something is constant one of that.
+func (m *gpu) record(begin, end func(*cuda.Tape)) (*cuda.Tape, error) {
 	once, tape := m.device.NewTape(), m.device.NewTape()
 	for _, t := range []*cuda.Tape{once, tape} {
 		t.Keep(m.arena, m.held, m.hosted, m.seed, m.seedAt, m.params)
 	}
 	tape.CopyIn(m.seedAt.At(0), m.seed.Bytes())
-	if s != nil {
-		s.begin(tape)
-	} else { // a stepper's batches are loaded before
-		for _, v := range m.list.inputs {
-			tape.CopyIn(m.at[v], bytesOf(v.data))
-		}
-	}
+	begin(tape)
 	constants := false
 	for _, ins := range m.list.instructions {
 		t := tape
@@ -286,28 +321,18 @@ func (m *gpu) record(s *gpuStepper) error {
 		}
 		t.Operation()
 		if err := m.bind(t, ins); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if s != nil {
-		tape.Operation()
-		s.end(tape)
-	}
 	tape.Operation()
-	for _, v := range m.results() {
-		tape.CopyOut(bytesOf(v.data), m.address(v))
-	}
+	end(tape)
 	if constants {
 		if err := once.Finish(); err != nil {
-			return err
+			return nil, err
 		}
 		m.once = once
 	}
-	if err := tape.Finish(); err != nil {
-		return err
-	}
-	m.tape = tape
-	return nil
+	return tape, tape.Finish()
 }
 
 func bytesOf(data []float32) []byte {

@@ -84,7 +84,7 @@ func (b binding) convolution() bool {
 		case head(o.g, o.exact, b.kind):
 			b.tape.Launch(kernels.HeadBackwardData(o.g, b.kind, b.result(0), b.operand(1), b.operand(0)))
 		default:
-			b.tape.Convolve(cudnn.Convolution{Geometry: o.g, Direction: cudnn.BackwardData, Type: b.kind}, b.result(0), b.weight(0), b.operand(1))
+			b.tape.Convolve(b.multiplied(o.g, cudnn.BackwardData, o.exact), b.result(0), b.weight(0), b.operand(1))
 		}
 	case convBackwardWeights:
 		switch {
@@ -93,12 +93,17 @@ func (b binding) convolution() bool {
 		case head(o.g, o.exact, b.kind):
 			b.tape.Launch(kernels.HeadBackwardWeights(o.g, b.kind, b.result(0), b.operand(0), b.operand(1), b.tape.Scratch()))
 		default:
-			b.tape.ConvolveBackwardWeights(o.g, b.kind, b.operand(0), b.result(0), b.operand(1))
+			b.tape.ConvolveBackwardWeights(b.multiplied(o.g, cudnn.BackwardWeights, o.exact), b.operand(0), b.result(0), b.operand(1))
 		}
 	default:
 		return false
 	}
 	return true
+}
+
+// multiplied is a convolution in the program's precision, or exact.
+func (b binding) multiplied(g op.Conv, d cudnn.Direction, exact bool) cudnn.Convolution {
+	return cudnn.Convolution{Geometry: g, Direction: d, Type: b.kind, TF32: b.target.Precision == tf32Precision && !exact}
 }
 
 func (b binding) forward(o conv) {
@@ -118,7 +123,7 @@ func (b binding) forward(o conv) {
 		b.tape.Launch(kernels.HeadForward(o.g, b.kind, y, b.operand(0), b.operand(1), bias))
 		bias = 0
 	default:
-		b.tape.Convolve(cudnn.Convolution{Geometry: o.g, Direction: cudnn.Forward, Type: b.kind}, b.operand(0), b.weight(1), y)
+		b.tape.Convolve(b.multiplied(o.g, cudnn.Forward, o.exact), b.operand(0), b.weight(1), y)
 	}
 	if bias != 0 || residual != 0 || o.relu {
 		b.tape.Launch(kernels.ConvEpilogue(o.out(), typeOf(b.out[0].layout), y, bias, residual, o.relu))

@@ -25,10 +25,12 @@ type saved struct{ memory, copy *cuda.Memory }
 
 func (m *gpu) stepper(o Optimizer, profile *Profile) (stepper, error) {
 	s := &gpuStepper{gpu: m, optimizer: o, state: o.newMoments(m.list.params)}
+	m.moves = true
 	if err := s.prepare(); err != nil {
 		return nil, fmt.Errorf("optimiser: %w", err)
 	}
-	if err := m.record(s); err != nil {
+	var err error
+	if m.tape, err = m.record(s.begin, s.end); err != nil {
 		return nil, err
 	}
 	length := 0
@@ -71,7 +73,7 @@ func (s *gpuStepper) begin(t *cuda.Tape) {
 	}
 }
 
-// end records the optimiser's update.
+// end records the optimiser's update, and how the results come to the host.
 func (s *gpuStepper) end(t *cuda.Tape) {
 	table := s.table()
 	memory, err := s.upload(table.Bytes())
@@ -86,6 +88,8 @@ func (s *gpuStepper) end(t *cuda.Tape) {
 	} else {
 		t.Launch(kernels.AdamStep(s.adam(), at, n, state, loss))
 	}
+	t.Operation()
+	s.copyResults(t)
 }
 
 func (s *gpuStepper) sgd() kernels.SGD {
@@ -144,15 +148,15 @@ func (s *gpuStepper) step(count int, rate float64) (float32, error) {
 	if err := s.mirror.push(); err != nil {
 		return 0, err
 	}
-	if err := s.run(); err != nil {
+	err := s.run()
+	s.mirror.moved(err)
+	if err != nil {
 		return 0, err
 	}
 	loss := s.list.loss.data[0]
 	if l := float64(loss); math.IsNaN(l) || math.IsInf(l, 0) {
 		return loss, s.restore()
 	}
-	s.params.moved()
-	s.mirror.moved()
 	return loss, nil
 }
 
@@ -160,6 +164,7 @@ func (s *gpuStepper) step(count int, rate float64) (float32, error) {
 func (s *gpuStepper) restore() error {
 	for _, b := range s.before {
 		if err := s.device.Copy(b.memory, b.copy); err != nil {
+			s.params.moved(err)
 			return err
 		}
 	}

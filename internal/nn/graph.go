@@ -60,6 +60,7 @@ type input struct {
 	name  string
 	shape op.Shape
 	node  *gorgonia.Node
+	image bool // that views fill
 }
 
 type parameter struct {
@@ -132,9 +133,24 @@ func (g *Graph) Input(name string, s op.Shape) Node {
 			return g.fail(name, errors.New("an input of this name exists"))
 		}
 	}
-	in := &input{name, s, g.leaf("input "+name, s)}
+	in := &input{name: name, shape: s, node: g.leaf("input "+name, s)}
 	g.inputs = append(g.inputs, in)
 	return Node{in.node, s}
+}
+
+// Image declares an input that views fill ([ImageBatch.Show]): images of three channels,
+// or maps of one. A GPU draws them itself, and runs such graphs for trainers
+// ([Trainer.ImageSteps]) and lanes alone; for a CPU it is an Input.
+func (g *Graph) Image(name string, s op.Shape) Node {
+	n := g.Input(name, s)
+	if g.err != nil {
+		return Node{}
+	}
+	if s.C != 1 && s.C != 3 {
+		return g.fail(name, fmt.Errorf("views of %d channels: want 3 of an image or 1 of a map", s.C))
+	}
+	g.inputs[len(g.inputs)-1].image = true
+	return n
 }
 
 // Output names a value that the caller reads after every run, planar.

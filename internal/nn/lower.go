@@ -19,6 +19,7 @@ type value struct {
 	home   home
 	param  *Param // of homeParam
 	name   string // of homeInput
+	drawn  bool   // of homeInput: the machine fills it, with views
 
 	// whole is the value of which this one is a contiguous part, from offset.
 	whole  *value
@@ -86,6 +87,15 @@ func (l *listing) statistics() []*Param {
 	return moved
 }
 
+// images is the number of images in a batch.
+func (l *listing) images() int {
+	n := 1
+	for _, v := range l.inputs {
+		n = max(n, v.shape.N)
+	}
+	return n
+}
+
 // lowering turns the sorted expression into instructions.
 type lowering struct {
 	graph    *Graph
@@ -123,6 +133,12 @@ func lower(g *Graph, f format, bf16 bool) (*listing, error) {
 	}
 	for _, in := range g.inputs {
 		v := &value{shape: in.shape, home: homeInput, name: in.name}
+		if in.image && f == channelsLast {
+			v.drawn = true
+			if in.shape.C > 1 {
+				v.layout = l.feature()
+			}
+		}
 		l.values[in.node], l.listing.inputs[in.name] = v, v
 	}
 	for _, p := range g.used {
@@ -289,6 +305,14 @@ func (l *lowering) of(o operator, wants layout) layout {
 		return nativeBF16
 	}
 	return wants
+}
+
+// feature is the layout of feature maps at the program's precision.
+func (l *lowering) feature() layout {
+	if l.bf16 {
+		return nativeBF16
+	}
+	return native
 }
 
 // operand is the layout that an operator's i-th operand has.

@@ -33,7 +33,7 @@ type stepper interface {
 // is filled and sent.
 type feed interface {
 	// buffers are what the source fills.
-	buffers() Batch
+	buffers() ImageBatch
 	// send begins to bring the batch to the machine, from the goroutine that filled it.
 	send() error
 	// load makes it the inputs of the next step. Until that has been taken, the buffers

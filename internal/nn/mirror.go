@@ -2,17 +2,21 @@ package nn
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/surrogaze/surrogaze/internal/cuda"
 	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
 )
 
-// mirrors are the copies of a network's parameters in the memory of GPUs.
+// mirrors are the copies of a network's parameters in the memory of GPUs. In force are
+// the values of the latest version: the host's, a mirror's, or several that are equal.
 type mirrors struct {
-	mutex   sync.Mutex
-	list    []*mirror
-	version uint64 // of the values in the host's memory
+	mutex  sync.Mutex
+	list   []*mirror
+	latest int64
+	host   int64 // version of the values in the host's memory
+	lost   error // why the values in force were lost, until all are replaced
 }
 
 // mirror is a copy on one GPU. Weights of convolutions lie there as Out, KernelH,
@@ -22,9 +26,11 @@ type mirror struct {
 	device  *cuda.Device
 	at      map[*Param]*place
 	blocks  []*block
-	version uint64 // of the host's values that were brought last
-	ahead   bool   // it has been changed since, and the host's values are old
+	version int64 // of its values
 }
+
+// noVersion is that of memory without values.
+const noVersion = -1
 
 // block is a piece of device memory for some parameters.
 type block struct {
@@ -54,42 +60,65 @@ func (m *mirrors) on(d *cuda.Device) *mirror {
 			return x
 		}
 	}
-	x := &mirror{owner: m, device: d, at: map[*Param]*place{}}
+	x := &mirror{owner: m, device: d, at: map[*Param]*place{}, version: noVersion}
 	m.list = append(m.list, x)
 	return x
 }
 
-// fetch brings the values back from a mirror that is ahead.
+// fetch makes the host's values those in force.
 func (m *mirrors) fetch() error {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	var failed error
-	for _, x := range m.list {
-		if x.ahead {
-			failed = errors.Join(failed, x.pull())
-		}
-	}
-	return failed
+	return m.bring()
 }
 
-// outdate makes the values in the host's memory, which are about to change, those in
-// force.
-func (m *mirrors) outdate() {
-	if len(m.list) == 0 {
-		return
+func (m *mirrors) bring() error {
+	if m.lost != nil || m.host == m.latest {
+		return m.lost
 	}
-	_ = m.fetch()
-	m.version++
+	for _, x := range m.list {
+		if x.version != m.latest {
+			continue
+		}
+		if err := x.pull(); err != nil {
+			return fmt.Errorf("bring the parameters back: %w", err)
+		}
+		m.host = m.latest
+		return nil
+	}
+	return errors.New("no device holds the parameters")
+}
+
+// outdate is fetch before some of the host's values change. If it fails they are lost for
+// good, since what changes would be mixed with older ones.
+func (m *mirrors) outdate() error {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.lost = m.bring()
+	m.renew()
+	return m.lost
+}
+
+// replace says that all of the host's values are about to be overwritten.
+func (m *mirrors) replace() {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.lost = nil
+	m.renew()
+}
+
+// renew puts the host's values in force.
+func (m *mirrors) renew() {
+	m.latest++
+	m.host = m.latest
 }
 
 // reserve gives those of some parameters memory that have none.
 func (m *mirror) reserve(params []*Param) error {
 	m.owner.mutex.Lock()
 	defer m.owner.mutex.Unlock()
-	if m.ahead {
-		if err := m.pull(); err != nil {
-			return err
-		}
+	if err := m.owner.bring(); err != nil {
+		return err
 	}
 	for _, trainable := range []bool{true, false} {
 		var fresh []*Param
@@ -133,20 +162,21 @@ func (m *mirror) allocate(params []*Param) error {
 		}
 	}
 	m.blocks = append(m.blocks, b)
-	m.version = 0
-	if m.owner.version == 0 {
-		m.owner.version = 1
-	}
+	m.version = noVersion
 	return nil
 }
 
-// push brings the host's values if they are newer.
+// push makes the mirror's values those in force.
 func (m *mirror) push() error {
 	m.owner.mutex.Lock()
 	defer m.owner.mutex.Unlock()
-	if m.version == m.owner.version {
-		return nil
+	if m.owner.lost != nil || m.version == m.owner.latest {
+		return m.owner.lost
 	}
+	if err := m.owner.bring(); err != nil {
+		return err
+	}
+	m.version = noVersion
 	for _, b := range m.blocks {
 		staged, err := m.device.Host(int(b.memory.Len()))
 		if err != nil {
@@ -165,18 +195,26 @@ func (m *mirror) push() error {
 			}
 		}
 	}
-	m.version, m.ahead = m.owner.version, false
+	m.version = m.owner.latest
 	return nil
 }
 
-// moved says that the values on the device have changed.
-func (m *mirror) moved() {
+// moved says that the device has changed the values, or tried to.
+func (m *mirror) moved(failed error) {
 	m.owner.mutex.Lock()
 	defer m.owner.mutex.Unlock()
-	m.ahead = true
+	if failed == nil {
+		m.owner.latest++
+		m.version = m.owner.latest
+		return
+	}
+	if m.owner.host != m.owner.latest {
+		m.owner.lost = fmt.Errorf("the parameters are lost: %w", failed)
+	}
+	m.version = noVersion
 }
 
-// pull brings the values back.
+// pull copies the values to the host.
 func (m *mirror) pull() error {
 	for _, b := range m.blocks {
 		staged, err := m.device.Host(int(b.memory.Len()))
@@ -190,7 +228,6 @@ func (m *mirror) pull() error {
 			fromChannelsLast(p.Shape, p.Data, staged.Floats()[m.at[p].offset/4:])
 		}
 	}
-	m.ahead = false
 	return nil
 }
 

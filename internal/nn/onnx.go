@@ -18,6 +18,9 @@ func (g *Graph) ONNX(name string) (*onnx.Graph, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
+	if err := g.params.Fetch(); err != nil {
+		return nil, fmt.Errorf("ONNX of %s: %w", name, err)
+	}
 	t := &onnxTranslation{graph: &onnx.Graph{Name: name}, names: map[node]string{}}
 	for _, in := range g.inputs {
 		t.names[in.node] = in.name

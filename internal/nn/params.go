@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"hash/fnv"
+	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -30,8 +31,9 @@ type Param struct {
 // It is not safe for concurrent use.
 //
 // On a GPU the values lie in a mirror that training moves. They come back when a
-// method asks for them; an error of that, such as a lost device, is that of
-// [Params.Fetch].
+// method asks for them. Where that fails, as of a lost device, [Params.Fetch] and what
+// runs or writes the parameters return the error from then on, until all values are
+// replaced.
 type Params struct {
 	seed    uint64
 	list    []*Param
@@ -51,21 +53,21 @@ func (p *Params) Fetch() error { return p.mirrors.fetch() }
 // All lists the parameters in the order of their declaration. The caller may
 // change their values until the next run but not the list.
 func (p *Params) All() []*Param {
-	p.mirrors.outdate()
+	_ = p.mirrors.outdate()
 	return p.list
 }
 
 // Get finds a parameter by name, or nil. The caller may change its values until the
 // next run.
 func (p *Params) Get(name string) *Param {
-	p.mirrors.outdate()
+	_ = p.mirrors.outdate()
 	return p.byName[name]
 }
 
-// Clone copies every value.
+// Clone copies every value. Where they are lost, so are the clone's.
 func (p *Params) Clone() *Params {
-	_ = p.Fetch()
 	c := NewParams(p.seed)
+	c.mirrors.lost = p.Fetch()
 	for _, x := range p.list {
 		y := *x
 		y.Shape = slices.Clone(x.Shape)
@@ -81,8 +83,8 @@ func (p *Params) CopyFrom(src *Params) error {
 	if err := src.Fetch(); err != nil {
 		return err
 	}
-	p.mirrors.outdate()
-	for _, x := range p.list {
+	data := make([][]float32, len(p.list))
+	for i, x := range p.list {
 		y := src.byName[x.Name]
 		if y == nil {
 			return fmt.Errorf("parameter %q: missing in the source", x.Name)
@@ -90,12 +92,21 @@ func (p *Params) CopyFrom(src *Params) error {
 		if !slices.Equal(x.Shape, y.Shape) {
 			return fmt.Errorf("parameter %q: shape %v, want %v", x.Name, y.Shape, x.Shape)
 		}
-		copy(x.Data, y.Data)
+		data[i] = y.Data
 	}
+	p.assign(data)
 	return nil
 }
 
-// Tensors lists the parameters for a weights file. The data is shared.
+// Write writes the parameters as a weights file.
+func (p *Params) Write(w io.Writer, meta map[string]string) error {
+	if err := p.Fetch(); err != nil {
+		return err
+	}
+	return weights.Write(w, meta, p.Tensors())
+}
+
+// Tensors lists the parameters as those of a weights file. The data is shared.
 func (p *Params) Tensors() []weights.Tensor {
 	_ = p.Fetch()
 	ts := make([]weights.Tensor, len(p.list))
@@ -149,14 +160,14 @@ func (p *Params) match(tensors []weights.Tensor) ([][]float32, error) {
 }
 
 func (p *Params) assign(data [][]float32) {
-	p.mirrors.outdate()
+	p.mirrors.replace()
 	for i, x := range p.list {
 		copy(x.Data, data[i])
 	}
 }
 
 func (p *Params) add(x *Param) {
-	p.mirrors.outdate()
+	_ = p.mirrors.outdate()
 	p.list = append(p.list, x)
 	p.byName[x.Name] = x
 }

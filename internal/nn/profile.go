@@ -20,9 +20,9 @@ import (
 // runs; a further program that is compiled with it begins anew.
 type Profile struct {
 	rows    []*operation
+	target  Target
 	workers int
-	isa     string // or the model of a GPU
-	warm    bool   // behind the first step
+	warm    bool // behind the first step
 	steps   int
 	whole   time.Duration // of the steps
 	last    time.Time
@@ -40,9 +40,9 @@ type operation struct {
 func (p *Profile) Steps() int { return p.steps }
 
 // begin forgets what was before and notes what the program runs on.
-func (p *Profile) begin(workers int, isa string) {
+func (p *Profile) begin(target Target, workers int) {
 	if p != nil {
-		*p = Profile{workers: workers, isa: isa}
+		*p = Profile{target: target, workers: workers}
 	}
 }
 
@@ -154,6 +154,9 @@ func (ins *instruction) operation(size func(*value) int, unit float64) operation
 	return operation{name: ins.title(), geometry: ins.geometry(), flops: flops(ins.op), bytes: unit * float64(n)}
 }
 
+// fused is what stands between an operator's name and those of what is fused to it.
+const fused = " + "
+
 // title is the operator's name with what is fused to it.
 func (ins *instruction) title() string {
 	residual, relu := false, false
@@ -167,10 +170,10 @@ func (ins *instruction) title() string {
 	}
 	title := ins.op.name()
 	if residual {
-		title += " + add"
+		title += fused + "add"
 	}
 	if relu {
-		title += " + relu"
+		title += fused + "relu"
 	}
 	return title
 }
@@ -205,31 +208,121 @@ func window(g op.Conv) string {
 	return text
 }
 
+// Peaks tells how many operations and bytes a second a device reaches, 0 where that is
+// not known: so many cores of the CPU in float32, or a GPU in a precision.
+type Peaks func(device, precision string, workers int) (flops, bandwidth float64)
+
 // Write writes the profile of a trainer's steps as a table in Markdown, the longest
-// first. peaks tells how many operations and bytes a second so many cores of this
-// machine reach, 0 where that is not known.
+// first; of a GPU's also one of the kinds of operators.
 //
 // Bytes are those that an operator has to move: every operand and every result
 // once. Where these stay in caches, they come faster than memory gives them.
 // Operations are those of the convolution as it is defined; where Winograd's
-// algorithm takes a quarter of the multiplications, and where bfloat16 is multiplied,
-// the peak, which is that of float32, may be passed.
-func (p *Profile) Write(w io.Writer, peaks func(workers int) (flops, bandwidth float64)) error {
-	flops, bandwidth := peaks(p.workers)
-	perStep := func(d time.Duration) float64 { return d.Seconds() / float64(max(p.steps, 1)) }
+// algorithm takes a quarter of the multiplications, and where the CPU multiplies
+// bfloat16, the peak, there that of float32, may be passed.
+func (p *Profile) Write(w io.Writer, peaks Peaks) error {
+	flops, bandwidth := peaks(p.target.Device, p.target.Precision, p.workers)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d steps of %.3f ms, %d workers, %v; peaks of so many cores: %s GFLOP/s of float32, %s GB/s.\n\n",
-		p.steps, 1e3*perStep(p.whole), p.workers, p.isa, giga(flops), giga(bandwidth))
+	if p.target.onGPU() {
+		fmt.Fprintf(&b, "%d steps of %.3f ms, one launch after another, %s; peaks: %s GFLOP/s of %s, %s GB/s.\n\n",
+			p.steps, 1e3*p.perStep(p.whole), p.target.ISA, giga(flops), p.target.Precision, giga(bandwidth))
+		p.writeKinds(&b, flops, bandwidth)
+	} else {
+		fmt.Fprintf(&b, "%d steps of %.3f ms, %d workers, %v; peaks of so many cores: %s GFLOP/s of float32, %s GB/s.\n\n",
+			p.steps, 1e3*p.perStep(p.whole), p.workers, p.target.ISA, giga(flops), giga(bandwidth))
+	}
+	p.writeRows(&b, flops, bandwidth)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (p *Profile) perStep(d time.Duration) float64 { return d.Seconds() / float64(max(p.steps, 1)) }
+
+// writeRows writes what every operator of every geometry takes.
+func (p *Profile) writeRows(b *strings.Builder, flops, bandwidth float64) {
 	b.WriteString("| operator | geometry (N, C, H, W) | count | ms | share | GFLOP/s | of peak | GB/s | of peak |\n")
 	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|\n")
 	for _, row := range p.sorted() {
-		seconds := perStep(row.took)
-		f, m := rate(row.flops, seconds), rate(row.bytes, seconds)
-		fmt.Fprintf(&b, "| %s | %s | %d | %.3f | %s | %s | %s | %s | %s |\n", row.name, row.geometry, row.count,
-			1e3*seconds, percent(seconds, perStep(p.whole)), giga(f), percent(f, flops), giga(m), percent(m, bandwidth))
+		seconds := p.perStep(row.took)
+		f, m := ratio(row.flops, seconds), ratio(row.bytes, seconds)
+		fmt.Fprintf(b, "| %s | %s | %d | %.3f | %s | %s | %s | %s | %s |\n", row.name, row.geometry, row.count,
+			1e3*seconds, percent(seconds, p.perStep(p.whole)), giga(f), percent(f, flops), giga(m), percent(m, bandwidth))
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+}
+
+// kind is all operators of a name, whatever is fused to them.
+type kind struct {
+	name  string
+	count int     // of instructions in a step
+	took  float64 // seconds of a step
+	// The seconds that they would take at the peaks: those of operators whose operations
+	// take longer there, and of those whose bytes do.
+	multiplying, moving float64
+}
+
+// writeKinds writes what the operators of every kind take, beside what they would take
+// at the peaks.
+func (p *Profile) writeKinds(b *strings.Builder, flops, bandwidth float64) {
+	b.WriteString("| kind of operator | count | ms | share | ms at the peaks | of peak | bound by |\n")
+	b.WriteString("|---|--:|--:|--:|--:|--:|---|\n")
+	all := kind{name: "all"}
+	write := func(k *kind) {
+		least := k.multiplying + k.moving
+		fmt.Fprintf(b, "| %s | %d | %.3f | %s | %s | %s | %s |\n", k.name, k.count, 1e3*k.took,
+			percent(k.took, p.perStep(p.whole)), milliseconds(least), percent(least, k.took), k.bound())
+	}
+	for _, k := range p.kinds(flops, bandwidth) {
+		write(k)
+		all.add(k)
+	}
+	write(&all)
+	b.WriteByte('\n')
+}
+
+func (k *kind) add(x *kind) {
+	k.count += x.count
+	k.took += x.took
+	k.multiplying += x.multiplying
+	k.moving += x.moving
+}
+
+// kinds are the operators by their names, the longest first.
+func (p *Profile) kinds(flops, bandwidth float64) []*kind {
+	var list []*kind
+	for _, row := range p.sorted() {
+		x := p.alone(row, flops, bandwidth)
+		i := slices.IndexFunc(list, func(k *kind) bool { return k.name == x.name })
+		if i < 0 {
+			list = append(list, x)
+		} else {
+			list[i].add(x)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *kind) int { return cmp.Compare(b.took, a.took) })
+	return list
+}
+
+// alone is the kind of one row.
+func (p *Profile) alone(row *operation, flops, bandwidth float64) *kind {
+	name, _, _ := strings.Cut(row.name, fused)
+	k := &kind{name: name, count: row.count, took: p.perStep(row.took)}
+	if moving, multiplying := ratio(row.bytes, bandwidth), ratio(row.flops, flops); multiplying > moving {
+		k.multiplying = multiplying
+	} else {
+		k.moving = moving
+	}
+	return k
+}
+
+// bound is what most of a kind's time at the peaks goes to.
+func (k *kind) bound() string {
+	switch {
+	case k.multiplying+k.moving == 0:
+		return "-"
+	case k.multiplying > k.moving:
+		return "multiplication"
+	}
+	return "memory"
 }
 
 // sorted are the rows by time, and one for what is between operators.
@@ -243,11 +336,20 @@ func (p *Profile) sorted() []*operation {
 	return rows
 }
 
-func rate(amount, seconds float64) float64 {
-	if seconds == 0 {
+// ratio is 0 where it is not known.
+func ratio(a, b float64) float64 {
+	if b == 0 {
 		return 0
 	}
-	return amount / seconds
+	return a / b
+}
+
+// milliseconds are those of a time in seconds, a dash for none.
+func milliseconds(seconds float64) string {
+	if seconds == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", 1e3*seconds)
 }
 
 // giga is a rate in thousand millions, a dash for none.

@@ -87,12 +87,12 @@ func TestAProfileCountsOperationsAndBytes(t *testing.T) {
 }
 
 func TestAProfileIsATableOfShares(t *testing.T) {
-	profile := &Profile{workers: 2, isa: "generic", steps: 2, whole: 40 * time.Millisecond, rows: []*operation{
+	profile := &Profile{target: Target{Device: "cpu", ISA: "generic"}, workers: 2, steps: 2, whole: 40 * time.Millisecond, rows: []*operation{
 		{name: "add", geometry: "(1, 2, 3, 4)", count: 3, bytes: 1e7, took: 4 * time.Millisecond},
 		{name: "conv", geometry: "(1, 2, 3, 4) to (1, 5, 3, 4), 3x3", count: 1, flops: 1e9, bytes: 1e6, took: 20 * time.Millisecond},
 	}}
 	var b bytes.Buffer
-	err := profile.Write(&b, func(workers int) (float64, float64) { return float64(workers) * 100e9, 10e9 })
+	err := profile.Write(&b, func(_, _ string, workers int) (float64, float64) { return float64(workers) * 100e9, 10e9 })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,5 +109,35 @@ func TestAProfileIsATableOfShares(t *testing.T) {
 	order := regexp.MustCompile(`(?s)conv.*between.*add`)
 	if !order.Match(b.Bytes()) {
 		t.Errorf("not sorted by time:\n%s", &b)
+	}
+}
+
+func TestAProfileOfAGPUSumsUpKindsOfOperatorsBesideItsPeaks(t *testing.T) {
+	profile := &Profile{target: Target{Device: "cuda:1", Precision: "bf16", ISA: "H100"}, workers: 1, steps: 2, whole: 40 * time.Millisecond, rows: []*operation{
+		{name: "conv + relu", geometry: "a", count: 3, flops: 4e9, bytes: 1e6, took: 16 * time.Millisecond},
+		{name: "conv", geometry: "b", count: 1, flops: 1e8, bytes: 2e7, took: 8 * time.Millisecond},
+		{name: "add", geometry: "c", count: 2, bytes: 1e7, took: 8 * time.Millisecond},
+	}}
+	var b bytes.Buffer
+	err := profile.Write(&b, func(device, precision string, _ int) (float64, float64) {
+		if device != "cuda:1" || precision != "bf16" {
+			t.Errorf("asked for the peaks of %s in %s", device, precision)
+		}
+		return 1e12, 10e9
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"2 steps of 20.000 ms, one launch after another, H100; peaks: 1000.0 GFLOP/s of bf16, 10.0 GB/s.",
+		"| conv | 4 | 12.000 | 60.0 % | 6.000 | 50.0 % | multiplication |",
+		"| add | 2 | 4.000 | 20.0 % | 1.000 | 25.0 % | memory |",
+		"| between operators | 1 | 4.000 | 20.0 % | - | - | - |",
+		"| all | 7 | 20.000 | 100.0 % | 7.000 | 35.0 % | multiplication |",
+		"| conv + relu | a | 3 | 8.000 | 40.0 % | 500.0 | 50.0 % | 0.1 | 1.2 % |",
+	} {
+		if !strings.Contains(b.String(), want+"\n") {
+			t.Errorf("no line %q in\n%s", want, &b)
+		}
 	}
 }

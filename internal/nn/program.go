@@ -11,10 +11,12 @@ type Options struct {
 	// Device is "cpu", "cuda", "cuda:n", or "auto" or "": the first GPU where there is
 	// one that can be used, else the CPU.
 	Device string
-	// Precision is "f32", "bf16", or "auto" or "": bf16 where the machine multiplies
-	// bfloat16 faster than float32, else f32. With bf16, activations, their gradients
-	// and the operands of convolutions are bfloat16; sums, statistics, losses, linear
-	// layers, parameters, their gradients and the optimiser's state are float32.
+	// Precision is "f32", "tf32", "bf16", or "auto" or "": bf16 where the machine
+	// multiplies bfloat16 faster than float32, else f32. With bf16, activations, their
+	// gradients and the operands of convolutions are bfloat16; sums, statistics, losses,
+	// linear layers, parameters, their gradients and the optimiser's state are float32.
+	// tf32, of GPUs, is float32 but for the factors of convolutions, which are rounded to
+	// TF32 as they are multiplied.
 	Precision string
 	// Workers is the number of cores that the program may use, at least 1. The
 	// results do not depend on it.
@@ -47,6 +49,8 @@ func Compile(g *Graph, options Options) (*Program, error) {
 }
 
 func compileFor(g *Graph, options Options, target Target) (*Program, error) {
+	options.Workers = max(options.Workers, 1)
+	options.Profile.begin(target, options.Workers)
 	compile := compileCPU
 	if target.onGPU() {
 		compile = compileGPU

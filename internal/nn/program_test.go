@@ -383,6 +383,12 @@ func TestBF16IsRefusedWhereTheMachineDoesNotMultiplyIt(t *testing.T) {
 	}
 }
 
+func TestTF32IsRefusedOnTheCPU(t *testing.T) {
+	if _, err := (Options{Device: "cpu", Precision: "tf32"}).Resolve(); err == nil || !strings.Contains(err.Error(), `"tf32"`) || !strings.Contains(err.Error(), "want f32") {
+		t.Errorf("error %v, want one that says what is wanted", err)
+	}
+}
+
 func TestTheFirstMistakeInAGraphIsReportedWithItsPath(t *testing.T) {
 	image := op.Shape{N: 1, C: 3, H: 4, W: 4}
 	scalar := op.Shape{N: 1, C: 1, H: 1, W: 1}

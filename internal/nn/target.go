@@ -13,7 +13,7 @@ import (
 // Target is what a program's options came to on this machine.
 type Target struct {
 	Device    string // "cpu", or "cuda:0" and so on
-	Precision string // "f32" or "bf16"
+	Precision string // "f32", "tf32" or "bf16"
 	ISA       string // instruction set of the kernels; of a GPU its name
 	// Notice says why "auto" did not take a GPU that is there; empty where it had no
 	// reason to.
@@ -97,18 +97,25 @@ func (o Options) withPrecision(t Target, bf16 bool) (Target, error) {
 		if bf16 {
 			t.Precision = bf16Precision
 		}
-	case f32Precision, bf16Precision:
-		if o.Precision == bf16Precision && !bf16 {
+		return t, nil
+	case f32Precision:
+	case tf32Precision:
+		if !t.onGPU() {
+			return Target{}, fmt.Errorf("precision %q: only a GPU multiplies in it, and this would run on the CPU: want f32", o.Precision)
+		}
+	case bf16Precision:
+		if !bf16 {
 			return Target{}, fmt.Errorf("precision %q: this machine (%s) has no instructions for it, want auto or f32", o.Precision, t.ISA)
 		}
-		t.Precision = o.Precision
 	default:
-		return Target{}, fmt.Errorf("precision %q: want auto, f32 or bf16", o.Precision)
+		return Target{}, fmt.Errorf("precision %q: want auto, f32, tf32 or bf16", o.Precision)
 	}
+	t.Precision = o.Precision
 	return t, nil
 }
 
 const (
 	f32Precision  = "f32"
+	tf32Precision = "tf32"
 	bf16Precision = "bf16"
 )

@@ -107,6 +107,11 @@ func (t *Trainer) Done() int { return t.step }
 // source's, or a [DivergedError], in which case the parameters are as they were
 // before the step.
 func (t *Trainer) Steps(ctx context.Context, source Source) iter.Seq2[Step, error] {
+	return t.ImageSteps(ctx, source.withoutViews())
+}
+
+// ImageSteps is Steps of a graph with inputs that views fill.
+func (t *Trainer) ImageSteps(ctx context.Context, source ImageSource) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		group, ctx := errgroup.WithContext(ctx)
@@ -173,7 +178,7 @@ func (t *Trainer) feeds() (chan feed, error) {
 	return c, nil
 }
 
-func (t *Trainer) prefetch(ctx context.Context, source Source, empty <-chan feed, full chan<- feed) error {
+func (t *Trainer) prefetch(ctx context.Context, source ImageSource, empty <-chan feed, full chan<- feed) error {
 	for step := t.step; step < t.training.Steps; step++ {
 		var f feed
 		select {

@@ -3,6 +3,8 @@ package raster
 import (
 	"fmt"
 	"math/rand/v2"
+
+	"github.com/surrogaze/surrogaze/internal/op"
 )
 
 // Augment is how far training may change an image and its map. The zero value
@@ -71,9 +73,9 @@ func (a Augment) Draw(rng *rand.Rand) View {
 
 // spans are the view's window along the source's axes. The flip runs along the
 // axis that becomes the output's x.
-func (v View) spans(width, height int) (x, y span) {
-	look := func(n int, shift float64, backwards bool) span {
-		return span{(0.5 + shift) * float64(n), (1 + v.Zoom) * float64(n), backwards}
+func (v View) spans(width, height int) (x, y op.Span) {
+	look := func(n int, shift float64, backwards bool) op.Span {
+		return op.Span{Centre: (0.5 + shift) * float64(n), Side: (1 + v.Zoom) * float64(n), Backwards: backwards}
 	}
 	return look(width, v.ShiftX, v.Flip && !v.Transpose), look(height, v.ShiftY, v.Flip && v.Transpose)
 }

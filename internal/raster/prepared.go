@@ -32,11 +32,15 @@ func (r Resizing) Prepare(m *Image, side int) Prepared {
 
 // View writes a view of the image as planar float32 (3, side, side) in [0, 1] into dst.
 func (p Prepared) View(dst []float32, side int, v View) {
+	v.Image(dst, side, side, p.seen(v))
+}
+
+// seen is the image that a view looks at.
+func (p Prepared) seen(v View) *Image {
 	if v == (View{}) {
-		v.Image(dst, side, side, p.whole)
-		return
+		return p.whole
 	}
-	v.Image(dst, side, side, p.detailed)
+	return p.detailed
 }
 
 // Bytes is the memory of the pixels.

@@ -3,6 +3,8 @@ package raster
 import (
 	"math"
 	"sync"
+
+	"github.com/surrogaze/surrogaze/internal/op"
 )
 
 // Resize writes src as planar float32 (3, h, w) in [0, 1] into dst, which must
@@ -67,27 +69,20 @@ func (area) weight(pixel int, centre, step float64) float64 {
 	return max(0, min(float64(pixel+1), centre+step/2)-max(float64(pixel), centre-step/2))
 }
 
-// span is the part of an axis that is seen, in pixels. It may reach beyond the
-// axis, where the image continues as its reflection.
-type span struct {
-	centre, side float64
-	backwards    bool
-}
-
 // set computes the taps of `out` positions spread over the span of an axis of n
 // pixels, in storage that is used again.
-func (t *taps) set(f filter, s span, n, out int) {
-	step := s.side / float64(out)
+func (t *taps) set(f filter, s op.Span, n, out int) {
+	step := s.Side / float64(out)
 	support := f.support(step)
 	t.width = min(int(math.Ceil(2*support))+1, n)
 	t.first, t.count = resized(t.first, out), resized(t.count, out)
 	t.weight, t.fixed = resized(t.weight, out*t.width), resized(t.fixed, out*t.width)
 	for i := range out {
 		at := i
-		if s.backwards {
+		if s.Backwards {
 			at = out - 1 - i
 		}
-		centre := reflect(s.centre+((float64(at)+0.5)/float64(out)-0.5)*s.side, float64(n))
+		centre := reflect(s.Centre+((float64(at)+0.5)/float64(out)-0.5)*s.Side, float64(n))
 		low := max(int(centre-support+0.5), 0)
 		high := min(int(centre+support+0.5), n, low+t.width)
 		t.first[i], t.count[i] = low, high-low
@@ -155,7 +150,7 @@ var resamplers = sync.Pool{New: func() any { return new(resampler) }}
 
 // plan sets the taps for an output of the given columns and rows, in the
 // source's axes.
-func (r *resampler) plan(f filter, x, y span, width, height, columns, rows, channels int) {
+func (r *resampler) plan(f filter, x, y op.Span, width, height, columns, rows, channels int) {
 	r.cols.set(f, x, width, columns)
 	r.rows.set(f, y, height, rows)
 	r.low, r.high = r.rows.bounds()

@@ -1,6 +1,10 @@
 package raster
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/surrogaze/surrogaze/internal/op"
+)
 
 // Resizing is how an image of any shape comes to fill the square that a network
 // sees.
@@ -74,8 +78,8 @@ func (r Resizing) Shown(square *Plane, w, h int) *Plane {
 		return square
 	}
 	side := square.W
-	middle := func(n int) span {
-		return span{centre: float64(side) / 2, side: float64(side) * float64(n) / float64(max(w, h))}
+	middle := func(n int) op.Span {
+		return op.Span{Centre: float64(side) / 2, Side: float64(side) * float64(n) / float64(max(w, h))}
 	}
 	to := longerTo(side, w, h)
 	part := NewPlane(to.w, to.h)

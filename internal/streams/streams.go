@@ -11,7 +11,7 @@ import (
 // Chunks says how a stream is cut, by its elements alone.
 type Chunks[In any] struct {
 	Elements int          // in a chunk, at most
-	Bytes    func(In) int // size of an element
+	Bytes    func(In) int // size of an element; nil where that does not matter
 }
 
 // chunkBytes bounds the elements of a chunk, whatever their number: a chunk passes it
@@ -50,6 +50,17 @@ func Map[In, Out any](ctx context.Context, in iter.Seq2[In, error], cut Chunks[I
 	}
 }
 
+// Of is a stream of what is there.
+func Of[T any](list []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, x := range list {
+			if !yield(x, nil) {
+				return
+			}
+		}
+	}
+}
+
 // mapping is a stream under way.
 type mapping[In, Out any] struct {
 	cut     Chunks[In]
@@ -77,7 +88,9 @@ func (m *mapping[In, Out]) read(ctx context.Context, in iter.Seq2[In, error]) er
 			return err
 		}
 		c.elements = append(c.elements, x)
-		c.bytes += m.cut.Bytes(x)
+		if m.cut.Bytes != nil {
+			c.bytes += m.cut.Bytes(x)
+		}
 		if len(c.elements) < m.cut.Elements && c.bytes < chunkBytes {
 			continue
 		}

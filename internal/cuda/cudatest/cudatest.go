@@ -17,26 +17,52 @@ import (
 	"github.com/surrogaze/surrogaze/internal/cuda/driver"
 )
 
-// given is the driver that the environment names, before tests change that.
-var given = os.Getenv(driver.LibraryVariable)
+// given is the driver that the environment wants, before tests change that: what
+// SURROGAZE_LIBCUDA names, or with SURROGAZE_GPU=1 the machine's.
+var given = sync.OnceValue(func() string {
+	if path := os.Getenv(driver.LibraryVariable); path != "" || os.Getenv("SURROGAZE_GPU") != "1" {
+		return path
+	}
+	return "libcuda.so.1"
+})
 
 // Driver lets [driver.Open] open a device during a test: of the driver that the
-// environment names, such as libcuda.so.1 on a machine with a GPU, or else of the mock. It
-// returns the path of the library.
+// environment wants, or else of the mock. It returns the path of the library.
 func Driver(t testing.TB) string {
 	t.Helper()
-	if given != "" {
-		return given
+	wantTag(t)
+	if given() != "" {
+		return given()
 	}
 	return Mock(t)
 }
 
-// Mock is Driver for tests about the mock, which are skipped where the environment names
+// GPU is Driver for tests that open a device with cuDNN, the mock's where the driver is
+// the mock. What is chosen for convolutions is not kept.
+func GPU(t testing.TB) {
+	t.Helper()
+	library := Driver(t)
+	if given() == "" {
+		t.Setenv("SURROGAZE_CUDA_LIBS", filepath.Dir(library))
+		t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	}
+}
+
+// wantTag skips a test in a build that has no driver.
+func wantTag(t testing.TB) {
+	t.Helper()
+	if !built {
+		t.Skip(driver.ErrNotBuilt)
+	}
+}
+
+// Mock is Driver for tests about the mock, which are skipped where the environment wants
 // another driver.
 func Mock(t testing.TB) string {
 	t.Helper()
-	if given != "" {
-		t.Skipf("%s names a driver, and this test is for the mock", driver.LibraryVariable)
+	wantTag(t)
+	if given() != "" {
+		t.Skip("the environment wants a driver, and this test is for the mock")
 	}
 	folder, err := mock()
 	if err != nil {

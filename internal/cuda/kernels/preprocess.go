@@ -1,16 +1,59 @@
 package kernels
 
-// Normalize turns decoded images x, one byte a channel as (N, H, W, 3), into a network's
-// input y, planar (N, 3, H, W): (x/255 - mean) / sd. Flips holds a byte for each image,
-// not 0 where left and right change places; it may be 0.
-func Normalize(n, h, w int, y, x, flips Pointer, mean, sd [3]float32) []Launch {
-	v := width(F32, w)
-	args := []any{int32(n), int32(h), int32(w), y, x, flips}
-	for c := range 3 {
-		args = append(args, 1/(255*sd[c]))
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/surrogaze/surrogaze/internal/op"
+)
+
+// View is a view of pixels that lie in device memory.
+type View struct {
+	Pixels Pointer
+	op.View
+}
+
+// ViewSize is the number of bytes of a view for the kernels.
+const ViewSize = 88
+
+// Append writes the view as the kernels read it.
+func (v View) Append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(v.Pixels))
+	for _, x := range []float64{v.X.Centre, v.X.Side, v.Y.Centre, v.Y.Side} {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(x))
 	}
-	for c := range 3 {
-		args = append(args, -mean[c]/sd[c])
+	flags := flag(v.X.Backwards) | flag(v.Y.Backwards)<<1 | flag(v.Transpose)<<2
+	for _, x := range []int32{int32(v.W), int32(v.H), flags} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(x))
 	}
-	return one(line(vectorInstance("normalize", F32, v), int64(n)*int64(h)*int64(w/v), args...))
+	for _, x := range v.Gain {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x/255))
+	}
+	for _, x := range v.Mean {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+	}
+	for _, x := range v.Std {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(1/x))
+	}
+	return b
+}
+
+// DrawImages is a feature map y of images, each by one of the views that lie in a row in
+// device memory.
+func DrawImages(s op.Shape, t Type, y, views Pointer) []Launch {
+	return one(drawing(instance("draw_images", t), s, y, views))
+}
+
+// DrawMaps is the same of maps, with a planar y.
+func DrawMaps(s op.Shape, y, views Pointer) []Launch { return one(drawing("draw_maps", s, y, views)) }
+
+// drawing is a launch with a thread for each pixel.
+func drawing(kernel string, s op.Shape, y, views Pointer) Launch {
+	const columns = 32
+	return Launch{
+		Kernel: kernel,
+		Grid:   [3]int{divideUp(s.W, columns), divideUp(s.H, threads/columns), s.N},
+		Block:  [3]int{columns, threads / columns, 1},
+		Args:   []any{int32(s.H), int32(s.W), y, views},
+	}
 }

@@ -3,31 +3,85 @@
 package kernels
 
 import (
-	"fmt"
+	"encoding/binary"
+	"math"
 	"testing"
+
+	"github.com/surrogaze/surrogaze/internal/op"
+	"github.com/surrogaze/surrogaze/internal/raster"
 )
 
-func TestDecodedImagesBecomeANetworksInput(t *testing.T) {
+// everything is all that training may change, far.
+var everything = raster.Augment{Flip: true, Transpose: true, Zoom: 0.9, Shift: 1, Color: 0.5, Brightness: 0.5}
+
+// sizes are of images, smaller and larger than what is drawn of them, to the extreme.
+var sizes = [][2]int{{1, 1}, {1, 7}, {5, 2}, {12, 12}, {37, 20}, {31, 64}, {64, 64}, {3, 200}, {300, 9}}
+
+// views draws a view for each size, the first two of them plain.
+func (g *gpu) views(i int) raster.View {
+	if i < 2 {
+		return raster.View{}
+	}
+	return everything.Draw(g.rng)
+}
+
+func TestDrawnImagesAreThoseOfTheHost(t *testing.T) {
 	g := open(t)
-	mean, sd := [3]float32{0.485, 0.456, 0.406}, [3]float32{0.229, 0.224, 0.225}
-	for _, size := range [][2]int{{1, 1}, {3, 5}, {6, 8}, {17, 20}} {
-		n, h, w := 3, size[0], size[1]
-		x, flips := make([]byte, n*h*w*3), []byte{0, 1, 0}
-		for i := range x {
-			x[i] = byte(g.rng.IntN(256))
+	const rounds = 3
+	for _, side := range []int{1, 12, 33} {
+		s := op.Shape{N: rounds * len(sizes), C: 3, H: side, W: side}
+		want, table := make([]float32, s.Len()), []byte(nil)
+		for i := range s.N {
+			m := raster.NewImage(sizes[i%len(sizes)][0], sizes[i%len(sizes)][1])
+			for k := range m.Pix {
+				m.Pix[k] = byte(g.rng.IntN(256))
+			}
+			resizing := []raster.Resizing{raster.Squash, raster.Pad}[i%2]
+			seen := raster.SeenImage{Image: resizing.Prepare(m, side), View: g.views(i), Side: side}
+			seen.Draw(want[i*3*side*side:][:3*side*side])
+			v := seen.Geometry()
+			table = View{g.upload(v.Bytes), v}.Append(table)
 		}
-		for name, p := range map[string]Pointer{"flipped": g.upload(flips), "as they are": 0} {
-			g.compare(fmt.Sprintf("%d x %d images, %s", h, w, name), len(x),
-				func(to Pointer) []Launch { return Normalize(n, h, w, to, g.upload(x), p, mean, sd) },
-				func(to []float64) {
-					for i, v := range x {
-						c, column, row, image := i%3, i/3%w, i/(3*w)%h, i/(3*w*h)
-						if p != 0 && flips[image] != 0 {
-							column = w - 1 - column
-						}
-						to[((image*3+c)*h+row)*w+column] = (float64(v)/255 - float64(mean[c])) / float64(sd[c])
-					}
-				})
+		views := g.upload(table)
+		for typ, rounding := range map[Type]float64{F32: 0, BF16: 1. / 256} {
+			y := g.room(s, typ)
+			g.run(DrawImages(s, typ, y, views))
+			for i, v := range g.readMaps(y, s, typ) {
+				w := float64(want[i])
+				// The host's weights are multiples of 1/8192; 1/255 of the full range is a level.
+				if !(math.Abs(v-w) <= 0.25/255/0.225+rounding*math.Abs(w)) {
+					t.Fatalf("%v, side %d: value %d of image %d is %v, want %v", typ, side, i%(3*side*side), i/(3*side*side), v, w)
+				}
+			}
+		}
+	}
+}
+
+func TestDrawnMapsAreThoseOfTheHost(t *testing.T) {
+	g := open(t)
+	for _, side := range []int{1, 7, 33} {
+		s := op.Shape{N: 3 * len(sizes), C: 1, H: side, W: side}
+		want, table := make([]float32, s.Len()), []byte(nil)
+		for i := range s.N {
+			p := raster.NewPlane(sizes[i%len(sizes)][0], sizes[i%len(sizes)][1])
+			for k := range p.Pix {
+				p.Pix[k] = g.rng.Float32()
+			}
+			seen := raster.SeenMap{Map: p, View: g.views(i), Side: side}
+			seen.Draw(want[i*side*side:][:side*side])
+			v := seen.Geometry()
+			var b []byte
+			for _, x := range v.Values {
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+			}
+			table = View{g.upload(b), v}.Append(table)
+		}
+		y := g.room(s, F32)
+		g.run(DrawMaps(s, y, g.upload(table)))
+		for i, v := range g.readMaps(y, s, F32) {
+			if w := float64(want[i]); !(math.Abs(v-w) <= 1e-5) {
+				t.Fatalf("side %d: value %d of map %d is %v, want %v", side, i%(side*side), i/(side*side), v, w)
+			}
 		}
 	}
 }

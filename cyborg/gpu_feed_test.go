@@ -1,0 +1,42 @@
+package cyborg
+
+import (
+	"math"
+	"testing"
+)
+
+func TestATrainingOnAGPUSeesWhatOneOnTheCPUSees(t *testing.T) {
+	needGPU(t)
+	for name, change := range map[string]func(*Config){
+		"all that augments": func(c *Config) {
+			c.Augment = Augment{Flip: true, Transpose: true, Zoom: 0.4, Shift: 0.3, Color: 0.3, Brightness: 0.2}
+		},
+		"padded":  func(c *Config) { c.Resize = "pad" },
+		"blurred": func(c *Config) { c.Blur = 1.5 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := tiny()
+			cfg.Precision, cfg.Optimizer.LR, cfg.Select = "f32", 1e-3, "last"
+			change(&cfg)
+			d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+			losses := map[string][]float64{}
+			guided := map[string]int{}
+			for _, device := range []string{"cpu", "cuda"} {
+				cfg.Device = device
+				m, err := Train(t.Context(), cfg, d, Combined, 0, t.TempDir(), func(p Progress) { losses[device] = append(losses[device], p.Loss) })
+				if err != nil {
+					t.Fatal(err)
+				}
+				guided[device] = m.Summary().History[0].Guided
+			}
+			for i, want := range losses["cpu"] {
+				if found := losses["cuda"][i]; !(math.Abs(found-want) <= 0.01*want) {
+					t.Errorf("step %d: loss %v, want %v", i+1, found, want)
+				}
+			}
+			if guided["cuda"] == 0 || guided["cuda"] != guided["cpu"] {
+				t.Errorf("%d images had a map, want %d", guided["cuda"], guided["cpu"])
+			}
+		})
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !gpu
+
+package cudatest
+
+// built says that the build has no driver.
+const built = false
