@@ -113,6 +113,13 @@ func conformanceCases() []conformanceCase {
 			y := g.Concat(x, g.ReLU(x))
 			return g.Concat(y, g.Conv("conv", y, Conv{Out: 3, Kernel: 3, Pad: 1}))
 		}),
+		around("dense layer", 16, 4, func(g *Graph, x Node) Node {
+			return g.Concat(x, g.Conv("conv", g.ReLU(g.BatchNorm("bn", x)), Conv{Out: 8, Kernel: 3, Pad: 1}))
+		}),
+		around("normalised value with two readers", 16, 4, func(g *Graph, x Node) Node {
+			y := g.ReLU(g.BatchNorm("bn", x))
+			return g.Concat(y, g.Conv("conv", y, Conv{Out: 8, Kernel: 3, Pad: 1}))
+		}),
 		around("concatenation of one value twice", 16, 4, func(g *Graph, x Node) Node { return g.Concat(x, x) }),
 		around("sigmoid", 3, 4, func(g *Graph, x Node) Node { return g.Sigmoid(x) }),
 		train("linear and cross entropy", func(g *Graph) {

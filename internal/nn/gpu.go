@@ -54,6 +54,7 @@ func newGPU(g *Graph, options Options, target Target) (*gpu, error) {
 		return nil, err
 	}
 	list.fuse()
+	list.fuseGradientSums()
 	m := &gpu{
 		list: list, device: device, target: target, params: g.params.mirrors.on(device),
 		at: map[*value]kernels.Pointer{}, moves: len(list.statistics()) > 0,

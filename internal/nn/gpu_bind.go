@@ -156,12 +156,7 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 			list = kernels.BatchNormTrain(o.g, kind, out(0), in(0), in(5), o.relu, in(1), in(2), in(3), in(4), out(1), out(2), scratch)
 		}
 	case batchNormBackward:
-		y, beta := b.mask()
-		backward := kernels.BatchNormBackward
-		if o.frozen {
-			backward = kernels.BatchNormFrozenBackward
-		}
-		list = backward(o.g, kind, out(0), out(3), out(1), out(2), in(0), in(1), y, in(2), beta, in(3), in(4), scratch)
+		list = b.batchNormBackward(o)
 	case relu:
 		list = kernels.ReLU(int64(o.s.Len()), kind, out(0), in(0))
 	case reluBackward:
@@ -251,12 +246,35 @@ func (b binding) losses() (list []kernels.Launch, ok bool) {
 	return list, true
 }
 
+func (b binding) batchNormBackward(o batchNormBackward) []kernels.Launch {
+	in, out := b.operand, b.result
+	var y, beta kernels.Pointer
+	if o.relu {
+		y, beta = b.mask()
+	}
+	next := 5 + b2i(o.relu)
+	var toDX, toDY kernels.Added
+	if o.toDY != nil {
+		toDY, next = b.added(o.toDY, next), next+1
+	}
+	if o.toDX != nil {
+		toDX = b.added(o.toDX, next)
+	}
+	backward := kernels.BatchNormBackward
+	if o.frozen {
+		backward = kernels.BatchNormFrozenBackward
+	}
+	return backward(o.g, b.kind, out(0), out(3), out(1), out(2), in(0), in(1), y, in(2), beta, in(3), in(4), toDX, toDY, b.tape.Scratch())
+}
+
+// added is channels of an operand.
+func (b binding) added(o *channels, i int) kernels.Added {
+	return kernels.Added{At: b.operand(i).Offset(int64(o.from * b.kind.Size())), Channels: o.whole.C}
+}
+
 // mask is what the mask of the ReLU behind a batch norm is computed from: its result, or,
 // where nothing was added in between, beta and what is read anyway.
 func (b binding) mask() (y, beta kernels.Pointer) {
-	if b.operand(5) == 0 {
-		return 0, 0
-	}
 	for _, ins := range b.list.instructions {
 		if o, ok := ins.op.(batchNorm); ok && o.relu && !o.residual && ins.in[1] == b.in[2] {
 			return 0, b.address(ins.in[2])

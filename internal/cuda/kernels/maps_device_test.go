@@ -182,7 +182,7 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 	if relu {
 		yRef = g.readMaps(y, s, typ)
 	}
-	backward(" frozen", BatchNormFrozenBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, prm, prv, g.scratch),
+	backward(" frozen", BatchNormFrozenBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, prm, prv, Added{}, Added{}, g.scratch),
 		func(dx, dresidual, dgamma, dbeta []float64) {
 			reference.BatchNormFrozenBackward(b, dx, dresidual, dgamma, dbeta, dy, x, yRef, gamma, runningMean, runningVar)
 		})
@@ -198,10 +198,33 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 	if relu {
 		yRef = g.readMaps(y, s, typ)
 	}
-	backward(" train", BatchNormBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, mean, rstd, g.scratch),
+	backward(" train", BatchNormBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, mean, rstd, Added{}, Added{}, g.scratch),
 		func(dx, dresidual, dgamma, dbeta []float64) {
 			reference.BatchNormBackward(b, dx, dresidual, dgamma, dbeta, dy, x, yRef, gamma, wantMean, wantRstd)
 		})
+
+	eighths := func(s op.Shape) []float64 { // of whose sums no bit is lost
+		x := g.random(s.Len(), typ)
+		for i := range x {
+			x[i] = math.Round(8*x[i]) / 8
+		}
+		return x
+	}
+	for _, from := range []int{0, 8, 3} {
+		wide := s
+		wide.C += from
+		more, dy, sum := eighths(wide), eighths(s), make([]float64, n)
+		part := make([]float64, n)
+		reference.Channels(wide, from, c, part, more)
+		reference.Add(sum, dy, part)
+		added := Added{g.maps(wide, typ, more).Offset(int64(from * typ.Size())), wide.C}
+		backward(fmt.Sprintf(" with channels from %d on added", from),
+			BatchNormBackward(b, typ, dx, pdresidual, dgamma, dbeta, g.maps(s, typ, dy), px, py, pgamma, pagain, mean, rstd, added, added, g.scratch),
+			func(dx, dresidual, dgamma, dbeta []float64) {
+				reference.BatchNormBackward(b, dx, dresidual, dgamma, dbeta, sum, x, yRef, gamma, wantMean, wantRstd)
+				reference.Add(dx, dx, part)
+			})
+	}
 }
 
 func TestBatchNormOfValuesFarFromZeroKeepsTheirVariance(t *testing.T) {
