@@ -69,6 +69,8 @@ func channelsLastBytes(v *value) int {
 		return v.shape.Len()
 	case nativeBF16:
 		return 2 * v.shape.Len()
+	case imageBF16:
+		return 2 * kernels.ImageChannels * v.shape.Pixels()
 	}
 	return 4 * v.shape.Len()
 }

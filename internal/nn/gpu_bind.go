@@ -92,6 +92,8 @@ func (b binding) convolution() bool {
 			b.tape.Launch(kernels.DepthwiseBackwardWeights(o.g, b.kind, b.result(0), b.operand(0), b.operand(1), b.tape.Scratch()))
 		case head(o.g, o.exact, b.kind):
 			b.tape.Launch(kernels.HeadBackwardWeights(o.g, b.kind, b.result(0), b.operand(0), b.operand(1), b.tape.Scratch()))
+		case b.in[0].layout == imageBF16:
+			b.tape.ConvolveImageBackwardWeights(b.multiplied(o.g, cudnn.BackwardWeights, o.exact), b.operand(0), b.result(0), b.operand(1))
 		default:
 			b.tape.ConvolveBackwardWeights(b.multiplied(o.g, cudnn.BackwardWeights, o.exact), b.operand(0), b.result(0), b.operand(1))
 		}
@@ -122,6 +124,8 @@ func (b binding) forward(o conv) {
 	case head(o.g, o.exact, b.kind):
 		b.tape.Launch(kernels.HeadForward(o.g, b.kind, y, b.operand(0), b.operand(1), bias))
 		bias = 0
+	case b.in[0].layout == imageBF16:
+		b.tape.ConvolveImage(b.multiplied(o.g, cudnn.Forward, o.exact), b.operand(0), b.weight(1), y)
 	default:
 		b.tape.Convolve(b.multiplied(o.g, cudnn.Forward, o.exact), b.operand(0), b.weight(1), y)
 	}
@@ -287,6 +291,8 @@ func (b binding) relayout(o relayout) []kernels.Launch {
 	to, from := b.result(0), b.operand(0)
 	n := int64(o.s.Len())
 	switch {
+	case o.to == imageBF16:
+		return kernels.ImageToNHWC(o.s, to, from)
 	case o.from == planar:
 		return kernels.ToNHWC(o.s, typeOf(o.to), to, from)
 	case o.to == planar:

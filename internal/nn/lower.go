@@ -288,7 +288,7 @@ func (l *lowering) emit(o operator, in []*value, n *gorgonia.Node) *instruction 
 	ins := &instruction{op: o, in: make([]*value, len(in))}
 	for i, v := range in {
 		if v != nil {
-			ins.in[i] = l.in(v, l.operand(o, i, wants[i]))
+			ins.in[i] = l.in(v, l.operand(o, i, v, wants[i]))
 		}
 	}
 	out := &value{shape: o.out(), layout: l.result(o, gives)}
@@ -315,10 +315,13 @@ func (l *lowering) feature() layout {
 	return native
 }
 
-// operand is the layout that an operator's i-th operand has.
-func (l *lowering) operand(o operator, i int, wants layout) layout {
+// operand is the layout that an operator's i-th operand, which is v, has.
+func (l *lowering) operand(o operator, i int, v *value, wants layout) layout {
 	if l.format == channelsLast && i == 0 && wants == planar && readsImage(o) {
-		wants = native
+		wants = l.of(o, native)
+		if v.layout == planar && wants == nativeBF16 {
+			return imageBF16
+		}
 	}
 	if i == 0 && wants == native && l.head(o) {
 		return nativeBF16

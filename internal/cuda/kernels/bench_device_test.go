@@ -140,6 +140,7 @@ func BenchmarkNetworks(b *testing.B) {
 	run("UpsampleBackward", up.In, 5*2*up.In.Len(), UpsampleBackward(up, t, dx, dy))
 	image := op.Shape{N: 128, C: 3, H: 224, W: 224}
 	run("ToNHWC", image, 6*image.Len(), ToNHWC(image, t, y, x))
+	run("ImageToNHWC", image, 4*image.Len()+2*ImageChannels*image.Pixels(), ImageToNHWC(image, y, x))
 }
 
 // noise is a bfloat16 map of random values, which repeat.

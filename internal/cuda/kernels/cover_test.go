@@ -70,6 +70,8 @@ func launches(s op.Shape, t Type) map[string][]Launch {
 	return map[string][]Launch{
 		"ToNHWC":                    ToNHWC(s, t, p, p),
 		"ToNCHW":                    ToNCHW(s, t, p, p),
+		"ImageToNHWC":               ImageToNHWC(s, p, p),
+		"ResizeChannels":            ResizeChannels(s.Pixels(), t, p, 8, p, 3),
 		"Convert":                   Convert(n, t, p, F32, p),
 		"ReLU":                      ReLU(n, t, p, p),
 		"ReLUBackward":              ReLUBackward(n, t, p, p, p),

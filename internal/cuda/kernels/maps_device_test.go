@@ -23,6 +23,27 @@ func TestPlanarTensorsBecomeFeatureMapsAndComeBack(t *testing.T) {
 	})
 }
 
+func TestImagesAreFilledUpWithZeros(t *testing.T) {
+	g := open(t)
+	s := op.Shape{N: 2, C: 3, H: 5, W: 7}
+	padded := s
+	padded.C = ImageChannels
+	x, want := g.random(s.Len(), BF16), make([]float64, padded.Len())
+	for n := range s.N {
+		copy(want[n*padded.Len()/s.N:], x[n*s.Len()/s.N:(n+1)*s.Len()/s.N])
+	}
+	y := g.room(padded, BF16)
+	g.run(ImageToNHWC(s, y, g.numbers(F32, x...)))
+	g.equal("padded", g.readMaps(y, padded, BF16), want)
+	for _, typ := range []Type{F32, BF16} {
+		fewer, again := g.room(s, typ), g.room(padded, typ)
+		g.run(ResizeChannels(s.Pixels(), typ, fewer, s.C, y, ImageChannels))
+		g.equal("fewer channels", g.readMaps(fewer, s, typ), x)
+		g.run(ResizeChannels(s.Pixels(), typ, again, ImageChannels, g.maps(s, BF16, x), s.C))
+		g.equal("more channels", g.readMaps(again, padded, typ), want)
+	}
+}
+
 func TestConversionRoundsToTheNearest(t *testing.T) {
 	g := open(t)
 	x := append(g.random(1000, F32), 1+1.0/256, 1+3.0/256, math.Inf(1), -0.5)
