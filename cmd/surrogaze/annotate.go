@@ -54,7 +54,7 @@ folder) and writes an annotated data set. The set may be larger than memory.`,
 	f.IntVar(&set.Workers, "workers", 0, "cores to use, 0 = all")
 	f.IntVar(&set.Batch, "batch", 32, "images a forward pass")
 	f.StringVar(&set.Device, "device", "auto", "auto (a GPU if there is one), cpu, cuda or cuda:NUMBER; with --model")
-	f.StringVar(&set.Precision, "precision", "auto", "auto, f32, tf32 or bf16; with --model")
+	f.StringVar(&set.Precision, "precision", "auto", "auto, f32, tf32 (on a GPU) or bf16; with --model")
 	return cmd
 }
 

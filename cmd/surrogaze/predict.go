@@ -58,7 +58,7 @@ Exit codes: 0 done, 1 failure, 2 misuse, 3 unusable model or data, or more than
 	f.IntVar(&o.Workers, "workers", 0, "cores to use, 0 = all")
 	f.IntVar(&o.Batch, "batch", 32, "images a forward pass")
 	f.StringVar(&o.Device, "device", "auto", "auto (a GPU if there is one), cpu, cuda or cuda:NUMBER")
-	f.StringVar(&o.Precision, "precision", "auto", "auto, f32, tf32 or bf16")
+	f.StringVar(&o.Precision, "precision", "auto", "auto, f32, tf32 (on a GPU) or bf16")
 	f.StringVar(&progress, "progress", "auto", "auto, bars, plain or none")
 	return cmd
 }
