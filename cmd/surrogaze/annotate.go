@@ -73,7 +73,7 @@ func annotateSet(ctx context.Context, o pipeline.SetOptions, columns []string, p
 	if err != nil {
 		return err
 	}
-	warnOfCPU(o.Device, o.Precision)
+	sayDevice(o.Device, o.Precision)
 	o.Observe = view.observe
 	summary, err := pipeline.AnnotateSet(ctx, o)
 	view.close()

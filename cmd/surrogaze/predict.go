@@ -86,7 +86,7 @@ func predict(ctx context.Context, o pipeline.PredictOptions, columns []string, p
 	if err != nil {
 		return err
 	}
-	warnOfCPU(o.Device, o.Precision)
+	sayDevice(o.Device, o.Precision)
 	o.Observe = view.observe
 	summary, err := pipeline.Predict(ctx, o)
 	view.close()

@@ -57,7 +57,7 @@ func (o *runOptions) load(path string) (*pipeline.Config, error) {
 func (o *runOptions) begin(cfg *pipeline.Config) (pipeline.Options, view, error) {
 	machine := doctor.Inspect()
 	fmt.Fprintf(os.Stderr, "surrogaze %s: %s to %s on %s\n", version(), cfg.Name, cfg.OutDir(), machine)
-	warnOfCPU(cfg.Device, cfg.Precision)
+	sayDevice(cfg.Device, cfg.Precision)
 	view, err := newView(o.progress)
 	if err != nil {
 		return pipeline.Options{}, nil, err
@@ -68,11 +68,17 @@ func (o *runOptions) begin(cfg *pipeline.Config) (pipeline.Options, view, error)
 	}, view, nil
 }
 
-// warnOfCPU says on standard error if and why the device "auto" is the CPU where a GPU
-// might be expected.
-func warnOfCPU(device, precision string) {
-	if notice := (predictor.Options{Device: device, Precision: precision}).Notice(); notice != "" {
+// sayDevice says on standard error which GPU is used, or why the device "auto" is the CPU
+// where a GPU might be expected.
+func sayDevice(device, precision string) {
+	o := predictor.Options{Device: device, Precision: precision}
+	on, err := o.Ran()
+	switch notice := o.Notice(); {
+	case err != nil: // the pipeline says it
+	case notice != "":
 		fmt.Fprintf(os.Stderr, "warning: device auto is the CPU: %s\n", notice)
+	case on.Device != "cpu":
+		fmt.Fprintf(os.Stderr, "device %s (%s), %s\n", on.Device, on.Hardware, on.Precision)
 	}
 }
 
