@@ -123,11 +123,12 @@ func paeth(dst, row, above []byte) {
 		left, up, corner := int(row[x-greyBytes]), int(above[x]), int(above[x-greyBytes])
 		toLeft, toUp := distance(up, corner), distance(left, corner)
 		toCorner := distance(left+up, 2*corner)
-		predicted := corner
-		if toUp <= toCorner {
+		predicted, nearest := corner, toCorner
+		if toUp <= nearest {
 			predicted = up
 		}
-		if toLeft <= toUp && toLeft <= toCorner {
+		nearest = min(nearest, toUp)
+		if toLeft <= nearest {
 			predicted = left
 		}
 		dst[x] = row[x] - byte(predicted)
