@@ -25,7 +25,7 @@ func TestRISEIsTheMeanOfMasksWeighedByTheClasssProbability(t *testing.T) {
 	}
 	plane := cfg.Size * cfg.Size
 	input := make([]float32, 3*plane)
-	writeInput(input, cfg.Size, raster.View{}, pixels.image)
+	raster.SeenImage{Image: pixels.image, Side: cfg.Size}.Draw(input)
 	want := make([]float64, plane)
 	for k := range rise.Masks {
 		cells, left, top := rise.grid(k, cfg.Size)
