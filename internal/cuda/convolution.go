@@ -5,6 +5,7 @@ import (
 
 	"github.com/surrogaze/surrogaze/internal/cuda/cudnn"
 	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
+	"github.com/surrogaze/surrogaze/internal/op"
 )
 
 // Convolve records a convolution in the order of operands of [cudnn.Plan.Run]. The way
@@ -26,32 +27,60 @@ func (t *Tape) Convolve(c cudnn.Convolution, x, w, y kernels.Pointer) {
 // dw of x and dy of the convolution's type. That of bfloat16 maps is bfloat16, summed in
 // float32, before it is widened, as in PyTorch.
 func (t *Tape) ConvolveBackwardWeights(c cudnn.Convolution, x, dw, dy kernels.Pointer) {
-	c.WeightGradient = c.Type
 	if c.Type == kernels.F32 {
+		c.WeightGradient = c.Type
 		t.Convolve(c, x, dw, dy)
 		return
 	}
-	n := int64(c.Geometry.Weight().Len())
-	narrow, err := t.temporary(n * int64(c.Type.Size()))
-	if err != nil {
-		t.Fail(err)
-		return
-	}
+	narrow := t.narrowGradient(c, x, dy)
+	t.Launch(kernels.Convert(int64(c.Geometry.Weight().Len()), kernels.F32, dw, c.Type, narrow))
+}
+
+// narrowGradient records a gradient by the weight that has the type of the maps, and
+// returns where it is until the next operation.
+func (t *Tape) narrowGradient(c cudnn.Convolution, x, dy kernels.Pointer) kernels.Pointer {
+	c.WeightGradient = c.Type
+	narrow := t.temporary(int64(c.Geometry.Weight().Len() * c.Type.Size()))
 	t.Convolve(c, x, narrow, dy)
-	t.Launch(kernels.Convert(n, kernels.F32, dw, c.Type, narrow))
+	return narrow
+}
+
+// ConvolveImage records the convolution of an image in bfloat16 whose pixels are filled up
+// to [kernels.ImageChannels], with a weight that has the image's own channels.
+func (t *Tape) ConvolveImage(c cudnn.Convolution, x, w, y kernels.Pointer) {
+	taps, channels := filters(c.Geometry)
+	c.Geometry.In.C = kernels.ImageChannels
+	filled := t.temporary(int64(c.Geometry.Weight().Len() * c.Type.Size()))
+	t.Launch(kernels.ResizeChannels(taps, c.Type, filled, kernels.ImageChannels, w, channels))
+	t.Convolve(c, x, filled, y)
+}
+
+// ConvolveImageBackwardWeights records the gradient of [Tape.ConvolveImage] by its weight in
+// float32.
+func (t *Tape) ConvolveImageBackwardWeights(c cudnn.Convolution, x, dw, dy kernels.Pointer) {
+	taps, channels := filters(c.Geometry)
+	c.Geometry.In.C = kernels.ImageChannels
+	narrow := t.narrowGradient(c, x, dy)
+	t.Launch(kernels.ResizeChannels(taps, kernels.F32, dw, channels, narrow, kernels.ImageChannels))
+}
+
+// filters are the taps of all filters of a convolution, and the channels of each tap.
+func filters(g op.Conv) (taps, channels int) {
+	return g.Out * g.KernelH * g.KernelW, g.In.C
 }
 
 // temporary is memory until the next operation.
-func (t *Tape) temporary(bytes int64) (kernels.Pointer, error) {
+func (t *Tape) temporary(bytes int64) kernels.Pointer {
 	if bytes <= kernels.Scratch {
-		return t.Scratch(), nil
+		return t.Scratch()
 	}
 	m, err := t.device.Alloc(bytes)
 	if err != nil {
-		return 0, err
+		t.Fail(err)
+		return 0
 	}
 	t.Keep(m)
-	return m.at, nil
+	return m.at
 }
 
 // trial is the largest workspace that a convolution may want, as a share of the device's

@@ -67,6 +67,12 @@ func conformanceCases() []conformanceCase {
 		around("depthwise convolution of stride 2", 19, 5, func(g *Graph, x Node) Node {
 			return g.Conv("conv", x, Conv{Out: 19, Kernel: 3, Stride: 2, Pad: 1, Groups: 19})
 		}),
+		around("depthwise convolution", 20, 9, func(g *Graph, x Node) Node {
+			return g.Conv("conv", x, Conv{Out: 20, Kernel: 3, Pad: 1, Groups: 20})
+		}),
+		around("head in float32", 16, 9, func(g *Graph, x Node) Node {
+			return g.Conv("head", x, Conv{Out: 1, Kernel: 3, Pad: 1, Bias: true, Float32: true})
+		}),
 		around("tall convolution", 17, 5, func(g *Graph, x Node) Node {
 			return g.Conv("conv", x, Conv{Out: 8, Kernel: 7, Pad: 3, KernelW: 1, Rectangular: true})
 		}),
@@ -106,6 +112,13 @@ func conformanceCases() []conformanceCase {
 		around("concatenation of a concatenation", 16, 4, func(g *Graph, x Node) Node {
 			y := g.Concat(x, g.ReLU(x))
 			return g.Concat(y, g.Conv("conv", y, Conv{Out: 3, Kernel: 3, Pad: 1}))
+		}),
+		around("dense layer", 16, 4, func(g *Graph, x Node) Node {
+			return g.Concat(x, g.Conv("conv", g.ReLU(g.BatchNorm("bn", x)), Conv{Out: 8, Kernel: 3, Pad: 1}))
+		}),
+		around("normalised value with two readers", 16, 4, func(g *Graph, x Node) Node {
+			y := g.ReLU(g.BatchNorm("bn", x))
+			return g.Concat(y, g.Conv("conv", y, Conv{Out: 8, Kernel: 3, Pad: 1}))
 		}),
 		around("concatenation of one value twice", 16, 4, func(g *Graph, x Node) Node { return g.Concat(x, x) }),
 		around("sigmoid", 3, 4, func(g *Graph, x Node) Node { return g.Sigmoid(x) }),

@@ -20,6 +20,7 @@ const (
 	planar     layout = iota // plain NCHW
 	native                   // as the machine's kernels want feature maps: see format
 	nativeBF16               // the same of bfloat16
+	imageBF16                // the same of images, with channels of 0 behind theirs
 	positions                // the same of bytes: where in its window a maximum is
 )
 

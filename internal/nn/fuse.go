@@ -195,6 +195,71 @@ func (l *listing) fuseReLUBackward() {
 	l.remove(dead)
 }
 
+// fuseGradientSums lets the backward pass of a batch norm add what its gradient of x, or
+// the one that it reads, is added to, where nothing else reads the terms. Terms that are
+// channels of another value are read where they are.
+func (l *listing) fuseGradientSums() {
+	uses, producer := l.uses(), l.producers()
+	dead := map[*instruction]bool{}
+	term := func(v *value) (*value, *channels) {
+		before := producer[v]
+		if before == nil || uses[v] != 1 {
+			return v, &channels{whole: v.shape, part: v.shape}
+		}
+		o, ok := before.op.(channels)
+		if !ok {
+			return v, &channels{whole: v.shape, part: v.shape}
+		}
+		dead[before] = true
+		return before.in[0], &o
+	}
+	for _, ins := range l.instructions {
+		if _, ok := ins.op.(add); !ok {
+			continue
+		}
+		for i, v := range ins.in {
+			before := producer[v]
+			if before == nil || uses[v] != 1 || v != before.out[0] {
+				continue
+			}
+			bn, ok := before.op.(batchNormBackward)
+			if !ok || bn.residual || bn.toDX != nil {
+				continue
+			}
+			var more *value
+			more, bn.toDX = term(ins.in[1-i])
+			merged := &instruction{op: bn, in: append(slices.Clone(before.in), more), out: slices.Clone(before.out)}
+			dead[before] = true
+			replace(ins, merged, ins.out[0])
+			break
+		}
+	}
+	for _, ins := range l.instructions {
+		bn, ok := ins.op.(batchNormBackward)
+		sum := producer[ins.in[0]]
+		if !ok || dead[ins] || sum == nil || uses[ins.in[0]] != 1 {
+			continue
+		}
+		if _, ok := sum.op.(add); !ok {
+			continue
+		}
+		first, second := sum.in[0], sum.in[1]
+		if before := producer[first]; before != nil {
+			if _, ok := before.op.(channels); ok {
+				first, second = second, first
+			}
+		}
+		dead[sum] = true
+		var more *value
+		more, bn.toDY = term(second)
+		at := 5 + b2i(bn.relu)
+		in := slices.Insert(slices.Clone(ins.in), at, more)
+		in[0] = first
+		*ins = instruction{op: bn, in: in, out: ins.out}
+	}
+	l.remove(dead)
+}
+
 // placeConcats makes the operands of a concatenation parts of its result, and
 // ranges of channels parts of the tensor that they are cut from, where block
 // borders allow: in channel blocks, channels in a row are a piece of memory.

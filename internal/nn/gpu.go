@@ -54,6 +54,7 @@ func newGPU(g *Graph, options Options, target Target) (*gpu, error) {
 		return nil, err
 	}
 	list.fuse()
+	list.fuseGradientSums()
 	m := &gpu{
 		list: list, device: device, target: target, params: g.params.mirrors.on(device),
 		at: map[*value]kernels.Pointer{}, moves: len(list.statistics()) > 0,
@@ -68,6 +69,8 @@ func channelsLastBytes(v *value) int {
 		return v.shape.Len()
 	case nativeBF16:
 		return 2 * v.shape.Len()
+	case imageBF16:
+		return 2 * kernels.ImageChannels * v.shape.Pixels()
 	}
 	return 4 * v.shape.Len()
 }

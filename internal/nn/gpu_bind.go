@@ -66,21 +66,35 @@ func (b binding) weight(i int) kernels.Pointer {
 // depthwise reports whether a convolution has kernels of our own.
 func depthwise(g op.Conv) bool { return g.Groups > 1 && g.Groups == g.In.C && g.Groups == g.Out }
 
+// head reports whether a convolution has the kernels of heads, which multiply in float32,
+// for feature maps of a type.
+func head(g op.Conv, exact bool, kind kernels.Type) bool {
+	return (exact || kind == kernels.F32) && kernels.IsHead(g, kind)
+}
+
 // convolution records an instruction that is one.
 func (b binding) convolution() bool {
 	switch o := b.op.(type) {
 	case conv:
 		b.forward(o)
 	case convBackwardData:
-		if depthwise(o.g) {
+		switch {
+		case depthwise(o.g):
 			b.tape.Launch(kernels.DepthwiseBackwardData(o.g, b.kind, b.result(0), b.operand(1), b.operand(0)))
-		} else {
+		case head(o.g, o.exact, b.kind):
+			b.tape.Launch(kernels.HeadBackwardData(o.g, b.kind, b.result(0), b.operand(1), b.operand(0)))
+		default:
 			b.tape.Convolve(b.multiplied(o.g, cudnn.BackwardData, o.exact), b.result(0), b.weight(0), b.operand(1))
 		}
 	case convBackwardWeights:
-		if depthwise(o.g) {
+		switch {
+		case depthwise(o.g):
 			b.tape.Launch(kernels.DepthwiseBackwardWeights(o.g, b.kind, b.result(0), b.operand(0), b.operand(1), b.tape.Scratch()))
-		} else {
+		case head(o.g, o.exact, b.kind):
+			b.tape.Launch(kernels.HeadBackwardWeights(o.g, b.kind, b.result(0), b.operand(0), b.operand(1), b.tape.Scratch()))
+		case b.in[0].layout == imageBF16:
+			b.tape.ConvolveImageBackwardWeights(b.multiplied(o.g, cudnn.BackwardWeights, o.exact), b.operand(0), b.result(0), b.operand(1))
+		default:
 			b.tape.ConvolveBackwardWeights(b.multiplied(o.g, cudnn.BackwardWeights, o.exact), b.operand(0), b.result(0), b.operand(1))
 		}
 	default:
@@ -95,15 +109,6 @@ func (b binding) multiplied(g op.Conv, d cudnn.Direction, exact bool) cudnn.Conv
 }
 
 func (b binding) forward(o conv) {
-	y := b.result(0)
-	if depthwise(o.g) {
-		b.tape.Launch(kernels.DepthwiseForward(o.g, b.kind, y, b.operand(0), b.operand(1)))
-	} else {
-		b.tape.Convolve(b.multiplied(o.g, cudnn.Forward, o.exact), b.operand(0), b.weight(1), y)
-	}
-	if !o.bias && !o.residual && !o.relu {
-		return
-	}
 	var bias, residual kernels.Pointer
 	next := 2
 	if o.bias {
@@ -112,7 +117,21 @@ func (b binding) forward(o conv) {
 	if o.residual {
 		residual = b.operand(next)
 	}
-	b.tape.Launch(kernels.ConvEpilogue(o.out(), b.kind, y, bias, residual, o.relu))
+	y := b.result(0)
+	switch {
+	case depthwise(o.g):
+		b.tape.Launch(kernels.DepthwiseForward(o.g, b.kind, y, b.operand(0), b.operand(1)))
+	case head(o.g, o.exact, b.kind):
+		b.tape.Launch(kernels.HeadForward(o.g, b.kind, y, b.operand(0), b.operand(1), bias))
+		bias = 0
+	case b.in[0].layout == imageBF16:
+		b.tape.ConvolveImage(b.multiplied(o.g, cudnn.Forward, o.exact), b.operand(0), b.weight(1), y)
+	default:
+		b.tape.Convolve(b.multiplied(o.g, cudnn.Forward, o.exact), b.operand(0), b.weight(1), y)
+	}
+	if bias != 0 || residual != 0 || o.relu {
+		b.tape.Launch(kernels.ConvEpilogue(o.out(), typeOf(b.out[0].layout), y, bias, residual, o.relu))
+	}
 }
 
 // launches are the kernels of an instruction, if there are any for it.
@@ -141,12 +160,7 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 			list = kernels.BatchNormTrain(o.g, kind, out(0), in(0), in(5), o.relu, in(1), in(2), in(3), in(4), out(1), out(2), scratch)
 		}
 	case batchNormBackward:
-		y, beta := b.mask()
-		backward := kernels.BatchNormBackward
-		if o.frozen {
-			backward = kernels.BatchNormFrozenBackward
-		}
-		list = backward(o.g, kind, out(0), out(3), out(1), out(2), in(0), in(1), y, in(2), beta, in(3), in(4), scratch)
+		list = b.batchNormBackward(o)
 	case relu:
 		list = kernels.ReLU(int64(o.s.Len()), kind, out(0), in(0))
 	case reluBackward:
@@ -236,12 +250,35 @@ func (b binding) losses() (list []kernels.Launch, ok bool) {
 	return list, true
 }
 
+func (b binding) batchNormBackward(o batchNormBackward) []kernels.Launch {
+	in, out := b.operand, b.result
+	var y, beta kernels.Pointer
+	if o.relu {
+		y, beta = b.mask()
+	}
+	next := 5 + b2i(o.relu)
+	var toDX, toDY kernels.Added
+	if o.toDY != nil {
+		toDY, next = b.added(o.toDY, next), next+1
+	}
+	if o.toDX != nil {
+		toDX = b.added(o.toDX, next)
+	}
+	backward := kernels.BatchNormBackward
+	if o.frozen {
+		backward = kernels.BatchNormFrozenBackward
+	}
+	return backward(o.g, b.kind, out(0), out(3), out(1), out(2), in(0), in(1), y, in(2), beta, in(3), in(4), toDX, toDY, b.tape.Scratch())
+}
+
+// added is channels of an operand.
+func (b binding) added(o *channels, i int) kernels.Added {
+	return kernels.Added{At: b.operand(i).Offset(int64(o.from * b.kind.Size())), Channels: o.whole.C}
+}
+
 // mask is what the mask of the ReLU behind a batch norm is computed from: its result, or,
 // where nothing was added in between, beta and what is read anyway.
 func (b binding) mask() (y, beta kernels.Pointer) {
-	if b.operand(5) == 0 {
-		return 0, 0
-	}
 	for _, ins := range b.list.instructions {
 		if o, ok := ins.op.(batchNorm); ok && o.relu && !o.residual && ins.in[1] == b.in[2] {
 			return 0, b.address(ins.in[2])
@@ -254,6 +291,8 @@ func (b binding) relayout(o relayout) []kernels.Launch {
 	to, from := b.result(0), b.operand(0)
 	n := int64(o.s.Len())
 	switch {
+	case o.to == imageBF16:
+		return kernels.ImageToNHWC(o.s, to, from)
 	case o.from == planar:
 		return kernels.ToNHWC(o.s, typeOf(o.to), to, from)
 	case o.to == planar:

@@ -7,6 +7,7 @@ import (
 
 	"gorgonia.org/gorgonia"
 
+	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
 	"github.com/surrogaze/surrogaze/internal/kernel"
 	"github.com/surrogaze/surrogaze/internal/op"
 )
@@ -287,10 +288,10 @@ func (l *lowering) emit(o operator, in []*value, n *gorgonia.Node) *instruction 
 	ins := &instruction{op: o, in: make([]*value, len(in))}
 	for i, v := range in {
 		if v != nil {
-			ins.in[i] = l.in(v, l.operand(o, i, wants[i]))
+			ins.in[i] = l.in(v, l.operand(o, i, v, wants[i]))
 		}
 	}
-	out := &value{shape: o.out(), layout: l.of(o, gives)}
+	out := &value{shape: o.out(), layout: l.result(o, gives)}
 	ins.out = []*value{out}
 	l.listing.instructions = append(l.listing.instructions, ins)
 	l.values[n], l.producer[out] = out, ins
@@ -314,12 +315,43 @@ func (l *lowering) feature() layout {
 	return native
 }
 
-// operand is the layout that an operator's i-th operand has.
-func (l *lowering) operand(o operator, i int, wants layout) layout {
+// operand is the layout that an operator's i-th operand, which is v, has.
+func (l *lowering) operand(o operator, i int, v *value, wants layout) layout {
 	if l.format == channelsLast && i == 0 && wants == planar && readsImage(o) {
-		wants = native
+		wants = l.of(o, native)
+		if v.layout == planar && wants == nativeBF16 {
+			return imageBF16
+		}
+	}
+	if i == 0 && wants == native && l.head(o) {
+		return nativeBF16
 	}
 	return l.of(o, wants)
+}
+
+// result is the layout that an operator's result has.
+func (l *lowering) result(o operator, gives layout) layout {
+	if _, ok := o.(convBackwardData); ok && l.head(o) {
+		return nativeBF16
+	}
+	return l.of(o, gives)
+}
+
+// head reports whether an operator is one of a head that computes in float32, and yet
+// reads its features, and writes their gradient, as the bfloat16 that they are.
+func (l *lowering) head(o operator) bool {
+	if l.format != channelsLast || !l.bf16 {
+		return false
+	}
+	switch o := o.(type) {
+	case conv:
+		return head(o.g, o.exact, kernels.BF16)
+	case convBackwardData:
+		return head(o.g, o.exact, kernels.BF16)
+	case convBackwardWeights:
+		return head(o.g, o.exact, kernels.BF16)
+	}
+	return false
 }
 
 // readsImage reports whether an operator's first operand is an image of few channels.

@@ -223,12 +223,15 @@ func (o batchNorm) reference(dst []float64, src [][]float64) {
 
 // batchNormBackward is dy, x, gamma, running mean, running variance, y to dx.
 // Its instruction leaves the parameters' gradients as further results, and with
-// a fused ReLU masks dy by y > 0 and may leave the masked dy as well.
+// a fused ReLU masks dy by y > 0 and may leave the masked dy as well. Without one it has
+// no operand y.
 type batchNormBackward struct {
 	g        op.BatchNorm
 	frozen   bool
 	relu     bool
 	residual bool
+	toDY     *channels // fused: of the operand behind those above, added to dy
+	toDX     *channels // fused: of the last operand, added to dx
 	state    *batchNormState
 }
 

@@ -159,14 +159,14 @@ const fused = " + "
 
 // title is the operator's name with what is fused to it.
 func (ins *instruction) title() string {
-	residual, relu := false, false
+	residual, relu, sum := false, false, false
 	switch o := ins.op.(type) {
 	case conv:
 		residual, relu = o.residual, o.relu
 	case batchNorm:
 		residual, relu = o.residual, o.relu
 	case batchNormBackward:
-		residual, relu = o.residual, o.relu
+		residual, relu, sum = o.residual, o.relu, o.toDX != nil || o.toDY != nil
 	}
 	title := ins.op.name()
 	if residual {
@@ -174,6 +174,9 @@ func (ins *instruction) title() string {
 	}
 	if relu {
 		title += fused + "relu"
+	}
+	if sum {
+		title += fused + "sum"
 	}
 	return title
 }

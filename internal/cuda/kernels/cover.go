@@ -43,6 +43,15 @@ func (c cover) mapping(pixels int) int {
 	return c.down * min(max(pixels*c.groups/(c.down*fullBlocks), 1), 8)
 }
 
+// descent is the number of rows that threads go down which keep something from row to
+// row: up to 32, and fewer, down to 8, where so many blocks that go down the whole height
+// are too few to fill the GPU.
+func descent(height, blocks int) int {
+	const most, fewest = 32, 8
+	pieces := min(max(divideUp(4*fullBlocks, blocks), divideUp(height, most)), divideUp(height, fewest))
+	return divideUp(height, pieces)
+}
+
 // launch runs a kernel whose first parameters are pixels, channels, length.
 func (c cover) launch(kernel string, pixels, channels, length int, args ...any) Launch {
 	return Launch{

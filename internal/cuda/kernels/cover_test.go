@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/op"
@@ -69,6 +70,8 @@ func launches(s op.Shape, t Type) map[string][]Launch {
 	return map[string][]Launch{
 		"ToNHWC":                    ToNHWC(s, t, p, p),
 		"ToNCHW":                    ToNCHW(s, t, p, p),
+		"ImageToNHWC":               ImageToNHWC(s, p, p),
+		"ResizeChannels":            ResizeChannels(s.Pixels(), t, p, 8, p, 3),
 		"Convert":                   Convert(n, t, p, F32, p),
 		"ReLU":                      ReLU(n, t, p, p),
 		"ReLUBackward":              ReLUBackward(n, t, p, p, p),
@@ -78,8 +81,8 @@ func launches(s op.Shape, t Type) map[string][]Launch {
 		"BiasGradient":              BiasGradient(s, t, p, p, p),
 		"BatchNormTrain":            BatchNormTrain(norm, t, p, p, p, true, p, p, p, p, p, p, p),
 		"BatchNormEval":             BatchNormEval(norm, t, p, p, p, true, p, p, p, p),
-		"BatchNormBackward":         BatchNormBackward(norm, t, p, p, p, p, p, p, p, p, p, p, p, p),
-		"BatchNormFrozenBackward":   BatchNormFrozenBackward(norm, t, p, p, p, p, p, p, p, p, p, p, p, p),
+		"BatchNormBackward":         BatchNormBackward(norm, t, p, p, p, p, p, p, p, p, p, p, p, Added{p, s.C}, Added{p, s.C + 1}, p),
+		"BatchNormFrozenBackward":   BatchNormFrozenBackward(norm, t, p, p, p, p, p, p, p, p, p, p, p, Added{}, Added{}, p),
 		"FoldBatchNorm":             FoldBatchNorm(depthwise, norm, t, p, p, p, p, p, p, p),
 		"MaxPool":                   MaxPool(pool, t, p, p, p),
 		"MaxPoolBackward":           MaxPoolBackward(pool, t, p, p, p),
@@ -106,6 +109,32 @@ func TestLaunchesFitTheirKernels(t *testing.T) {
 				for _, l := range all {
 					if err := Check(l); err != nil {
 						t.Errorf("%s of %v in %v: %v", name, s, typ, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestHeadsOfAllSizesFitTheirKernelsAndTheScratch(t *testing.T) {
+	const p = Pointer(256)
+	for _, typ := range []Type{F32, BF16} {
+		for _, side := range []int{1, 3} {
+			for lanes := 1; lanes <= 32; lanes *= 2 {
+				for _, s := range []op.Shape{{N: 1, H: 1, W: 1}, {N: 3, H: 7, W: 9}, {N: 128, H: 256, W: 256}} {
+					s.C = lanes * typ.width()
+					g := op.Conv{In: s, Out: 1, KernelH: side, KernelW: side, StrideH: 1, StrideW: 1, PadH: side / 2, PadW: side / 2, DilationH: 1, DilationW: 1, Groups: 1}
+					if !IsHead(g, typ) {
+						t.Fatalf("%+v in %v is no head", g, typ)
+					}
+					weights := HeadBackwardWeights(g, typ, p, p, p, p)
+					for _, l := range slices.Concat(HeadForward(g, typ, p, p, p, p), HeadBackwardData(g, typ, p, p, p), weights) {
+						if err := Check(l); err != nil {
+							t.Errorf("%+v in %v: %v", g, typ, err)
+						}
+					}
+					if bytes := weights[0].Grid[0] * g.Weight().Len() * 4; bytes > Scratch {
+						t.Errorf("%+v in %v: %d bytes of scratch", g, typ, bytes)
 					}
 				}
 			}

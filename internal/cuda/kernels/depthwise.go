@@ -83,10 +83,9 @@ type descents struct {
 	count, rows int // of one, rows
 }
 
-// descend takes blocks of half the usual size, as threads keep much. A descent has up to
-// 32 rows, and fewer, down to 8, where that is too few to fill the GPU.
+// descend takes blocks of half the usual size, as threads keep much.
 func descend(t Type, s op.Shape) descents {
-	const threads, most, fewest = 128, 32, 8
+	const threads = 128
 	c := cover{vector: pair(t, s.C), down: 1}
 	vectors := divideUp(s.C, c.vector)
 	c.across = min(vectors, 32)
@@ -95,8 +94,7 @@ func descend(t Type, s op.Shape) descents {
 		c.down *= 2
 	}
 	strips := s.N * divideUp(s.W, strip)
-	pieces := min(max(divideUp(4*fullBlocks*c.down, strips*c.groups), divideUp(s.H, most)), divideUp(s.H, fewest))
-	rows := divideUp(s.H, pieces)
+	rows := descent(s.H, divideUp(strips, c.down)*c.groups)
 	return descents{c, strips * divideUp(s.H, rows), rows}
 }
 

@@ -55,6 +55,27 @@ template <class T> __device__ void few_to_nchw(int images, int pixels, int chann
 }
 KERNELS(few_to_nchw, (int images, int pixels, int channels, float* y, const T* x), (images, pixels, channels, y, x))
 
+// image_to_nhwc does the same for images in bfloat16 whose pixels are filled up with zeros
+// to a vector.
+extern "C" __global__ void image_to_nhwc(int images, int pixels, int channels, bf16* y, const float* x) {
+    int64 i = thread_index();
+    if (i >= (int64)images * pixels) return;
+    uint32 image = (uint32)i / pixels, pixel = (uint32)i % pixels;
+    Vec<8> v;
+#pragma unroll
+    for (int c = 0; c < 8; c++) v[c] = c < channels ? x[((int64)image * channels + c) * pixels + pixel] : 0;
+    store<8>(y + i * 8, v);
+}
+
+// resize_channels is y with the channels of x, fewer of them or more, which are 0.
+template <class To> __device__ void resize_channels(int64 n, To* y, int y_channels, const bf16* x, int x_channels) {
+    int64 i = thread_index();
+    if (i >= n) return;
+    int c = i % y_channels;
+    y[i] = rounded<To>(c < x_channels ? to_float(x[i / y_channels * x_channels + c]) : 0);
+}
+KERNELS(resize_channels, (int64 n, T* y, int y_channels, const bf16* x, int x_channels), (n, y, y_channels, x, x_channels))
+
 // copy_channels copies channels from x_from on of x over those of y from y_from on; pixels
 // of x and y are x_channels and y_channels apart.
 template <class T, int V>

@@ -23,6 +23,27 @@ func TestPlanarTensorsBecomeFeatureMapsAndComeBack(t *testing.T) {
 	})
 }
 
+func TestImagesAreFilledUpWithZeros(t *testing.T) {
+	g := open(t)
+	s := op.Shape{N: 2, C: 3, H: 5, W: 7}
+	padded := s
+	padded.C = ImageChannels
+	x, want := g.random(s.Len(), BF16), make([]float64, padded.Len())
+	for n := range s.N {
+		copy(want[n*padded.Len()/s.N:], x[n*s.Len()/s.N:(n+1)*s.Len()/s.N])
+	}
+	y := g.room(padded, BF16)
+	g.run(ImageToNHWC(s, y, g.numbers(F32, x...)))
+	g.equal("padded", g.readMaps(y, padded, BF16), want)
+	for _, typ := range []Type{F32, BF16} {
+		fewer, again := g.room(s, typ), g.room(padded, typ)
+		g.run(ResizeChannels(s.Pixels(), typ, fewer, s.C, y, ImageChannels))
+		g.equal("fewer channels", g.readMaps(fewer, s, typ), x)
+		g.run(ResizeChannels(s.Pixels(), typ, again, ImageChannels, g.maps(s, BF16, x), s.C))
+		g.equal("more channels", g.readMaps(again, padded, typ), want)
+	}
+}
+
 func TestConversionRoundsToTheNearest(t *testing.T) {
 	g := open(t)
 	x := append(g.random(1000, F32), 1+1.0/256, 1+3.0/256, math.Inf(1), -0.5)
@@ -182,7 +203,7 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 	if relu {
 		yRef = g.readMaps(y, s, typ)
 	}
-	backward(" frozen", BatchNormFrozenBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, prm, prv, g.scratch),
+	backward(" frozen", BatchNormFrozenBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, prm, prv, Added{}, Added{}, g.scratch),
 		func(dx, dresidual, dgamma, dbeta []float64) {
 			reference.BatchNormFrozenBackward(b, dx, dresidual, dgamma, dbeta, dy, x, yRef, gamma, runningMean, runningVar)
 		})
@@ -198,10 +219,33 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 	if relu {
 		yRef = g.readMaps(y, s, typ)
 	}
-	backward(" train", BatchNormBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, mean, rstd, g.scratch),
+	backward(" train", BatchNormBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, mean, rstd, Added{}, Added{}, g.scratch),
 		func(dx, dresidual, dgamma, dbeta []float64) {
 			reference.BatchNormBackward(b, dx, dresidual, dgamma, dbeta, dy, x, yRef, gamma, wantMean, wantRstd)
 		})
+
+	eighths := func(s op.Shape) []float64 { // of whose sums no bit is lost
+		x := g.random(s.Len(), typ)
+		for i := range x {
+			x[i] = math.Round(8*x[i]) / 8
+		}
+		return x
+	}
+	for _, from := range []int{0, 8, 3} {
+		wide := s
+		wide.C += from
+		more, dy, sum := eighths(wide), eighths(s), make([]float64, n)
+		part := make([]float64, n)
+		reference.Channels(wide, from, c, part, more)
+		reference.Add(sum, dy, part)
+		added := Added{g.maps(wide, typ, more).Offset(int64(from * typ.Size())), wide.C}
+		backward(fmt.Sprintf(" with channels from %d on added", from),
+			BatchNormBackward(b, typ, dx, pdresidual, dgamma, dbeta, g.maps(s, typ, dy), px, py, pgamma, pagain, mean, rstd, added, added, g.scratch),
+			func(dx, dresidual, dgamma, dbeta []float64) {
+				reference.BatchNormBackward(b, dx, dresidual, dgamma, dbeta, sum, x, yRef, gamma, wantMean, wantRstd)
+				reference.Add(dx, dx, part)
+			})
+	}
 }
 
 func TestBatchNormOfValuesFarFromZeroKeepsTheirVariance(t *testing.T) {
@@ -341,6 +385,58 @@ func TestDepthwiseConvolutionsAgreeWithTheReference(t *testing.T) {
 			g.nearSums(name+", weights", g.readNumbers(dw, F32, n), wantW)
 		}
 	})
+}
+
+func TestHeadsAgreeWithTheReference(t *testing.T) {
+	g := open(t)
+	for _, typ := range []Type{F32, BF16} {
+		for _, c := range []op.Conv{
+			{In: op.Shape{N: 2, C: 8, H: 5, W: 7}, KernelH: 1, KernelW: 1},
+			{In: op.Shape{N: 2, C: 16, H: 19, W: 6}, KernelH: 3, KernelW: 3, PadH: 1, PadW: 1},
+			{In: op.Shape{N: 1, C: 32, H: 9, W: 37}, KernelH: 3, KernelW: 3, PadH: 2, PadW: 0},
+			{In: op.Shape{N: 3, C: 64, H: 70, W: 3}, KernelH: 3, KernelW: 3, PadH: 0, PadW: 1},
+			{In: op.Shape{N: 1, C: 128, H: 3, W: 3}, KernelH: 1, KernelW: 1, PadH: 1, PadW: 1},
+		} {
+			c.Out, c.Groups, c.StrideH, c.StrideW, c.DilationH, c.DilationW = 1, 1, 1, 1, 1, 1
+			g.head(c, typ)
+		}
+	}
+}
+
+// head checks all directions of a convolution to one channel.
+func (g *gpu) head(c op.Conv, typ Type) {
+	g.t.Helper()
+	name := fmt.Sprintf("%v, %v to one channel, %dx%d: ", typ, c.In, c.KernelH, c.KernelW)
+	if !IsHead(c, typ) {
+		g.t.Fatal(name + "there are no kernels for it")
+	}
+	s, out, n := c.In, c.OutShape(), c.Weight().Len()
+	x, w, dy, bias := g.random(s.Len(), typ), g.random(n, F32), g.random(out.Len(), F32), g.random(1, F32)
+	byTap := make([]float64, n)
+	taps := c.KernelH * c.KernelW
+	for i, v := range w {
+		byTap[i%taps*s.C+i/taps] = v
+	}
+	px, pw, pdy := g.maps(s, typ, x), g.numbers(F32, byTap...), g.numbers(F32, dy...)
+	y, dx, dw := g.bytes(4*out.Len()), g.room(s, typ), g.bytes(4*n)
+	want, wantX, wantW := make([]float64, out.Len()), make([]float64, s.Len()), make([]float64, n)
+
+	g.run(HeadForward(c, typ, y, px, pw, g.numbers(F32, bias...)))
+	reference.Conv(c, want, x, w, bias)
+	g.near(name+"y", F32, g.readNumbers(y, F32, len(want)), want)
+	g.run(HeadForward(c, typ, y, px, pw, 0))
+	reference.Conv(c, want, x, w, nil)
+	g.near(name+"y without bias", F32, g.readNumbers(y, F32, len(want)), want)
+	g.run(HeadBackwardData(c, typ, dx, pdy, pw))
+	reference.ConvBackwardData(c, wantX, dy, w)
+	g.near(name+"dx", typ, g.readMaps(dx, s, typ), wantX)
+	g.run(HeadBackwardWeights(c, typ, dw, px, pdy, g.scratch))
+	reference.ConvBackwardWeights(c, wantW, x, dy)
+	got := g.readNumbers(dw, F32, n)
+	for i := range byTap {
+		byTap[i] = got[i%taps*s.C+i/taps]
+	}
+	g.nearSums(name+"dw", byTap, wantW)
 }
 
 func TestMapsOfManyChunksAreSummedAlike(t *testing.T) {

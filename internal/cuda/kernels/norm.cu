@@ -200,13 +200,35 @@ extern "C" __global__ void inverse_deviation(int64 n, float* rstd, const float* 
 // no ReLU, from its result y, or from the result computed again from x.
 enum Mask { NONE, RESULT, AGAIN };
 
+// Added is what a gradient is added to, if anything: channels of a feature map that may
+// have more.
+template <class T> struct Added {
+    const T* of;
+    int channels;
+
+    // to adds it to V channels of B pixels, blockDim.y apart.
+    template <int V, int B> __device__ void to(Vec<V> (&d)[B], uint32 pixel, int channel) const {
+        if (!of) return;
+        Vec<V> v[B];
+#pragma unroll
+        for (int b = 0; b < B; b++) v[b] = load<V>(of + (int64)(pixel + b * blockDim.y) * channels + channel);
+#pragma unroll
+        for (int b = 0; b < B; b++) {
+#pragma unroll
+            for (int i = 0; i < V; i++) d[b][i] += v[b][i];
+        }
+    }
+};
+
 // Gradient is dy of a batch norm, 0 where the ReLU behind it gave 0.
 template <Mask MASK, class T, int V> struct Gradient {
     const T *dy, *x, *y;
+    Added<T> added;
+    int channel, channels;
     Vec<V> mean, scale, beta;
 
-    __device__ Gradient(int channel, const T* dy, const T* x, const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd)
-        : dy(dy + channel), x(x + channel), y(y + channel), mean(load<V>(mean + channel)) {
+    __device__ Gradient(int channel, int channels, const T* dy, Added<T> added, const T* x, const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd)
+        : dy(dy + channel), x(x + channel), y(y + channel), added(added), channel(channel), channels(channels), mean(load<V>(mean + channel)) {
         if (MASK != AGAIN) return;
         this->beta = load<V>(beta + channel);
         this->scale = load<V>(gamma + channel);
@@ -215,15 +237,17 @@ template <Mask MASK, class T, int V> struct Gradient {
         for (int i = 0; i < V; i++) this->scale[i] *= r[i];
     }
 
-    // at reads the gradient at B offsets, a distance apart, and how far x is from its mean.
-    template <int B> __device__ void at(int64 offset, int64 distance, Vec<V> (&d)[B], Vec<V> (&apart)[B]) const {
+    // at reads the gradient of B pixels, blockDim.y apart, and how far x is from its mean.
+    template <int B> __device__ void at(uint32 pixel, Vec<V> (&d)[B], Vec<V> (&apart)[B]) const {
         Vec<V> passed[B];
 #pragma unroll
         for (int b = 0; b < B; b++) {
-            d[b] = load<V>(dy + offset + b * distance);
-            apart[b] = load<V>(x + offset + b * distance);
-            if (MASK == RESULT) passed[b] = load<V>(y + offset + b * distance);
+            int64 i = (int64)(pixel + b * blockDim.y) * channels;
+            d[b] = load<V>(dy + i);
+            apart[b] = load<V>(x + i);
+            if (MASK == RESULT) passed[b] = load<V>(y + i);
         }
+        added.to(d, pixel, channel);
 #pragma unroll
         for (int b = 0; b < B; b++) {
 #pragma unroll
@@ -247,14 +271,13 @@ template <Mask MASK, class T, int V> struct Gradient {
     }
 
 template <Mask MASK, class T, int V>
-__device__ void gradient_sums(Part at, int channels, Vec<2 * V>& sums, T* dresidual, const T* dy, const T* x, const T* y, const float* gamma, const float* beta,
-                              const float* mean, const float* rstd) {
-    Gradient<MASK, T, V> gradient(at.channel, dy, x, y, gamma, beta, mean, rstd);
+__device__ void gradient_sums(Part at, int channels, Vec<2 * V>& sums, T* dresidual, const T* dy, Added<T> added, const T* x, const T* y, const float* gamma,
+                              const float* beta, const float* mean, const float* rstd) {
+    Gradient<MASK, T, V> gradient(at.channel, channels, dy, added, x, y, gamma, beta, mean, rstd);
     batches<2>(at, [&](uint32 p, auto these) {
         constexpr int B = decltype(these)::value;
-        int64 offset = (int64)p * channels, distance = (int64)blockDim.y * channels;
         Vec<V> d[B], apart[B];
-        gradient.at(offset, distance, d, apart);
+        gradient.at(p, d, apart);
 #pragma unroll
         for (int b = 0; b < B; b++) {
 #pragma unroll
@@ -262,7 +285,7 @@ __device__ void gradient_sums(Part at, int channels, Vec<2 * V>& sums, T* dresid
                 sums[i] += d[b][i];
                 sums[V + i] += d[b][i] * apart[b][i];
             }
-            if (dresidual) store<V>(dresidual + offset + b * distance + at.channel, d[b]);
+            if (dresidual) store<V>(dresidual + (int64)(p + b * blockDim.y) * channels + at.channel, d[b]);
         }
     });
 }
@@ -270,11 +293,13 @@ __device__ void gradient_sums(Part at, int channels, Vec<2 * V>& sums, T* dresid
 // batch_norm_gradient_sums leaves the sums of the gradient and of its products with
 // x - mean of each chunk, and the gradient itself in dresidual, if that is given.
 template <class T, int V>
-__device__ void batch_norm_gradient_sums(uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy, const T* x,
-                                         const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd) {
+__device__ void batch_norm_gradient_sums(uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy,
+                                         const T* dy_added, int dy_added_channels, const T* x, const T* y, const float* gamma,
+                                         const float* beta, const float* mean, const float* rstd) {
+    Added<T> added{dy_added, dy_added_channels};
     Part at = part<V, FROM_END>(pixels, channels, length);
     Vec<2 * V> sums = splat<2 * V>(0);
-    BY_MASK(gradient_sums, at, channels, sums, dresidual, dy, x, y, gamma, beta, mean, rstd)
+    BY_MASK(gradient_sums, at, channels, sums, dresidual, dy, added, x, y, gamma, beta, mean, rstd)
     sum_rows(sums);
     if (!at.inside || threadIdx.y > 0) return;
     partial += (int64)at.chunk * 2 * channels + at.channel;
@@ -282,9 +307,9 @@ __device__ void batch_norm_gradient_sums(uint32 pixels, int channels, uint32 len
     for (int i = 0; i < V; i++) partial[i] = sums[i], partial[channels + i] = sums[V + i];
 }
 VECTOR_KERNELS(batch_norm_gradient_sums,
-               (uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy, const T* x, const T* y,
-                const float* gamma, const float* beta, const float* mean, const float* rstd),
-               (pixels, channels, length, partial, dresidual, dy, x, y, gamma, beta, mean, rstd))
+               (uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy, const T* dy_added,
+                int dy_added_channels, const T* x, const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd),
+               (pixels, channels, length, partial, dresidual, dy, dy_added, dy_added_channels, x, y, gamma, beta, mean, rstd))
 
 // sum_over_chunks adds one of several sums of every chunk, for row 0.
 __device__ inline float sum_over_chunks(Part at, int stride, const float* partial) {
@@ -311,35 +336,37 @@ extern "C" __global__ void batch_norm_gradients(int chunks, int channels, float*
 }
 
 template <Mask MASK, class T, int V>
-__device__ void gradient_by_x(Part at, int channels, T* dx, const Vec<V>& slope, const Vec<V>& shift, const T* dy, const T* x, const T* y, const float* gamma,
-                              const float* beta, const float* mean, const float* rstd) {
-    Gradient<MASK, T, V> gradient(at.channel, dy, x, y, gamma, beta, mean, rstd);
+__device__ void gradient_by_x(Part at, int channels, T* dx, Added<T> dx_added, const Vec<V>& slope, const Vec<V>& shift, const T* dy, Added<T> dy_added, const T* x,
+                              const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd) {
+    Gradient<MASK, T, V> gradient(at.channel, channels, dy, dy_added, x, y, gamma, beta, mean, rstd);
     Vec<V> scale = load<V>(gamma + at.channel), r = load<V>(rstd + at.channel);
 #pragma unroll
     for (int i = 0; i < V; i++) scale[i] *= r[i];
     batches<2>(at, [&](uint32 p, auto these) {
         constexpr int B = decltype(these)::value;
-        int64 offset = (int64)p * channels, distance = (int64)blockDim.y * channels;
         Vec<V> d[B], apart[B];
-        gradient.at(offset, distance, d, apart);
+        gradient.at(p, d, apart);
 #pragma unroll
         for (int b = 0; b < B; b++) {
 #pragma unroll
             for (int i = 0; i < V; i++) d[b][i] = scale[i] * (d[b][i] + shift[i] + slope[i] * apart[b][i]);
-            store<V>(dx + offset + b * distance + at.channel, d[b]);
         }
+        dx_added.to(d, p, at.channel);
+#pragma unroll
+        for (int b = 0; b < B; b++) store<V>(dx + (int64)(p + b * blockDim.y) * channels + at.channel, d[b]);
     });
 }
 
 // batch_norm_backward is
 //
-//     dx = gamma rstd (d - dbeta/n - (x - mean) rstd dgamma/n)
+//     dx = gamma rstd (d - dbeta/n - (x - mean) rstd dgamma/n) + dx_added
 //
-// with the gradient d and n pixels; without dgamma the statistics are constants, and
+// with the gradient d of dy + dy_added and n pixels; without dgamma the statistics are constants, and
 // dx = gamma rstd d.
 template <class T, int V>
-__device__ void batch_norm_backward(uint32 pixels, int channels, uint32 length, T* dx, const T* dy, const T* x, const T* y, const float* gamma,
-                                    const float* beta, const float* mean, const float* rstd, const float* dgamma, const float* dbeta) {
+__device__ void batch_norm_backward(uint32 pixels, int channels, uint32 length, T* dx, const T* dx_added, int dx_added_channels, const T* dy,
+                                    const T* dy_added, int dy_added_channels, const T* x, const T* y, const float* gamma, const float* beta,
+                                    const float* mean, const float* rstd, const float* dgamma, const float* dbeta) {
     Part at = part<V>(pixels, channels, length);
     if (!at.inside) return;
     Vec<V> slope = splat<V>(0), shift = splat<V>(0);
@@ -353,12 +380,14 @@ __device__ void batch_norm_backward(uint32 pixels, int channels, uint32 length, 
             shift[i] *= -share;
         }
     }
-    BY_MASK(gradient_by_x, at, channels, dx, slope, shift, dy, x, y, gamma, beta, mean, rstd)
+    Added<T> to_dx{dx_added, dx_added_channels}, to_dy{dy_added, dy_added_channels};
+    BY_MASK(gradient_by_x, at, channels, dx, to_dx, slope, shift, dy, to_dy, x, y, gamma, beta, mean, rstd)
 }
 VECTOR_KERNELS(batch_norm_backward,
-               (uint32 pixels, int channels, uint32 length, T* dx, const T* dy, const T* x, const T* y, const float* gamma,
-                const float* beta, const float* mean, const float* rstd, const float* dgamma, const float* dbeta),
-               (pixels, channels, length, dx, dy, x, y, gamma, beta, mean, rstd, dgamma, dbeta))
+               (uint32 pixels, int channels, uint32 length, T* dx, const T* dx_added, int dx_added_channels, const T* dy,
+                const T* dy_added, int dy_added_channels, const T* x, const T* y, const float* gamma, const float* beta,
+                const float* mean, const float* rstd, const float* dgamma, const float* dbeta),
+               (pixels, channels, length, dx, dx_added, dx_added_channels, dy, dy_added, dy_added_channels, x, y, gamma, beta, mean, rstd, dgamma, dbeta))
 
 // fold_batch_norm scales a convolution's weight, of which every output channel has
 // size elements, by the batch norm behind it.

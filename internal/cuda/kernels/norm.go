@@ -30,56 +30,74 @@ func BatchNormEval(g op.BatchNorm, t Type, y, x, residual Pointer, relu bool, ga
 		y, x, residual, flag(relu), gamma, beta, runningMean, runningVar, g.Eps))
 }
 
+// Added is what a gradient is added to: a feature map, or some channels of one that has
+// Channels a pixel, from the address on. The zero Added is nothing.
+type Added struct {
+	At       Pointer
+	Channels int
+}
+
+// fits reports whether vectors of a width lie aligned.
+func (a Added) fits(t Type, vector int) bool {
+	return a.Channels%vector == 0 && int(a.At)%(vector*t.Size()) == 0
+}
+
 // BatchNormBackward is the gradient of [BatchNormTrain]: dx and dresidual feature maps,
 // dgamma and dbeta (C). Where the forward pass ended with a ReLU, either y is its result,
 // whose mask is y > 0, or y is 0 and beta is given, from which with x the mask is
 // computed again, which reads less but is wrong where there was a residual. Without a
 // ReLU both are 0. dresidual gets the masked dy; it may be 0, and it may be dy. dx may be
-// dy, x or y, not dresidual.
-func BatchNormBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, beta, mean, rstd, scratch Pointer) []Launch {
-	b := normGradient{g, t, dresidual, dy, x, y, gamma, beta, mean, rstd}
+// dy, x or y, not dresidual. dy and dx get what is added to them, dy before the mask.
+func BatchNormBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, beta, mean, rstd Pointer, toDX, toDY Added, scratch Pointer) []Launch {
+	b := newNormGradient(g, t, dresidual, dy, x, y, gamma, beta, mean, rstd, toDX, toDY)
 	return append(b.sums(dgamma, dbeta, scratch), b.apply(dx, dgamma, dbeta))
 }
 
 // BatchNormFrozenBackward is the gradient of [BatchNormEval], whose statistics are
 // constants. Operands are those of [BatchNormBackward].
-func BatchNormFrozenBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, beta, runningMean, runningVar, scratch Pointer) []Launch {
+func BatchNormFrozenBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, beta, runningMean, runningVar Pointer, toDX, toDY Added, scratch Pointer) []Launch {
 	channels := int64(g.In.C)
 	rstd, partial := scratch, scratch.Offset((4*channels+255)/256*256)
-	b := normGradient{g, t, dresidual, dy, x, y, gamma, beta, runningMean, rstd}
+	b := newNormGradient(g, t, dresidual, dy, x, y, gamma, beta, runningMean, rstd, toDX, toDY)
 	launches := append([]Launch{line("inverse_deviation", channels, channels, rstd, runningVar, g.Eps)}, b.sums(dgamma, dbeta, partial)...)
 	return append(launches, b.apply(dx, 0, 0))
 }
 
 // normGradient is the operands that both passes of a batch norm's gradient read.
 type normGradient struct {
-	g                                            op.BatchNorm
+	cover
+	pixels, channels                             int
 	t                                            Type
 	dresidual, dy, x, y, gamma, beta, mean, rstd Pointer
+	toDX, toDY                                   Added
+}
+
+func newNormGradient(g op.BatchNorm, t Type, dresidual, dy, x, y, gamma, beta, mean, rstd Pointer, toDX, toDY Added) normGradient {
+	v := width(t, g.In.C)
+	if !toDX.fits(t, v) || !toDY.fits(t, v) {
+		v = 1
+	}
+	return normGradient{coverBy(v, g.In.C, 32), g.In.Pixels(), g.In.C, t, dresidual, dy, x, y, gamma, beta, mean, rstd, toDX, toDY}
 }
 
 // sums is dgamma, dbeta and dresidual.
 func (b normGradient) sums(dgamma, dbeta, partial Pointer) []Launch {
-	pixels, channels := b.g.In.Pixels(), b.g.In.C
-	c := coverOf(b.t, channels)
-	length := c.reducing(pixels)
+	length := b.reducing(b.pixels)
 	return []Launch{
-		c.launch(vectorInstance("batch_norm_gradient_sums", b.t, c.vector), pixels, channels, length,
-			partial, b.dresidual, b.dy, b.x, b.y, b.gamma, b.beta, b.mean, b.rstd),
-		combining("batch_norm_gradients", channels, int32(divideUp(pixels, length)), int32(channels), dgamma, dbeta, partial, b.rstd),
+		b.launch(vectorInstance("batch_norm_gradient_sums", b.t, b.vector), b.pixels, b.channels, length,
+			partial, b.dresidual, b.dy, b.toDY.At, int32(b.toDY.Channels), b.x, b.y, b.gamma, b.beta, b.mean, b.rstd),
+		combining("batch_norm_gradients", b.channels, int32(divideUp(b.pixels, length)), int32(b.channels), dgamma, dbeta, partial, b.rstd),
 	}
 }
 
 // apply is dx; dgamma and dbeta are 0 where the statistics are constants. Where dresidual
 // has the masked dy, no mask is needed.
 func (b normGradient) apply(dx, dgamma, dbeta Pointer) Launch {
-	pixels, channels := b.g.In.Pixels(), b.g.In.C
 	if b.dresidual != 0 {
-		b.dy, b.y, b.beta = b.dresidual, 0, 0
+		b.dy, b.toDY, b.y, b.beta = b.dresidual, Added{}, 0, 0
 	}
-	c := coverOf(b.t, channels)
-	return c.launch(vectorInstance("batch_norm_backward", b.t, c.vector), pixels, channels, c.mapping(pixels),
-		dx, b.dy, b.x, b.y, b.gamma, b.beta, b.mean, b.rstd, dgamma, dbeta)
+	return b.launch(vectorInstance("batch_norm_backward", b.t, b.vector), b.pixels, b.channels, b.mapping(b.pixels),
+		dx, b.toDX.At, int32(b.toDX.Channels), b.dy, b.toDY.At, int32(b.toDY.Channels), b.x, b.y, b.gamma, b.beta, b.mean, b.rstd, dgamma, dbeta)
 }
 
 // FoldBatchNorm scales a convolution's weight by the batch norm behind it, so that
