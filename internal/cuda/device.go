@@ -71,11 +71,18 @@ func Open(n int) (*Device, error) {
 }
 
 func open(n int) (*Device, error) {
+	if _, err := driver.List(); err != nil { // without a driver cuDNN is not missed
+		return nil, err
+	}
+	library, err := cudnn.Open(nil)
+	if err != nil {
+		return nil, err
+	}
 	raw, err := driver.Open(n)
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{device: raw, properties: raw.Properties(), functions: map[string]driver.Function{}, plans: map[cudnn.Convolution]cudnn.Plan{}}
+	d := &Device{device: raw, library: library, properties: raw.Properties(), functions: map[string]driver.Function{}, plans: map[cudnn.Convolution]cudnn.Plan{}}
 	if err := d.prepare(); err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
@@ -94,9 +101,6 @@ func (d *Device) prepare() error {
 		return err
 	}
 	if d.copies, err = d.device.NewStream(); err != nil {
-		return err
-	}
-	if d.library, err = cudnn.Open(nil); err != nil {
 		return err
 	}
 	if d.chooser, err = cudnn.NewChooser(d.library, d.device, d.stream); err != nil {
