@@ -289,6 +289,35 @@ func (l *listing) placeConcats() {
 	l.remove(dead)
 }
 
+// growConcats makes a concatenation the first channels of the next, where only batch norms
+// read it besides: their kernels read slices. So a dense block copies every layer's
+// channels once.
+func (l *listing) growConcats() {
+	uses, producer := l.uses(), l.producers()
+	sliced := map[*value]int{} // readers that read slices
+	for _, ins := range l.instructions {
+		switch ins.op.(type) {
+		case batchNorm:
+			sliced[ins.in[0]]++
+		case batchNormBackward:
+			sliced[ins.in[1]]++
+		}
+	}
+	for _, ins := range l.instructions {
+		if _, ok := ins.op.(concat); !ok {
+			continue
+		}
+		first := ins.in[0]
+		before := producer[first]
+		if before == nil || uses[first] != sliced[first]+1 {
+			continue
+		}
+		if _, ok := before.op.(concat); ok {
+			first.whole = ins.out[0]
+		}
+	}
+}
+
 // partOffset is where channels of a native tensor begin, in float32.
 func partOffset(whole *value, from int) int {
 	return from / kernel.Block * (whole.len() / kernel.Blocks(whole.shape.C))

@@ -55,6 +55,7 @@ func newGPU(g *Graph, options Options, target Target) (*gpu, error) {
 	}
 	list.fuse()
 	list.fuseGradientSums()
+	list.growConcats()
 	m := &gpu{
 		list: list, device: device, target: target, params: g.params.mirrors.on(device),
 		at: map[*value]kernels.Pointer{}, moves: len(list.statistics()) > 0,
@@ -347,7 +348,7 @@ func (m *gpu) address(v *value) kernels.Pointer {
 	if v.home == homeParam {
 		return m.params.at[v.param].values()
 	}
-	return m.at[v]
+	return m.at[v.root()]
 }
 
 func (m *gpu) gradient(i int) ([]float32, error) {
