@@ -191,9 +191,9 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 	case globalAvgPoolBackward:
 		list = kernels.GlobalAvgPoolBackward(o.s, kind, out(0), in(0))
 	case upsample:
-		list = kernels.Upsample(o.g, kind, out(0), in(0))
+		list = kernels.Upsample(o.g, kind, b.slice(b.out[0]), in(0))
 	case upsampleBackward:
-		list = kernels.UpsampleBackward(o.g, kind, out(0), in(0))
+		list = kernels.UpsampleBackward(o.g, kind, out(0), b.slice(b.in[0]))
 	case dropout:
 		list = kernels.Dropout(o.s, kind, out(0), in(0), o.rate, o.salt, b.seedAt.At(0))
 	case dropoutBackward:
@@ -246,7 +246,7 @@ func (b binding) losses() (list []kernels.Launch, ok bool) {
 	return list, true
 }
 
-// slice is where a value lies, which may be the first channels of another.
+// slice is where a value lies, which may be channels of another.
 func (b binding) slice(v *value) kernels.Slice {
 	return kernels.Slice{At: b.address(v), Channels: v.root().shape.C}
 }
@@ -273,22 +273,17 @@ func (b binding) batchNormBackward(o batchNormBackward) []kernels.Launch {
 	}
 	next := 5 + b2i(o.relu)
 	var toDX, toDY kernels.Slice
-	if o.toDY != nil {
-		toDY, next = b.added(o.toDY, next), next+1
+	if o.toDY {
+		toDY, next = b.slice(b.in[next]), next+1
 	}
-	if o.toDX != nil {
-		toDX = b.added(o.toDX, next)
+	if o.toDX {
+		toDX = b.slice(b.in[next])
 	}
 	backward := kernels.BatchNormBackward
 	if o.frozen {
 		backward = kernels.BatchNormFrozenBackward
 	}
 	return backward(o.g, b.kind, out(0), out(3), out(1), out(2), in(0), b.slice(b.in[1]), y, in(2), beta, in(3), in(4), toDX, toDY, b.tape.Scratch())
-}
-
-// added is channels of an operand.
-func (b binding) added(o *channels, i int) kernels.Slice {
-	return kernels.Slice{At: b.operand(i).Offset(int64(o.from * b.kind.Size())), Channels: o.whole.C}
 }
 
 // mask is what the mask of the ReLU behind a batch norm is computed from: its result, or,

@@ -53,8 +53,8 @@ func BenchmarkFeatureMaps(b *testing.B) {
 			{"AvgPoolBackward", 1.25, AvgPoolBackward(pool, typ, y, x)},
 			{"GlobalAvgPool", 1, GlobalAvgPool(s, typ, y, x)},
 			{"GlobalAvgPoolBackward", 1, GlobalAvgPoolBackward(s, typ, y, x)},
-			{"Upsample", 5, Upsample(up, typ, y, x)},
-			{"UpsampleBackward", 5, UpsampleBackward(up, typ, y, x)},
+			{"Upsample", 5, Upsample(up, typ, Slice{y, s.C}, x)},
+			{"UpsampleBackward", 5, UpsampleBackward(up, typ, y, Slice{x, s.C})},
 			{"Dropout", 2, Dropout(s, typ, y, x, 0.5, 1, c)},
 			{"DepthwiseForward", 2, DepthwiseForward(conv, typ, y, x, c)},
 			{"DepthwiseBackwardData", 2, DepthwiseBackwardData(conv, typ, y, x, c)},
@@ -136,8 +136,8 @@ func BenchmarkNetworks(b *testing.B) {
 		run("CopyChannels", s, 2*2*s.Len(), CopyChannels(s.Pixels(), s.C, t, y, s.C+32, 0, x, s.C, 0))
 	}
 	up := op.Upsample{In: op.Shape{N: 64, C: 32, H: 128, W: 128}, Scale: 2, Bilinear: true}
-	run("Upsample", up.In, 5*2*up.In.Len(), Upsample(up, t, y, x))
-	run("UpsampleBackward", up.In, 5*2*up.In.Len(), UpsampleBackward(up, t, dx, dy))
+	run("Upsample", up.In, 5*2*up.In.Len(), Upsample(up, t, Slice{y, up.In.C}, x))
+	run("UpsampleBackward", up.In, 5*2*up.In.Len(), UpsampleBackward(up, t, dx, Slice{dy, up.In.C}))
 	image := op.Shape{N: 128, C: 3, H: 224, W: 224}
 	run("ToNHWC", image, 6*image.Len(), ToNHWC(image, t, y, x))
 	run("ImageToNHWC", image, 4*image.Len()+2*ImageChannels*image.Pixels(), ImageToNHWC(image, y, x))

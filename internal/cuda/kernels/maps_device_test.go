@@ -355,12 +355,22 @@ func TestUpsamplingAgreesWithTheReference(t *testing.T) {
 				out := u.OutShape()
 				x, dy, want, wantX := g.random(s.Len(), typ), g.random(out.Len(), typ), make([]float64, out.Len()), make([]float64, s.Len())
 				y, dx := g.room(out, typ), g.room(s, typ)
-				g.run(Upsample(u, typ, y, g.maps(s, typ, x)))
+				g.run(Upsample(u, typ, Slice{y, s.C}, g.maps(s, typ, x)))
 				reference.Upsample(u, want, x)
 				g.near(fmt.Sprintf("by %d, bilinear %v", scale, bilinear), typ, g.readMaps(y, out, typ), want)
-				g.run(UpsampleBackward(u, typ, dx, g.maps(out, typ, dy)))
+				g.run(UpsampleBackward(u, typ, dx, Slice{g.maps(out, typ, dy), s.C}))
 				reference.UpsampleBackward(u, wantX, dy)
 				g.near(fmt.Sprintf("backward by %d, bilinear %v", scale, bilinear), typ, g.readMaps(dx, s, typ), wantX)
+
+				wide, part := out, make([]float64, out.Len())
+				wide.C += 8
+				all := g.maps(wide, typ, within(wide, out, 8, dy))
+				slice := Slice{all.Offset(int64(8 * typ.Size())), wide.C}
+				g.run(UpsampleBackward(u, typ, dx, slice))
+				g.near("backward of a slice", typ, g.readMaps(dx, s, typ), wantX)
+				g.run(Upsample(u, typ, slice, g.maps(s, typ, x)))
+				reference.Channels(wide, 8, s.C, part, g.readMaps(all, wide, typ))
+				g.near("into a slice", typ, part, want)
 			}
 		}
 	})

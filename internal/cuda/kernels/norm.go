@@ -2,24 +2,6 @@ package kernels
 
 import "github.com/surrogaze/surrogaze/internal/op"
 
-// Slice is channels in a row of a feature map that has Channels a pixel, from the address
-// of the first on. The zero Slice is none.
-type Slice struct {
-	At       Pointer
-	Channels int
-}
-
-// coverSlices is [coverOf] with vectors that lie aligned in slices of feature maps.
-func coverSlices(t Type, channels int, slices ...Slice) cover {
-	v := width(t, channels)
-	for _, s := range slices {
-		if s.Channels%v != 0 || int(s.At)%(v*t.Size()) != 0 {
-			v = 1
-		}
-	}
-	return coverBy(v, channels, 32)
-}
-
 // BatchNormTrain is y = relu(gamma*(x-mean)*rstd + beta + residual) with the batch's own
 // statistics, of which it saves mean and rstd = 1/sqrt(var+Eps), one value a channel, for
 // the backward pass. y and residual are feature maps, x is one or a slice; residual may be 0, and the ReLU
