@@ -3,7 +3,7 @@
 FUZZTIME ?= 10s
 RUN ?= runs/quickstart
 
-.PHONY: cuda ci test lint race noasm generate ptx bench fuzz kill memory readback parity report
+.PHONY: cuda ci test lint race noasm generate ptx bench fuzz kill kill-gpu memory readback parity report
 
 cuda: ## bin/surrogaze with the GPU backend, which starts on machines without one too
 	internal/cuda/env go build -tags gpu -o bin/surrogaze ./cmd/surrogaze
@@ -42,6 +42,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 kill: ## a hundred kill -9 at random moments, and the results still equal
 	SURROGAZE_KILLS=100 go test -run TestAKilledRun -timeout 2h -v ./cmd/surrogaze
+
+kill-gpu: ## the same on a GPU (SURROGAZE_GPU=1), or on a mock of one
+	SURROGAZE_KILLS=100 internal/cuda/env go test -tags gpu -run TestAKilledRunOnAGPU -timeout 2h -v ./cmd/surrogaze
 
 memory: ## a data set four times as large as the memory limit
 	SURROGAZE_MEMORY=1 go test -run Memory -timeout 1h -v ./cmd/surrogaze

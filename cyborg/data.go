@@ -241,7 +241,7 @@ func (d *Data) decode(s source) (decoded, error) {
 	var out decoded
 	if s.row >= 0 {
 		found, err := d.cache.getOr(guide{picture, s.row}, func() (decoded, error) {
-			return decodeImage(s.image, d.resizing, d.size)
+			return decodeImage(s.image, d.resizing.Prepare, d.size)
 		})
 		if err != nil {
 			return out, &SampleError{s.id, err}
@@ -265,8 +265,9 @@ func (d *Data) decode(s source) (decoded, error) {
 	return out, nil
 }
 
-// decodeImage is the one way from an image file to pixels, in training and use.
-func decodeImage(e storage.Encoded, resizing raster.Resizing, size int) (decoded, error) {
+// decodeImage is the one way from an image file to pixels, in training and use; for views
+// of all of it by PrepareWhole of [raster.Resizing], else by Prepare.
+func decodeImage(e storage.Encoded, prepare func(*raster.Image, int) raster.Prepared, size int) (decoded, error) {
 	if !e.Present() {
 		return decoded{}, errors.New("no image")
 	}
@@ -274,7 +275,7 @@ func decodeImage(e storage.Encoded, resizing raster.Resizing, size int) (decoded
 	if err != nil {
 		return decoded{}, fmt.Errorf("image: %w", err)
 	}
-	return decoded{image: resizing.Prepare(m, size), width: m.W, height: m.H}, nil
+	return decoded{image: prepare(m, size), width: m.W, height: m.H}, nil
 }
 
 // decodeMap reads a map, which any view reduces to a far coarser grid. It is nil

@@ -282,7 +282,7 @@ func (m *Model) Maps(ctx context.Context, samples []storage.Sample, options Opti
 		return nil, fmt.Errorf("draw class activation maps: %w", err)
 	}
 	decode := func(s source) (decoded, error) {
-		d, err := decodeImage(s.image, m.cfg.resizing(), m.cfg.Size)
+		d, err := decodeImage(s.image, m.cfg.resizing().PrepareWhole, m.cfg.Size)
 		if err != nil {
 			err = &SampleError{s.id, err}
 		}

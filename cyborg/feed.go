@@ -145,14 +145,7 @@ func (f *feed) target(dst []float32, side int, view raster.View, human *raster.P
 	return shows
 }
 
-// writeInput writes a view of an image as the network takes it: planar
-// (3, size, size).
-func writeInput(dst []float32, size int, view raster.View, m raster.Prepared) {
-	m.View(dst, size, view)
-	raster.Normalize(dst)
-}
-
-// writeTarget writes the same view of the image's map in [0, 1], (grid, grid), and
+// writeTarget writes a view of an image's map in [0, 1], (grid, grid), and
 // reports whether there is something to be seen in it.
 func writeTarget(dst []float32, grid int, view raster.View, human *raster.Plane) bool {
 	if human == nil {

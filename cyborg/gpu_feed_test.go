@@ -3,10 +3,12 @@ package cyborg
 import (
 	"math"
 	"testing"
+
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 )
 
 func TestATrainingOnAGPUSeesWhatOneOnTheCPUSees(t *testing.T) {
-	needGPU(t)
+	cudatest.GPU(t)
 	for name, change := range map[string]func(*Config){
 		"all that augments": func(c *Config) {
 			c.Augment = Augment{Flip: true, Transpose: true, Zoom: 0.4, Shift: 0.3, Color: 0.3, Brightness: 0.2}

@@ -3,22 +3,11 @@ package cyborg
 import (
 	"errors"
 	"math"
-	"os"
 	"testing"
 
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/raster"
 )
-
-// needGPU skips a test where there is no GPU, unless SURROGAZE_GPU=1 says that there is.
-func needGPU(t *testing.T) {
-	t.Helper()
-	if _, err := (Options{Device: "cuda"}).internal().Resolve(); err != nil {
-		if os.Getenv("SURROGAZE_GPU") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-}
 
 // near reports values that are farther than a bound from those wanted.
 func near(t *testing.T, what string, found, want []float32, bound float64) {
@@ -34,7 +23,7 @@ func near(t *testing.T, what string, found, want []float32, bound float64) {
 const gpuBound = 1e-3 // of values in float32
 
 func TestAGPUPredictsWhatTheCPUDoes(t *testing.T) {
-	needGPU(t)
+	cudatest.GPU(t)
 	cfg := tiny()
 	list := mixed(t, 12)
 	m := trained(t, cfg, opened(t, dataset(t, oneGroup, list), cfg, cacheAll), None, 0)
@@ -63,7 +52,7 @@ func TestAGPUPredictsWhatTheCPUDoes(t *testing.T) {
 }
 
 func TestAGPUEvaluatesAsTheCPUDoes(t *testing.T) {
-	needGPU(t)
+	cudatest.GPU(t)
 	cfg := tiny()
 	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
 	m := trained(t, cfg, d, Combined, 0)
@@ -88,7 +77,7 @@ func TestAGPUEvaluatesAsTheCPUDoes(t *testing.T) {
 }
 
 func TestTeachersOnAGPUDrawAsThoseOnTheCPU(t *testing.T) {
-	needGPU(t)
+	cudatest.GPU(t)
 	models, list := classifiers(t, tiny(), 2), unmapped(t, 6)
 	for name, rise := range map[string]*RISE{"CAM": nil, "RISE": {Masks: 10, Cells: 3, Keep: 0.5, Seed: 1}} {
 		t.Run(name, func(t *testing.T) {

@@ -70,7 +70,7 @@ func (p *panel) predict(m *member, samples []storage.Sample) ([]verdict, error) 
 		s := samples[i]
 		results[i].prediction.Sample = s
 		var err error
-		if pixels[i], err = decodeImage(s.Image, p.resizing, m.cfg.Size); err != nil {
+		if pixels[i], err = decodeImage(s.Image, p.resizing.PrepareWhole, m.cfg.Size); err != nil {
 			results[i].err = &SampleError{s.ID, err}
 		}
 		return pixels[i].image, storage.NoLabel, nil

@@ -19,13 +19,13 @@ func TestRISEIsTheMeanOfMasksWeighedByTheClasssProbability(t *testing.T) {
 		t.Fatal(err)
 	}
 	program := panel.members[0]
-	pixels, err := decodeImage(s.Image, cfg.resizing(), cfg.Size)
+	pixels, err := decodeImage(s.Image, cfg.resizing().PrepareWhole, cfg.Size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	plane := cfg.Size * cfg.Size
 	input := make([]float32, 3*plane)
-	writeInput(input, cfg.Size, raster.View{}, pixels.image)
+	raster.SeenImage{Image: pixels.image, Side: cfg.Size}.Draw(input)
 	want := make([]float64, plane)
 	for k := range rise.Masks {
 		cells, left, top := rise.grid(k, cfg.Size)

@@ -174,7 +174,7 @@ func (d *drawer) draw(ctx context.Context, samples []storage.Sample) ([]drawing,
 	plane := d.cfg.Size * d.cfg.Size
 	images, sum := d.images[:3*len(shown)*plane], d.sum[:len(shown)*plane]
 	err := d.cores.Each(len(shown), func(k int) error {
-		writeInput(images[3*k*plane:3*(k+1)*plane], d.cfg.Size, raster.View{}, pixels[shown[k]].image)
+		raster.SeenImage{Image: pixels[shown[k]].image, Side: d.cfg.Size}.Draw(images[3*k*plane : 3*(k+1)*plane])
 		return nil
 	})
 	if err != nil {
@@ -203,7 +203,7 @@ func (d *drawer) decode(samples []storage.Sample) ([]drawing, []decoded) {
 	_ = d.cores.Each(len(samples), func(i int) error {
 		results[i].Sample = samples[i]
 		var err error
-		if pixels[i], err = decodeImage(samples[i].Image, d.cfg.resizing(), d.cfg.Size); err != nil {
+		if pixels[i], err = decodeImage(samples[i].Image, d.cfg.resizing().PrepareWhole, d.cfg.Size); err != nil {
 			results[i].err = &SampleError{samples[i].ID, err}
 		}
 		return nil

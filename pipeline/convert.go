@@ -15,6 +15,9 @@ import (
 // together.
 func validate(cfg *Config) error {
 	p := &Pipeline{cfg: cfg, workers: 1}
+	if _, err := p.predictOptions().Ran(); err != nil {
+		return &ConfigError{Problems: []config.Problem{{Text: err.Error()}}}
+	}
 	fit := p.fitConfig()
 	train := p.classifierConfig(0)
 	var problems []config.Problem
@@ -64,10 +67,11 @@ func (p *Pipeline) ingestConfig() ingestConfig {
 	return ingestConfig{d.Classes, d.Split, d.MaxBad, p.cfg.Seed}
 }
 
-// requested are the precision and device as they were asked for.
+// requested is the precision as it was asked for. The device is left open, whatever was
+// asked for: what one has begun another goes on with, and manifests say which did what.
 type requested struct{ Device, Precision string }
 
-func (p *Pipeline) requested() requested { return requested{p.cfg.Device, p.cfg.Precision} }
+func (p *Pipeline) requested() requested { return requested{"auto", p.cfg.Precision} }
 
 // predictorConfig is what of the configuration reaches the fit.
 func (p *Pipeline) predictorConfig() any {

@@ -75,6 +75,14 @@ type DataError = storage.DataError
 // start from them.
 type MismatchError = cyborg.MismatchError
 
+var (
+	// ErrDeviceMemory says that something did not fit a GPU's memory.
+	ErrDeviceMemory = predictor.ErrDeviceMemory
+	// ErrDeviceLost says that a GPU has failed in the middle of its work, for good. What
+	// was saved is kept.
+	ErrDeviceLost = predictor.ErrDeviceLost
+)
+
 // DivergedError says that trainings came to numbers that are not finite. The others
 // are done, and so are the stages behind them, on what there is.
 type DivergedError struct {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/surrogaze/surrogaze/internal/config"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -47,6 +48,9 @@ func AnnotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 
 func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	events := newEvents(o.Observe).of(StageAnnotate)
+	if _, err := (predictor.Options{Device: o.Device, Precision: o.Precision}).Ran(); err != nil {
+		return nil, &ConfigError{Problems: []config.Problem{{Text: err.Error()}}}
+	}
 	model, key, err := loadPredictor(o.Model)
 	if err != nil {
 		return nil, dataError(ctx, err)

@@ -80,7 +80,7 @@ func (m *Model) annotate(samples []storage.Sample, by member) ([]result, error) 
 	err := by.draw(len(samples), func(i int) *sample {
 		r := &results[i]
 		r.prediction = Prediction{Sample: samples[i], Quality: storage.NoQuality()}
-		image, err := decodeImage(samples[i].Image, m.cfg)
+		image, err := decodeImage(samples[i].Image, m.cfg, m.cfg.resizing().PrepareWhole)
 		if err != nil {
 			r.err = &SampleError{samples[i].ID, err}
 		}

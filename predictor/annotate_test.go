@@ -265,7 +265,7 @@ func newForward(t *testing.T, m *Model, batch int) *forward {
 func TestMirroredAveragingIsSymmetric(t *testing.T) {
 	m := model(t)
 	f := newForward(t, m, 2)
-	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
+	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg, m.cfg.resizing().PrepareWhole)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestWithoutMirrorTheMapIsTheNetworks(t *testing.T) {
 	m := *model(t)
 	m.cfg.Mirror = false
 	f := newForward(t, &m, 1)
-	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
+	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg, m.cfg.resizing().PrepareWhole)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func TestTheEvidenceOfAnEnsembleIsOfItsMeanMap(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := drawers[0].(ensemble)
-	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg)
+	s, err := decodeImage(samples(t, 1)[0].Image, m.cfg, m.cfg.resizing().PrepareWhole)
 	if err != nil {
 		t.Fatal(err)
 	}

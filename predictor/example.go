@@ -46,7 +46,7 @@ type sample struct {
 
 // decode reads an example for the network of a configuration.
 func decode(e Example, cfg Config) (*sample, error) {
-	s, err := decodeImage(e.Image, cfg)
+	s, err := decodeImage(e.Image, cfg, cfg.resizing().Prepare)
 	if err != nil {
 		return nil, &ExampleError{e.ID, err}
 	}
@@ -72,8 +72,9 @@ func decode(e Example, cfg Config) (*sample, error) {
 	return s, nil
 }
 
-// decodeImage is the one way from an image file to pixels, in training and use.
-func decodeImage(image storage.Encoded, cfg Config) (*sample, error) {
+// decodeImage is the one way from an image file to pixels, in training and use; for views
+// of all of it by PrepareWhole of [raster.Resizing], else by Prepare.
+func decodeImage(image storage.Encoded, cfg Config, prepare func(*raster.Image, int) raster.Prepared) (*sample, error) {
 	if !image.Present() {
 		return nil, errors.New("no image")
 	}
@@ -81,20 +82,14 @@ func decodeImage(image storage.Encoded, cfg Config) (*sample, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image: %w", err)
 	}
-	return &sample{width: m.W, height: m.H, image: cfg.resizing().Prepare(m, cfg.Size)}, nil
+	return &sample{width: m.W, height: m.H, image: prepare(m, cfg.Size)}, nil
 }
 
 // kept is how many times the network's side a map is kept at, so that a zoomed view
 // still has a pixel for each of its own.
 const kept = 2
 
-// input writes a view of the image as the network takes it: planar (3, size, size).
-func (s *sample) input(dst []float32, view raster.View, size int) {
-	s.image.View(dst, size, view)
-	raster.Normalize(dst)
-}
-
-// target writes the same view of the human map: (size, size).
+// target writes a view of the human map: (size, size).
 func (s *sample) target(dst []float32, view raster.View, size int) {
 	view.Map(dst, size, size, s.human)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/raster"
 	"github.com/surrogaze/surrogaze/storage"
@@ -308,42 +310,49 @@ func (f *fitting) better(p Point) bool {
 
 // fill makes the batch of a step, which depends on the seed and the step alone.
 func (f *fitting) fill(_ context.Context, step int, b nn.ImageBatch) error {
-	augment := raster.Augment(f.cfg.Augment)
+	var group errgroup.Group
+	group.SetLimit(f.cfg.Workers)
 	for i := range f.cfg.Batch {
 		position := step*f.cfg.Batch + i
 		s := f.train[f.at(position)]
-		view := augment.Draw(random(f.cfg.Seed, streamAugment, position))
-		shown := raster.SeenMap{Map: s.human, View: view, Side: f.cfg.Size}
-		err := errors.Join(
-			b.Show(imageInput, i, raster.SeenImage{Image: s.image, View: view, Side: f.cfg.Size}),
-			b.Show(mapInput, i, shown),
-		)
-		if err != nil {
-			return err
-		}
-		b.Batch[weightInput][i] = f.weight(shown, i, b.Batch[mapInput])
+		group.Go(func() error { return f.show(s, position, i, b) })
 	}
+	return group.Wait()
+}
+
+// show writes slot i of a batch.
+func (f *fitting) show(s *sample, position, i int, b nn.ImageBatch) error {
+	view := raster.Augment(f.cfg.Augment).Draw(random(f.cfg.Seed, streamAugment, position))
+	shown := raster.SeenMap{Map: s.human, View: view, Side: f.cfg.Size}
+	err := errors.Join(
+		b.Show(imageInput, i, raster.SeenImage{Image: s.image, View: view, Side: f.cfg.Size}),
+		b.Show(mapInput, i, shown),
+	)
+	if err != nil {
+		return err
+	}
+	b.Batch[weightInput][i] = f.weight(shown, i, b.Batch[mapInput])
 	return nil
 }
 
 // weight leaves out of KL and CC the views that show nothing of a map: both compare
-// shapes, and nothing has none. It looks at the drawn maps of the batch, or, where the
-// device draws them, at what the i-th of them is drawn from.
+// shapes, and nothing has none.
 func (f *fitting) weight(shown raster.SeenMap, i int, drawn []float32) float32 {
-	if f.cfg.Loss != "kl" && f.cfg.Loss != "cc" {
-		return 1
-	}
-	plain := false
-	if n := shown.Side * shown.Side; drawn != nil {
-		target := drawn[i*n : (i+1)*n]
-		plain = slices.Min(target) == slices.Max(target)
-	} else {
-		plain = shown.Plain()
-	}
-	if plain {
+	if (f.cfg.Loss == "kl" || f.cfg.Loss == "cc") && plain(shown, i, drawn) {
 		return 0
 	}
 	return 1
+}
+
+// plain looks at the i-th of the batch's drawn maps, or, where the device draws them, at
+// what it is drawn from.
+func plain(shown raster.SeenMap, i int, drawn []float32) bool {
+	if drawn == nil {
+		return shown.Plain()
+	}
+	n := shown.Side * shown.Side
+	target := drawn[i*n : (i+1)*n]
+	return slices.Min(target) == slices.Max(target)
 }
 
 // at is the sample at a position of the endless row of shuffled epochs.

@@ -3,10 +3,12 @@ package predictor
 import (
 	"math"
 	"testing"
+
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 )
 
 func TestAFitOnAGPUSeesWhatOneOnTheCPUSees(t *testing.T) {
-	needGPU(t)
+	cudatest.GPU(t)
 	train, val := examples(t, "train", 12), examples(t, "val", 4)
 	for _, loss := range []string{"mse", "kl"} {
 		t.Run(loss, func(t *testing.T) {

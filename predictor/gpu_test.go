@@ -3,25 +3,14 @@ package predictor
 import (
 	"errors"
 	"math"
-	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/raster"
 	"github.com/surrogaze/surrogaze/storage"
 )
-
-// needGPU skips a test where there is no GPU, unless SURROGAZE_GPU=1 says that there is.
-func needGPU(t *testing.T) {
-	t.Helper()
-	if _, err := (Options{Device: "cuda"}).Ran(); err != nil {
-		if os.Getenv("SURROGAZE_GPU") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-}
 
 // farthest is the largest difference of two maps' values.
 func farthest(a, b *raster.Plane) float64 {
@@ -33,7 +22,7 @@ func farthest(a, b *raster.Plane) float64 {
 }
 
 func TestMapsOfAGPUAreThoseOfTheCPU(t *testing.T) {
-	needGPU(t)
+	cudatest.GPU(t)
 	list := samples(t, 23)
 	list[5].Image.Bytes, list[14].Image.Bytes = []byte("junk"), nil
 	for name, m := range map[string]*Model{"one network": model(t), "an ensemble": fit(t, trio(), examples(t, "train", 20), nil)} {
@@ -77,7 +66,7 @@ func drawnOf(t *testing.T, m *Model, list []storage.Sample, options Options) []P
 }
 
 func TestACallerMayLeaveAGPUAtAnyTime(t *testing.T) {
-	needGPU(t)
+	cudatest.GPU(t)
 	m := model(t)
 	for _, after := range []int{1, 7} {
 		synctest.Test(t, func(t *testing.T) {
@@ -96,7 +85,7 @@ func TestACallerMayLeaveAGPUAtAnyTime(t *testing.T) {
 }
 
 func TestAFitOnAGPUValidatesItsPresentWeights(t *testing.T) {
-	needGPU(t)
+	cudatest.GPU(t)
 	cfg := tiny()
 	cfg.Precision, cfg.Workers = "f32", 2
 	train := examples(t, "train", 20)

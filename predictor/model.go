@@ -208,6 +208,23 @@ func (o Options) finished() nn.Options {
 	return n
 }
 
+var (
+	// ErrDeviceMemory says that something did not fit a GPU's memory.
+	ErrDeviceMemory = nn.ErrDeviceMemory
+	// ErrDeviceLost says that a GPU has failed in the middle of its work, for good.
+	ErrDeviceLost = nn.ErrDeviceLost
+)
+
+// Notice says why the device "auto" came to the CPU; empty where nobody would expect
+// another, or the options cannot be met.
+func (o Options) Notice() string {
+	t, err := o.internal().Resolve()
+	if err != nil {
+		return ""
+	}
+	return t.Notice
+}
+
 // Ran is what a computation with these options runs on at present, its steps left
 // open.
 func (o Options) Ran() (storage.Ran, error) {

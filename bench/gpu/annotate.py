@@ -1,10 +1,10 @@
 """What people write in PyTorch to draw maps for a data set, to race with surrogaze annotate.
 
     annotate.py draw FOLDER --count N         Parquet files of N JPEG images of 500 x 375
-    annotate.py run FOLDER OUT [--device D] [--batch N] [--workers N]
+    annotate.py run FOLDER OUT [--device D] [--batch N] [--workers N] [--widths N,...]
 
 run reads the columns id and image, decodes and resizes with Pillow in worker processes,
-lets the U-Net of 32 to 256 channels draw maps in bfloat16, brings them back to the
+lets a U-Net (of 32 to 256 channels) draw maps, on a GPU in bfloat16, brings them back to the
 images' shape, and writes Parquet files with the images and 16-bit PNG maps. It prints
 the rate from the first row that is read to the end of the last file.
 """
@@ -122,13 +122,15 @@ class Writer:
 
 def run(a):
     torch.backends.cudnn.benchmark = True
-    net = UNet(32, 64, 128, 256).eval().to(a.device, memory_format=torch.channels_last)
+    net = UNet(*a.widths).eval().to(a.device, memory_format=torch.channels_last)
     kind = torch.device(a.device).type
+    if kind == "cpu":
+        torch.set_num_threads(1)  # the workers have the cores
 
     @torch.inference_mode()
     def maps(x):
         x = x.to(a.device, non_blocking=True, memory_format=torch.channels_last)
-        with torch.autocast(kind, torch.bfloat16):
+        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
             y = net(x)
         return y.float().sigmoid()
 
@@ -168,6 +170,7 @@ def main():
     c.add_argument("--device", default="cuda")
     c.add_argument("--batch", type=int, default=64)
     c.add_argument("--workers", type=int, default=os.cpu_count())
+    c.add_argument("--widths", type=lambda s: [int(n) for n in s.split(",")], default=[32, 64, 128, 256])
     c.set_defaults(do=run)
     a = p.parse_args()
     a.do(a)

@@ -5,9 +5,9 @@
 //
 //	gpu compare [FLAGS]     both sides in turn
 //	gpu profile [FLAGS]     what our operators take in a step of each case
-//	gpu model FILE          a predictor that has learnt nothing, for annotate.py to race
+//	gpu model [FLAGS] FILE  a predictor that has learnt nothing, for annotate.py to race
 //
-// -help behind the first two lists their flags. PYTHON names an interpreter that has
+// -help behind these lists their flags. PYTHON names an interpreter that has
 // PyTorch, torchvision and timm.
 package main
 
@@ -30,7 +30,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 
 func main() {
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: gpu compare [FLAGS] | profile [FLAGS] | model FILE")
+		fmt.Fprintln(os.Stderr, "usage: gpu compare [FLAGS] | profile [FLAGS] | model [FLAGS] FILE")
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 
 	"github.com/surrogaze/surrogaze/internal/synthetic"
 	"github.com/surrogaze/surrogaze/predictor"
@@ -14,8 +17,13 @@ import (
 
 // model writes a predictor of the network of annotate.py.
 func model(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("found arguments %q; want one file", args)
+	f := flag.NewFlagSet("model", flag.ContinueOnError)
+	widths := f.String("widths", "32,64,128,256", "channels of the levels")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() != 1 {
+		return fmt.Errorf("found arguments %q; want one file", f.Args())
 	}
 	dir, err := os.MkdirTemp("", "model")
 	if err != nil {
@@ -23,7 +31,14 @@ func model(ctx context.Context, args []string) error {
 	}
 	defer os.RemoveAll(dir)
 	cfg := predictor.DefaultConfig()
-	cfg.Network, cfg.Widths, cfg.StemKernel, cfg.StemStride, cfg.Size = "unet", []int{32, 64, 128, 256}, 3, 1, 256
+	cfg.Network, cfg.Widths, cfg.StemKernel, cfg.StemStride, cfg.Size = "unet", nil, 3, 1, 256
+	for _, width := range strings.Split(*widths, ",") {
+		n, err := strconv.Atoi(width)
+		if err != nil {
+			return fmt.Errorf("widths: %w", err)
+		}
+		cfg.Widths = append(cfg.Widths, n)
+	}
 	cfg.Mirror, cfg.Steps, cfg.Batch, cfg.Workers, cfg.Precision = false, 1, 2, runtime.NumCPU(), "f32"
 	examples, err := drawn(4)
 	if err != nil {
@@ -33,7 +48,7 @@ func model(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return m.Save(args[0])
+	return m.Save(f.Arg(0))
 }
 
 // drawn are generated images with their maps.

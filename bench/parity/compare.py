@@ -1,56 +1,54 @@
 """Compares everything and prints the tables; ends with 1 if a bound is missed.
 
-    python compare.py --ours PROGRAM [--parts networks,training,...] [--networks resnet18,...] [--out FILE]
+    python compare.py --ours PROGRAM [--parts networks,training,...] [--networks resnet18,...]
+                      [--device cuda] [--precision f32,bf16] [--out FILE]
+
+Where it is interrupted it prints what it has.
 """
 import argparse
+import importlib
+import importlib.metadata
 import pathlib
 import platform
 import sys
 import time
 import warnings
 
-import numpy
-import PIL
-import scipy
-import segmentation_models_pytorch
-import sklearn
-import timm
 import torch
-import torchvision
 
-import bfloat16
-import files
-import metrics
-import networks
-import preprocessing
-import training
+from comparison import Comparison
 from ours import Ours
 from references import CLASSIFIERS, PREDICTORS
 
-# What a part compares with networks takes their names.
-PARTS = {
-    "networks": networks.compare,
-    "training": training.compare,
-    "bfloat16": bfloat16.compare,
-    "files": lambda ours, _: files.compare(ours),
-    "preprocessing": lambda ours, _: preprocessing.compare(ours),
-    "metrics": lambda ours, _: metrics.compare(ours),
-}
+ON_GPUS = ["networks", "training"]
+PARTS = ON_GPUS + ["files", "preprocessing", "metrics"]
+NETWORKS = CLASSIFIERS + PREDICTORS
+LIBRARIES = ["torch", "torchvision", "timm", "segmentation_models_pytorch", "pillow", "scikit-learn", "scipy", "numpy"]
 
 
-def versions():
-    libraries = [torch, torchvision, timm, segmentation_models_pytorch, PIL, sklearn, scipy, numpy]
-    return ", ".join([f"Python {platform.python_version()}"] + [f"{m.__name__} {m.__version__}" for m in libraries])
+def versions(device):
+    found = [f"Python {platform.python_version()}"]
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    where = torch.backends.cpu.get_cpu_capability() if device == "cpu" else torch.cuda.get_device_name()
+    return f"{', '.join(found)}; {where}.\n"
 
 
 def arguments():
     p = argparse.ArgumentParser()
     p.add_argument("--ours", required=True, help="our program")
-    p.add_argument("--parts", default=",".join(PARTS), type=lambda s: s.split(","), help="of the comparison")
-    p.add_argument("--networks", default=",".join(CLASSIFIERS + PREDICTORS), type=lambda s: s.split(","))
+    p.add_argument("--parts", type=lambda s: s.split(","), help="of the comparison")
+    p.add_argument("--networks", default=NETWORKS, type=lambda s: s.split(","))
+    p.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of both sides, for " + " and ".join(ON_GPUS))
+    p.add_argument("--precision", default=["f32", "bf16"], type=lambda s: s.split(","), help="of both sides: f32, tf32, bf16")
     p.add_argument("--out", type=pathlib.Path, help="file to write the tables to as well")
     a = p.parse_args()
-    for found, known in ((a.parts, PARTS), (a.networks, CLASSIFIERS + PREDICTORS)):
+    known = PARTS if a.device == "cpu" else ON_GPUS
+    a.parts = a.parts or known
+    for found, known in ((a.parts, known), (a.networks, NETWORKS), (a.precision, ["f32", "tf32", "bf16"])):
         if unknown := set(found) - set(known):
             p.error(f"{', '.join(unknown)}: want some of {', '.join(known)}")
     return a
@@ -58,22 +56,23 @@ def arguments():
 
 def main():
     warnings.simplefilter("ignore", UserWarning)  # Pillow's and timm's of old files and names
+    torch.backends.cudnn.allow_tf32 = False
     a = arguments()
-    text = [f"{versions()}; {torch.backends.cpu.get_cpu_capability()}.\n"]
-    missed = []
-    for part in a.parts:
-        began = time.monotonic()
-        for table in PARTS[part](Ours(a.ours), a.networks):
-            text.append(str(table))
-            missed += table.missed()
-        print(f"{part}: {time.monotonic() - began:.0f} s", file=sys.stderr)
-    text = "\n".join(text)
+    comparison = Comparison(Ours(a.ours), a.device, a.precision, a.networks)
+    try:
+        for part in a.parts:
+            began = time.monotonic()
+            importlib.import_module(part).compare(comparison)
+            print(f"{part}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    except KeyboardInterrupt:
+        comparison.left_out.append("what had not been computed when this was interrupted")
+    text = f"{versions(a.device)}\n{comparison}"
     print(text)
     if a.out:
         a.out.write_text(text)
-    for line in missed:
+    for line in comparison.missed():
         print(f"beyond its bound: {line}", file=sys.stderr)
-    sys.exit(1 if missed else 0)
+    sys.exit(1 if comparison.missed() else 0)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import tempfile
 import torch
 from safetensors.torch import load_file, save_file
 
-from networks import NEAR, far, in_float32, job, size
+from comparison import Setting
+from networks import NEAR, far, job, size
 from references import ROOT, Reference, batches, grid, initial, loaded, module
-from table import Found, Table
+from table import Found
 
 PUBLISHED = ["resnet18", "resnet50", "densenet121", "inception-v3", "xception"]
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
@@ -30,31 +31,31 @@ def judged(name, values, inputs, dtype, layout=torch.contiguous_format):
         return reference(inputs | {"image": as_published(name, inputs["image"])})
 
 
-def compare(ours):
-    return [read_here(ours), read_there()]
+def compare(comparison):
+    read_here(comparison)
+    read_there(comparison)
 
 
-def read_there():
-    table = Table("Our files, loaded strictly in PyTorch, and as ONNX in onnxruntime", "network", "scores, as a share of the largest logit", "CAM")
+def read_there(comparison):
+    table = comparison.table("Our files, loaded strictly in PyTorch, and as ONNX in onnxruntime", "network", "scores, as a share of the largest logit", "CAM")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["go", "run", "./bench/readback/classifiers", folder], check=True, cwd=ROOT)
         for name, differences in module("bench/readback/classifiers/check.py").check(pathlib.Path(folder)):
-            table.add(name, *(Found(d, NEAR) for d in differences))
-    return table
+            table.add(name, *(Found(d, NEAR["f32"]) for d in differences))
 
 
-def read_here(ours):
-    table = Table("PyTorch's files (.pth)", "network", "logits", "features", "CAM")
+def read_here(comparison):
+    setting = Setting(comparison.ours, "cpu", "f32")
+    table = comparison.table("PyTorch's files (.pth)", "network", "logits", "features", "CAM")
     for name in PUBLISHED:
         values, side = initial(name, size(name), 5), size(name)
         inputs = batches(name, side, 2, grid(name, side), 6)
         want = judged(name, values, inputs, torch.float64)
-        theirs = in_float32(lambda layout: judged(name, values, inputs, torch.float32, layout))
+        theirs = setting.rounded(lambda layout: judged(name, values, inputs, torch.float32, layout))
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             torch.save(loaded(name, values, torch.float32).state_dict(), folder / "published.pth")
             save_file(inputs, folder / "in.safetensors")
-            ours.call("published", job(name, side, 2), folder)
+            setting.ours.call("published", job(setting, name, side, 2), folder)
             found = load_file(folder / "out.safetensors")
-        table.add(name, *(Found(far(found["eval/" + k], want[k]), max(NEAR, 2 * max(far(t[k], want[k]) for t in theirs))) for k in ("logits", "features", "cam")))
-    return table
+        table.add(name, *(Found(far(found["eval/" + k], want[k]), max(NEAR[setting.precision], 2 * max(far(t[k], want[k]) for t in theirs))) for k in ("logits", "features", "cam")))

@@ -1,23 +1,25 @@
 // Command parity is our side of the comparison with PyTorch, torchvision, timm, Pillow
-// and scikit-learn: it computes one task on what lies in a folder and leaves the
-// results there. The script run builds it and calls the Python side, which asks for
+// and scikit-learn. The script run builds it and calls the Python side, which asks for
 // every task and compares.
 //
-//	parity TASK FOLDER
-//
-// The folder holds job.json, what is to be done, and where there are tensors
-// in.safetensors; the results are out.safetensors or out.json.
+// A line of standard input names a task and a folder; the answer is a line, done or what
+// went wrong. The folder holds job.json, what is to be done, and where there are tensors
+// in.safetensors; the results are left there as out.safetensors or out.json. One process
+// does all tasks, as the first on a GPU waits for much that the others then have.
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/weights"
@@ -37,17 +39,31 @@ var tasks = map[string]func(ctx context.Context, dir folder) error{
 }
 
 func main() {
-	if len(os.Args) != 3 || tasks[os.Args[1]] == nil {
-		fmt.Fprintf(os.Stderr, "usage: parity TASK FOLDER, a task of %v\n", slices.Sorted(maps.Keys(tasks)))
-		os.Exit(2)
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := tasks[os.Args[1]](ctx, folder(os.Args[2]))
+	err := serve(ctx, os.Stdin, os.Stdout)
 	stop()
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "parity: %s: %v\n", os.Args[1], err)
+		fmt.Fprintf(os.Stderr, "parity: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+// serve does the tasks that lines name.
+func serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		name, dir, _ := strings.Cut(lines.Text(), " ")
+		answer := "done"
+		if task := tasks[name]; task == nil {
+			answer = fmt.Sprintf("task %q: want one of %v", name, slices.Sorted(maps.Keys(tasks)))
+		} else if err := task(ctx, folder(dir)); err != nil {
+			answer = fmt.Sprintf("%s: %v", name, err)
+		}
+		if _, err := fmt.Fprintln(out, strings.ReplaceAll(answer, "\n", "; ")); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
 }
 
 func (d folder) path(name string) string { return filepath.Join(string(d), name) }

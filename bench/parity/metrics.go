@@ -28,14 +28,26 @@ type operands struct {
 	Pairs []struct{ A, B []float64 }
 }
 
-// measures are the values of one case by name; nil stands for NaN.
-type measures map[string]*float64
+// measures are the values of one case by name: numbers, of which null stands for NaN, and
+// lists of them.
+type measures map[string]any
 
-func (m measures) set(name string, value float64) {
-	m[name] = nil
-	if !math.IsNaN(value) {
-		m[name] = &value
+func (m measures) set(name string, value float64) { m[name] = number(value) }
+
+// number is what JSON has for one.
+func number(value float64) any {
+	if math.IsNaN(value) {
+		return nil
 	}
+	return value
+}
+
+func numbers(values []float64) []any {
+	list := make([]any, len(values))
+	for i, v := range values {
+		list[i] = number(v)
+	}
+	return list
 }
 
 // metrics measures every case under the names that gen.py gives.
@@ -95,7 +107,11 @@ func (o operands) several() []measures {
 		m.set("balanced", metric.BalancedAccuracy(c.Scores, c.Labels))
 		m.set("brier", metric.Brier(c.Scores, c.Labels))
 		m.set("ece", metric.ECE(c.Scores, c.Labels))
-		m.set("f1", metric.F1(metric.Confusion(c.Scores, c.Labels, len(c.Scores[0]))))
+		classes := len(c.Scores[0])
+		confusion := metric.Confusion(c.Scores, c.Labels, classes)
+		m.set("f1", metric.F1(confusion))
+		m["confusion"] = confusion
+		m["classes"] = numbers(metric.ClassAUCs(c.Scores, c.Labels, classes))
 		found = append(found, m)
 	}
 	return found

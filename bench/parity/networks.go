@@ -42,6 +42,7 @@ type job struct {
 	Network   string `json:"network"`
 	Size      int    `json:"size"` // side of the square images
 	Batch     int    `json:"batch"`
+	Device    string `json:"device"`
 	Precision string `json:"precision"`
 	Loss      string `json:"loss"` // between maps
 	Training  struct {
@@ -52,7 +53,7 @@ type job struct {
 }
 
 func (j job) options() nn.Options {
-	return nn.Options{Precision: j.Precision, Workers: runtime.NumCPU()}
+	return nn.Options{Device: j.Device, Precision: j.Precision, Workers: runtime.NumCPU()}
 }
 
 // graph is the network with its loss, and what it computes under the names of

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -115,5 +116,18 @@ func TestAJobOfAnUnknownNetworkIsRefused(t *testing.T) {
 	}
 	if err := outputs(t.Context(), dir); err == nil || !strings.Contains(err.Error(), `"vgg"`) {
 		t.Errorf("error %v, want one about vgg", err)
+	}
+}
+
+func TestEveryTaskIsAnsweredWithALine(t *testing.T) {
+	dir := newJob(t, "custom")
+	var out strings.Builder
+	err := serve(t.Context(), strings.NewReader(fmt.Sprintf("sing %s\noutputs %s\noutputs %s/missing\n", dir, dir, dir)), &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 3 || !strings.Contains(lines[0], `"sing"`) || lines[1] != "done" || !strings.Contains(lines[2], "job.json") {
+		t.Errorf("answers %q", lines)
 	}
 }

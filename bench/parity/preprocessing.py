@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torchvision import transforms
 
 from references import generator
-from table import Found, Table
+from table import Found
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 # In levels of 255. Pillow rounds twice, which makes one level; weights are of 13 bits
@@ -81,24 +81,23 @@ def levels(found, want):
     return 255 * (found - want).abs() * torch.tensor(STD).view(3, 1, 1)
 
 
-def compare(ours):
+def compare(comparison):
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         folder = write_files(pathlib.Path(folder))
         for view in views(folder):
-            ours.call("preprocessing", view, folder)
+            comparison.ours.call("preprocessing", view, folder)
             found = load_file(folder / "out.safetensors")
             image = Image.open(folder / f"{view['name']}.want.png").convert("RGB")
             decoded = torch.from_numpy(numpy.asarray(image).astype(float)).sub(found["decoded"]).abs()
             prepared = [levels(found["prepared"], theirs(image, view)) for theirs in (on_tensors, on_images)]
             rows.setdefault(kind(view["name"]), []).append([decoded, *prepared])
-    table = Table("Preprocessing, in levels of 255", "files", "images", "decoded, largest", "mean", "prepared, largest", "mean", "with Pillow's rounding, largest")
+    table = comparison.table("Preprocessing, in levels of 255", "files", "images", "decoded, largest", "mean", "prepared, largest", "mean", "with Pillow's rounding, largest")
     for files, differences in sorted(rows.items()):
         jpeg = files.startswith("jpg")
         decoded, exact, rounded = zip(*differences)
         table.add(files, str(len(exact)), Found(largest(decoded), LARGEST if jpeg else LOSSLESS), Found(mean(decoded), AVERAGE if jpeg else LOSSLESS),
                   Found(largest(exact), LARGEST if jpeg else LOSSLESS), mean(exact), Found(largest(rounded), LARGEST if jpeg else LOSSLESS + ROUNDING))
-    return [table]
 
 
 def largest(differences):

@@ -91,16 +91,19 @@ def grid(name, size):
 
 
 class Reference:
-    """A network that computes its outputs and its loss on a batch."""
+    """A network on a device that computes its outputs and its loss on a batch, the network
+    perhaps under autocast."""
 
-    def __init__(self, name, values, dtype, map_loss):
-        self.net, self.dtype, self.map_loss = loaded(name, values, dtype), dtype, map_loss
+    def __init__(self, name, values, dtype, map_loss, device="cpu", autocast=False):
+        self.net, self.dtype, self.map_loss = loaded(name, values, dtype).to(device), dtype, map_loss
+        self.device, self.autocast = device, torch.autocast(device, torch.bfloat16, enabled=autocast)
         self.held = backbone.features(self.net)
         self.head = [m for m in self.net.modules() if isinstance(m, nn.Linear)]
 
     def __call__(self, batch):
-        batch = {k: v.to(self.dtype) for k, v in batch.items()}
-        out = {"logits": self.net(batch["image"])}
+        batch = {k: v.to(self.device, self.dtype) for k, v in batch.items()}
+        with self.autocast:
+            out = {"logits": self.net(batch["image"])}
         distance = {"mse": F.mse_loss, "bce": F.binary_cross_entropy}[self.map_loss]
         if self.head:
             label = batch["label"].long()

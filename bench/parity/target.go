@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-
-	"github.com/surrogaze/surrogaze/internal/nn"
 )
 
-// target says what a precision comes to on this machine.
+// target says what a device and a precision come to on this machine.
 func target(_ context.Context, dir folder) error {
 	var j job
 	if err := dir.readJSON("job.json", &j); err != nil {
 		return err
 	}
-	t, err := nn.Options{Precision: j.Precision}.Resolve()
+	t, err := j.options().Resolve()
 	if err != nil {
 		return err
 	}

@@ -5,13 +5,13 @@ import sys
 import torch
 from torch.optim import lr_scheduler
 
-from networks import job, map_loss, small
+from networks import in_turn, job, map_loss, small
 from references import Reference, batches, grid, initial, parameters
-from table import Found, Table
+from table import Found, with_repetition
 
-NEAR, STEPS, BATCH = 1e-3, 20, 8
-MOST = 4  # trainings where one decides nothing
-LAYOUTS = torch.contiguous_format, torch.channels_last  # in which roundings differ
+NEAR = {"f32": 1e-3, "tf32": 2e-3, "bf16": 1e-2}
+STEPS, BATCH = 20, 8
+SEEDS = 1, 2  # of a training, and of its repetition
 
 
 class Recipe:
@@ -35,23 +35,21 @@ RECIPES = [
 class Task:
     """A network, where it begins, and its batches."""
 
-    def __init__(self, name, seed=1):
-        self.name, (self.size, _) = name, small(name)
+    def __init__(self, setting, name, recipe, seed):
+        self.setting, self.name, self.recipe, (self.size, _) = setting, name, recipe, small(name)
         self.values = initial(name, self.size, seed)
         self.batches = batches(name, self.size, STEPS * BATCH, grid(name, self.size), seed + 1)
 
-    def batch(self, step):
-        return {k: v[step * BATCH:(step + 1) * BATCH] for k, v in self.batches.items()}
-
-    def theirs(self, recipe, dtype, autocast=False, layout=torch.contiguous_format):
-        """The losses of PyTorch's steps, and the one of the network as it then is used."""
-        reference = Reference(self.name, self.values, dtype, map_loss(self.name))
+    def theirs(self, dtype, layout=torch.contiguous_format, autocast=False, reverse=False):
+        """The losses of PyTorch's steps, and the one of the network as it then is used. The
+        images of a batch may be added up in reverse."""
+        reference = Reference(self.name, self.values, dtype, map_loss(self.name), self.setting.device, autocast)
         reference.net.train().to(memory_format=layout)
-        optimizer = recipe.optimizer(reference.net.parameters())
-        schedule, losses = recipe.schedule(optimizer), []
+        optimizer = self.recipe.optimizer(reference.net.parameters())
+        schedule, losses = self.recipe.schedule(optimizer), []
         for step in range(STEPS):
-            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                loss = reference(self.batch(step))["loss"]
+            batch = {k: v[step * BATCH:(step + 1) * BATCH] for k, v in self.batches.items()}
+            loss = reference({k: v.flip(0) for k, v in batch.items()} if reverse else batch)["loss"]
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -59,10 +57,10 @@ class Task:
             losses.append(loss.item())
         return torch.tensor(losses + [self.used(parameters(reference.net))], dtype=torch.float64)
 
-    def ours(self, ours, recipe, precision):
+    def ours(self, precision):
         """Those of ours. What is left is loaded strictly."""
-        task = job(self.name, self.size, BATCH) | {"precision": precision, "training": recipe.ours}
-        found = ours.tensors("training", task, {"param/" + k: v for k, v in self.values.items()} | self.batches)
+        task = job(self.setting, self.name, self.size, BATCH) | {"precision": precision, "training": self.recipe.ours}
+        found = self.setting.ours.tensors("training", task, {"param/" + k: v for k, v in self.values.items()} | self.batches)
         end = {k.removeprefix("param/"): v for k, v in found.items() if k.startswith("param/")}
         return torch.cat([found["loss"].double(), torch.tensor([self.used(end)], dtype=torch.float64)])
 
@@ -71,7 +69,28 @@ class Task:
         reference = Reference(self.name, values, torch.float64, map_loss(self.name))
         reference.net.eval()
         with torch.no_grad():
-            return reference(self.batch(0))["loss"].item()
+            return reference({k: v[:BATCH] for k, v in self.batches.items()})["loss"].item()
+
+    def strays(self):
+        """How far our losses are from the exact ones, and PyTorch's at most of some orders
+        of adding up, by steps. Exact are float64's; of a lower precision each side's own
+        float32."""
+        if self.setting.precision == "f32":
+            theirs = ours = self.theirs(torch.float64)
+        else:
+            theirs, ours = self.theirs(torch.float32), self.ours("f32")
+        found = []
+        for reverse in (False, True):
+            found += self.setting.rounded(lambda layout: self.theirs(torch.float32, layout, self.setting.autocast, reverse))
+        return strays(self.ours(self.setting.precision), ours), torch.stack([strays(f, theirs) for f in found]).amax(0), theirs
+
+    def cells(self):
+        """First and last loss, our difference where it is nearest to its bound or past it
+        and PyTorch's there, ours and PyTorch's at last."""
+        ours, theirs, exact = self.strays()
+        bound = torch.clamp(2 * theirs, min=NEAR[self.setting.precision])
+        worst = (ours / bound).argmax()
+        return [f"{exact[0]:.3f}", f"{exact[-2]:.3f}", Found(ours[worst], bound[worst], theirs[worst]), theirs[worst].item(), ours[-1].item(), theirs[-1].item()]
 
 
 def strays(losses, exact):
@@ -79,34 +98,20 @@ def strays(losses, exact):
     return ((losses - exact) / exact).abs().cummax(0).values
 
 
-def nearest(ours, theirs, least):
-    """Our difference where it is nearest to its bound or past it."""
-    bound = torch.clamp(2 * theirs, min=least)
-    worst = (ours / bound).argmax()
-    return Found(ours[worst], bound[worst])
+class Rows:
+    """The table of one setting."""
 
+    def __init__(self, comparison, setting):
+        self.setting = setting
+        self.table = comparison.table(f"{STEPS} steps, {setting}", "network", "recipe", "first loss", "last", "difference nearest to its bound", "PyTorch's there", "at last", "PyTorch's at last")
 
-def trainings(ours, name, recipe):
-    """The largest differences of ours and of PyTorch's float32 so far at every step. More
-    trainings are taken while the bound is missed: what one ReLU changes grows from step
-    to step, and when the first falls otherwise is a matter of luck on both sides."""
-    found = theirs = torch.zeros(STEPS + 1, dtype=torch.float64)
-    for count in range(1, MOST + 1):
-        task = Task(name, seed=count)
-        exact = task.theirs(recipe, torch.float64)
-        for layout in LAYOUTS:
-            theirs = torch.maximum(theirs, strays(task.theirs(recipe, torch.float32, layout=layout), exact))
-        found = torch.maximum(found, strays(task.ours(ours, recipe, "f32"), exact))
-        if nearest(found, theirs, NEAR).holds():
-            break
-    return count, exact, found, theirs
-
-
-def compare(ours, names):
-    table = Table(f"{STEPS} steps", "network", "recipe", "trainings", "first loss", "last", "difference nearest to its bound", "at last", "PyTorch's float32 at last")
-    for name in names:
+    def add(self, name):
         for recipe in RECIPES:
-            count, exact, found, theirs = trainings(ours, name, recipe)
-            table.add(name, recipe.name, str(count), f"{exact[0]:.3f}", f"{exact[-2]:.3f}", nearest(found, theirs, NEAR), found[-1].item(), theirs[-1].item())
-            print(*map(str, table.rows[-1]), file=sys.stderr, flush=True)
-    return [table]
+            cells = with_repetition(lambda repetition: Task(self.setting, name, recipe, SEEDS[repetition]).cells())
+            self.table.add(name, recipe.name, *cells)
+            print(self.setting, *map(str, self.table.rows[-1]), file=sys.stderr, flush=True)
+
+
+def compare(comparison):
+    for name, rows in in_turn(comparison, Rows):
+        rows.add(name)

@@ -53,8 +53,8 @@ folder) and writes an annotated data set. The set may be larger than memory.`,
 	f.Float64Var(&set.MaxBad, "max-bad", 0.01, "largest share of unusable rows")
 	f.IntVar(&set.Workers, "workers", 0, "cores to use, 0 = all")
 	f.IntVar(&set.Batch, "batch", 32, "images a forward pass")
-	f.StringVar(&set.Device, "device", "auto", "auto, cpu or cuda")
-	f.StringVar(&set.Precision, "precision", "auto", "auto, f32, tf32 or bf16")
+	f.StringVar(&set.Device, "device", "auto", "auto (a GPU if there is one), cpu, cuda or cuda:NUMBER; with --model")
+	f.StringVar(&set.Precision, "precision", "auto", "auto, f32, tf32 (on a GPU) or bf16; with --model")
 	return cmd
 }
 
@@ -73,6 +73,7 @@ func annotateSet(ctx context.Context, o pipeline.SetOptions, columns []string, p
 	if err != nil {
 		return err
 	}
+	warnOfCPU(o.Device, o.Precision)
 	o.Observe = view.observe
 	summary, err := pipeline.AnnotateSet(ctx, o)
 	view.close()

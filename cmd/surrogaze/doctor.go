@@ -16,7 +16,9 @@ func newDoctorCommand() *cobra.Command {
 		Args:  exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := cmd.OutOrStdout()
-			if err := doctor.Inspect().Write(w); err != nil || !bench {
+			machine := doctor.Inspect()
+			machine.GPUs = doctor.InspectGPUs()
+			if err := machine.Write(w); err != nil || !bench {
 				return err
 			}
 			if _, err := fmt.Fprint(w, doctor.Bench(cmd.Context())); err != nil {

@@ -18,11 +18,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/testset"
 )
 
-// killsVariable is the number of kills of TestAKilledRunEndsAsAnUnbrokenOne, 10 if
-// it is not set.
+// killsVariable is the number of kills of TestAKilledRunEndsAsAnUnbrokenOne and its like
+// on a GPU, 10 and 4 if it is not set.
 const killsVariable = "SURROGAZE_KILLS"
 
 // TestAKilledRunEndsAsAnUnbrokenOne kills runs at random moments (kill -9, so that
@@ -33,14 +34,33 @@ func TestAKilledRunEndsAsAnUnbrokenOne(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	kills := 10
-	if text := os.Getenv(killsVariable); text != "" {
-		var err error
-		if kills, err = strconv.Atoi(text); err != nil {
-			t.Fatalf("%s=%q: %v", killsVariable, text, err)
-		}
-	}
+	testKills(t, newVictim(t), wantedKills(t, 10))
+}
+
+// TestAKilledRunOnAGPUEndsAsAnUnbrokenOne is the same on a GPU, or on its mock.
+func TestAKilledRunOnAGPUEndsAsAnUnbrokenOne(t *testing.T) {
+	cudatest.GPU(t)
 	v := newVictim(t)
+	v.args = []string{"--set", "device=cuda"}
+	testKills(t, v, wantedKills(t, 4))
+}
+
+// wantedKills is the number of kills that the environment wants, or another.
+func wantedKills(t *testing.T, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(killsVariable)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s=%q: %v", killsVariable, text, err)
+	}
+	return n
+}
+
+func testKills(t *testing.T, v victim, kills int) {
+	t.Helper()
 	whole, took := v.run("whole", 2, -1)
 	if !whole {
 		t.Fatal("the unbroken run was killed")
@@ -75,6 +95,7 @@ type victim struct {
 	t      *testing.T
 	dir    string
 	binary string
+	args   []string // of the program, further ones
 }
 
 func newVictim(t *testing.T) victim {
@@ -101,7 +122,8 @@ func newVictim(t *testing.T) victim {
 // reports whether the program came to its end, and how long that took.
 func (v victim) run(out string, workers int, after time.Duration) (ended bool, took time.Duration) {
 	v.t.Helper()
-	cmd := exec.Command(v.binary, "run", "small.yaml", "--out", out, "--set", "workers="+strconv.Itoa(workers))
+	args := []string{"run", "small.yaml", "--out", out, "--set", "workers=" + strconv.Itoa(workers)}
+	cmd := exec.Command(v.binary, append(args, v.args...)...)
 	cmd.Dir = v.dir
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output

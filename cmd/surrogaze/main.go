@@ -93,6 +93,12 @@ func hintFor(err error) string {
 		return "surrogaze --help lists the commands and their flags"
 	case errors.As(err, &mismatch):
 		return "surrogaze model inspect FILE lists a file's tensors; --allow-missing PATTERN accepts names that differ"
+	case errors.Is(err, pipeline.ErrDeviceMemory):
+		return "a smaller batch takes less of the device's memory, and so does precision bf16 than f32"
+	case errors.Is(err, pipeline.ErrDeviceLost) && errors.As(err, &startAnewError{}):
+		return "nothing was written: run the same command again"
+	case errors.Is(err, pipeline.ErrDeviceLost):
+		return "what was saved is kept: run the same command again to go on from there, --set device=cpu if the device stays away"
 	case errors.Is(err, syscall.ENOSPC):
 		return "what was done is kept: free some room and run the same command again"
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/testset"
 	"github.com/surrogaze/surrogaze/internal/weights"
 )
@@ -24,10 +25,24 @@ func TestMain(m *testing.M) {
 // what it prints, its exit codes and the files it leaves. The folder set holds the
 // small data set, small.yaml a configuration that takes seconds, and the
 // folders weights and networks files of PyTorch; three a set of three classes.
-func TestCommands(t *testing.T) {
+func TestCommands(t *testing.T) { runScripts(t, "testdata", nil) }
+
+// TestCommandsOnAGPU is about what differs there.
+func TestCommandsOnAGPU(t *testing.T) {
+	cudatest.Mock(t)
+	cudatest.GPU(t)
+	runScripts(t, "testdata/gpu", []string{"SURROGAZE_LIBCUDA", "SURROGAZE_CUDA_LIBS", "XDG_CACHE_HOME"})
+}
+
+// runScripts runs the scripts of a folder, which see some more of our variables.
+func runScripts(t *testing.T, dir string, variables []string) {
+	t.Helper()
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
+			for _, name := range variables {
+				e.Setenv(name, os.Getenv(name))
+			}
 			if err := testset.Write(e.WorkDir+"/set", testset.Small); err != nil {
 				return err
 			}

@@ -57,8 +57,8 @@ Exit codes: 0 done, 1 failure, 2 misuse, 3 unusable model or data, or more than
 	f.Float64Var(&o.MaxBad, "max-bad", 0.01, "largest share of unusable rows")
 	f.IntVar(&o.Workers, "workers", 0, "cores to use, 0 = all")
 	f.IntVar(&o.Batch, "batch", 32, "images a forward pass")
-	f.StringVar(&o.Device, "device", "auto", "auto, cpu or cuda")
-	f.StringVar(&o.Precision, "precision", "auto", "auto, f32, tf32 or bf16")
+	f.StringVar(&o.Device, "device", "auto", "auto (a GPU if there is one), cpu, cuda or cuda:NUMBER")
+	f.StringVar(&o.Precision, "precision", "auto", "auto, f32, tf32 (on a GPU) or bf16")
 	f.StringVar(&progress, "progress", "auto", "auto, bars, plain or none")
 	return cmd
 }
@@ -86,6 +86,7 @@ func predict(ctx context.Context, o pipeline.PredictOptions, columns []string, p
 	if err != nil {
 		return err
 	}
+	warnOfCPU(o.Device, o.Precision)
 	o.Observe = view.observe
 	summary, err := pipeline.Predict(ctx, o)
 	view.close()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/surrogaze/surrogaze/internal/doctor"
 	"github.com/surrogaze/surrogaze/pipeline"
+	"github.com/surrogaze/surrogaze/predictor"
 )
 
 // runOptions are the flags of the commands that work on a configuration.
@@ -56,6 +57,7 @@ func (o *runOptions) load(path string) (*pipeline.Config, error) {
 func (o *runOptions) begin(cfg *pipeline.Config) (pipeline.Options, view, error) {
 	machine := doctor.Inspect()
 	fmt.Fprintf(os.Stderr, "surrogaze %s: %s to %s on %s\n", version(), cfg.Name, cfg.OutDir(), machine)
+	warnOfCPU(cfg.Device, cfg.Precision)
 	view, err := newView(o.progress)
 	if err != nil {
 		return pipeline.Options{}, nil, err
@@ -64,6 +66,14 @@ func (o *runOptions) begin(cfg *pipeline.Config) (pipeline.Options, view, error)
 		Version: version(), Hardware: machine.String(),
 		Command: "surrogaze " + commandLine(os.Args[1:]), Observe: view.observe,
 	}, view, nil
+}
+
+// warnOfCPU says on standard error if and why the device "auto" is the CPU where a GPU
+// might be expected.
+func warnOfCPU(device, precision string) {
+	if notice := (predictor.Options{Device: device, Precision: precision}).Notice(); notice != "" {
+		fmt.Fprintf(os.Stderr, "warning: device auto is the CPU: %s\n", notice)
+	}
 }
 
 func newRunCommand() *cobra.Command {

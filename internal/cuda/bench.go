@@ -91,10 +91,8 @@ type trial struct {
 
 // measure measures the rates of some trials on memory.
 func (d *Device) measure(ctx context.Context, trials []trial, memory ...any) error {
-	for _, x := range trials {
-		if ctx.Err() != nil {
-			return nil
-		}
+	for i := 0; i < len(trials) && ctx.Err() == nil; i++ {
+		x := trials[i]
 		seconds, err := d.least(x.record, memory...)
 		if err != nil {
 			return err

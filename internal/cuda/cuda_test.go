@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -327,7 +328,7 @@ func TestAnAllocationThatDoesNotFitSaysWhatIsWantedAndFree(t *testing.T) {
 	must(t, err)
 	_, err = d.Alloc(6 * mib)
 	runtime.KeepAlive(m)
-	var full *MemoryError
+	var full *driver.MemoryError
 	if !errors.As(err, &full) || full.Wanted != 6*mib || full.Free != 4*mib {
 		t.Errorf("error %v, want one of 6 MiB with 4 MiB free", err)
 	}
@@ -360,6 +361,40 @@ func TestTransfersReachTheirPlacesInTheOrderOfTheirLoads(t *testing.T) {
 	must(t, transfers[0].Load())
 	must(t, a.Run())
 	holds(t, a.to, 8, 10)
+}
+
+func TestKernelsReadWhatWasPackedForTheirBatch(t *testing.T) {
+	d, _ := device(t)
+	transfer, err := d.NewTransfer()
+	must(t, err)
+	sum, got := tensor(t, d, 2), floats(t, d, 0, 0)
+	for round := range 3 {
+		transfer.Unpack()
+		var group sync.WaitGroup
+		pieces, places := make([][]byte, 4), make([]kernels.Pointer, 4)
+		for i, size := range []int{8, 17 << 20, 13, 8} { // the second is larger than a chunk
+			group.Go(func() {
+				var err error
+				if pieces[i], places[i], err = transfer.Pack(size); err != nil || len(pieces[i]) != size || places[i]%256 != 0 {
+					t.Errorf("%d bytes of %d at %#x, %v", len(pieces[i]), size, places[i], err)
+				}
+			})
+		}
+		group.Wait()
+		for i, piece := range pieces {
+			for k := range piece {
+				piece[k] = byte(100*round + i)
+			}
+		}
+		for k, x := range []float32{float32(round), 10} {
+			binary.LittleEndian.PutUint32(pieces[0][4*k:], math.Float32bits(x))
+			binary.LittleEndian.PutUint32(pieces[3][4*k:], math.Float32bits(2*x))
+		}
+		must(t, transfer.Send())
+		must(t, transfer.Load(kernels.AddPlanar(2, sum.At(0), places[0], places[3])...))
+		must(t, d.CopyOut(got, sum, 0))
+		holds(t, got, 3*float32(round), 30)
+	}
 }
 
 // convolved is a convolution on a tape, with its result.

@@ -19,13 +19,13 @@ import (
 	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
 )
 
-// ErrNotBuilt says that the program was built without the tag gpu.
-var ErrNotBuilt = driver.ErrNotBuilt
-
-// Errors of a device, for [errors.As].
-type (
-	MemoryError = driver.MemoryError
-	LostError   = driver.LostError
+var (
+	// ErrNotBuilt says that the program was built without the tag gpu.
+	ErrNotBuilt = driver.ErrNotBuilt
+	// ErrMemory says that an allocation did not fit the device's memory.
+	ErrMemory = driver.ErrMemory
+	// ErrLost says that the device has failed for good, with what its memory held.
+	ErrLost = driver.ErrLost
 )
 
 // Device is a GPU, opened once for the whole program. All of its work runs in one
@@ -102,8 +102,10 @@ func (d *Device) prepare() error {
 	if d.chooser, err = cudnn.NewChooser(d.library, d.device, d.stream); err != nil {
 		return err
 	}
-	d.scratch, err = d.Alloc(kernels.Scratch)
-	return err
+	if d.scratch, err = d.Alloc(kernels.Scratch); err != nil {
+		return fmt.Errorf("scratch of the kernels: %w", err)
+	}
+	return nil
 }
 
 // oldest is the compute capability (major) that the kernels are compiled for.
@@ -167,8 +169,7 @@ func (d *Device) Alloc(bytes int64) (*Memory, error) {
 	bytes = max(bytes, 1)
 	at, err := d.device.Alloc(bytes)
 	for range collections {
-		var full *MemoryError
-		if !errors.As(err, &full) {
+		if !errors.Is(err, ErrMemory) {
 			break
 		}
 		collect()

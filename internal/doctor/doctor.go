@@ -28,7 +28,7 @@ type Machine struct {
 	ISAs   []ISA  // all that kernels are written for
 	Notice string // what is wrong with SURROGAZE_ISA, if anything
 
-	GPUs []string // each with what it is, or why it cannot be used; if there is none, why
+	GPUs []string // of [InspectGPUs]
 }
 
 // ISA is an instruction set and whether kernels use it.
@@ -38,12 +38,12 @@ type ISA struct {
 	State string // "used", "available", or why it cannot be used
 }
 
-// Inspect looks at the machine. It takes no time worth mentioning.
+// Inspect looks at the machine but for its GPUs. It takes no time worth mentioning.
 func Inspect() Machine {
 	root := os.DirFS("/")
 	m := Machine{
 		CPU: processor(root), Cores: runtime.NumCPU(), Quota: runtime.GOMAXPROCS(0), Memory: memory(root),
-		OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(), GPUs: gpus(root),
+		OS: runtime.GOOS, Arch: runtime.GOARCH, Go: runtime.Version(),
 	}
 	if m.CPU == "" {
 		m.CPU = m.Arch
@@ -85,7 +85,10 @@ func (m *Machine) instructionSets(supported, used kernel.ISA, refused bool, limi
 	}
 }
 
-// gpus tells of every GPU what it is, or why it is left idle.
+// InspectGPUs takes every GPU in use for a moment, and tells of each what it is or why it
+// cannot be used; if there is none, why.
+func InspectGPUs() []string { return gpus(os.DirFS("/")) }
+
 func gpus(root fs.FS) []string {
 	found, err := cuda.List()
 	if err != nil {

@@ -367,7 +367,7 @@ func TestAutomaticPrecisionIsBF16WhereTheMachineMultipliesIt(t *testing.T) {
 		auto = "bf16"
 	}
 	for o, precision := range map[Options]string{
-		{}: auto, {Device: "auto", Precision: "auto"}: auto, {Device: "cpu", Precision: "f32"}: "f32",
+		{Device: "cpu"}: auto, {Device: "cpu", Precision: "auto"}: auto, {Device: "cpu", Precision: "f32"}: "f32",
 	} {
 		target, err := o.Resolve()
 		if want := (Target{Device: "cpu", Precision: precision, ISA: isa.String()}); err != nil || target != want {
@@ -378,7 +378,7 @@ func TestAutomaticPrecisionIsBF16WhereTheMachineMultipliesIt(t *testing.T) {
 
 func TestBF16IsRefusedWhereTheMachineDoesNotMultiplyIt(t *testing.T) {
 	t.Setenv("SURROGAZE_ISA", "avx2")
-	if _, err := (Options{Precision: "bf16"}).Resolve(); err == nil || !strings.Contains(err.Error(), "want auto or f32") {
+	if _, err := (Options{Device: "cpu", Precision: "bf16"}).Resolve(); err == nil || !strings.Contains(err.Error(), "want auto or f32") {
 		t.Errorf("error %v, want one that says what is wanted", err)
 	}
 }

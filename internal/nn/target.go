@@ -15,12 +15,18 @@ type Target struct {
 	Device    string // "cpu", or "cuda:0" and so on
 	Precision string // "f32", "tf32" or "bf16"
 	ISA       string // instruction set of the kernels; of a GPU its name
-	// Notice says why "auto" did not take a GPU that is there; empty where it had no
-	// reason to.
+	// Notice says why "auto" came to the CPU; empty where nobody would expect another.
 	Notice string
 
 	gpu int // number of the device
 }
+
+var (
+	// ErrDeviceMemory says that something did not fit a GPU's memory.
+	ErrDeviceMemory = cuda.ErrMemory
+	// ErrDeviceLost says that a GPU has failed in the middle of its work, for good.
+	ErrDeviceLost = cuda.ErrLost
+)
 
 func (t Target) onGPU() bool { return t.Device != cpuDevice }
 

@@ -339,7 +339,7 @@ func TestTrainersThatCannotTrainAreRefused(t *testing.T) {
 		"no steps":      func(x *Training) { x.Steps = 0 },
 		"optimiser":     func(x *Training) { x.Optimizer.Name = "" },
 		"schedule":      func(x *Training) { x.Schedule.Kind = "?" },
-		"cuda":          func(x *Training) { x.Options.Device = "cuda" },
+		"device":        func(x *Training) { x.Options.Device = "gpu" },
 		"half of float": func(x *Training) { x.Options.Precision = "f16" },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package raster
 import (
 	"image"
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -52,6 +53,21 @@ func TestAZoomedViewKeepsTheDetailOfTheImage(t *testing.T) {
 	}
 	if s := spread(View{}); s > 0.3 {
 		t.Errorf("the whole image shows stripes of contrast %.2f, want less than 0.3", s)
+	}
+}
+
+func TestTheWholeImageAloneIsTheSameWhole(t *testing.T) {
+	const side = 9
+	found, want := make([]float32, 3*side*side), make([]float32, 3*side*side)
+	for _, resizing := range []Resizing{Squash, Pad} {
+		for _, m := range []*Image{ramp(60, 40), ramp(17, 12), ramp(5, 7)} {
+			whole, all := resizing.PrepareWhole(m, side), resizing.Prepare(m, side)
+			whole.View(found, side, View{})
+			all.View(want, side, View{})
+			if !slices.Equal(found, want) || whole.Bytes() > all.Bytes() {
+				t.Errorf("%s, %d x %d: another image, or %d bytes in place of %d", resizing, m.W, m.H, whole.Bytes(), all.Bytes())
+			}
+		}
 	}
 }
 

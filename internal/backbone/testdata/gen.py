@@ -13,20 +13,17 @@ parameters and buffers of the published networks. Values are drawn by a hash, wh
 the test draws again.
 """
 import functools
+import importlib
 import json
 import math
 import pathlib
 import sys
 
 import numpy
-import segmentation_models_pytorch
 import timm
 import torch
 import torch.nn.functional as F
 import torchvision
-from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
-from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
-from segmentation_models_pytorch.encoders.densenet import DenseNetEncoder
 from timm.models.xception import Block, SeparableConv2d, Xception as TimmXception
 from torch import nn
 from torchvision.models import inception
@@ -136,6 +133,11 @@ class ResNet(nn.Module):
         return self.fc(self.levels(x)[-1].mean((2, 3)))
 
 
+def smp(part=""):
+    """segmentation_models_pytorch, which not every network wants."""
+    return importlib.import_module("segmentation_models_pytorch" + part)
+
+
 class EncoderDecoder(nn.Module):
     """segmentation_models_pytorch's decoders behind an encoder of another size."""
 
@@ -143,7 +145,7 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         self.encoder, self.levels = encoder, levels
         self.decoder = decoder([3] + channels, widths, len(widths))
-        self.segmentation_head = segmentation_models_pytorch.base.SegmentationHead(widths[-1], 1)
+        self.segmentation_head = smp(".base").SegmentationHead(widths[-1], 1)
 
     def forward(self, x):
         return self.segmentation_head(self.decoder([x] + self.levels(self.encoder, x)))
@@ -156,7 +158,7 @@ def behind_resnet(decoder):
 
 def behind_densenet(decoder):
     channels = [10, 26, 21, 26, 21]
-    encoder = DenseNetEncoder([3] + channels, num_init_features=10, growth_rate=8, block_config=(2, 1, 2, 1))
+    encoder = smp(".encoders.densenet").DenseNetEncoder([3] + channels, num_init_features=10, growth_rate=8, block_config=(2, 1, 2, 1))
     return EncoderDecoder(encoder, lambda e, x: e(x)[1:], channels, decoder, [20, 17, 12, 9, 6])
 
 
@@ -374,15 +376,16 @@ def published(name):
             return timm.create_model("legacy_xception", num_classes=classes).double()
     match name.split("-"):
         case "unet", encoder:
-            return segmentation_models_pytorch.Unet(encoder, encoder_weights=None)
+            return smp().Unet(encoder, encoder_weights=None)
         case "unetplusplus", encoder:
-            return segmentation_models_pytorch.UnetPlusPlus(encoder, encoder_weights=None)
+            return smp().UnetPlusPlus(encoder, encoder_weights=None)
     return getattr(torchvision.models, name)(num_classes=classes)
 
 
 def main():
     folder = pathlib.Path(sys.argv[1])
     basic, bottleneck = torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck
+    unet, unetplusplus = smp(".decoders.unet.decoder").UnetDecoder, smp(".decoders.unetplusplus.decoder").UnetPlusPlusDecoder
     small = {
         "resnet of bottlenecks": (lambda: ResNet(bottleneck, (7, 2, 8, 3), [8, 5], [1, 2], [2, 2]), 24, 32),
         "densenet": (lambda: torchvision.models.DenseNet(8, (2, 3, 1), 10, num_classes=3), 32, 40),
@@ -396,9 +399,9 @@ def main():
         **{"CAM of " + name: guided_case(make(), h, w) for name, (make, h, w) in small.items()},
         "unet": case(UNet([16, 20, 24], 3, 1), 8, 16, map_loss),
         "unet with a strided stem": case(UNet([6, 16], 5, 2), 8, 16, map_loss),
-        "unet with a residual encoder": case(behind_resnet(UnetDecoder), 16, 24, map_loss),
-        "unet with a dense encoder": case(behind_densenet(UnetDecoder), 32, 64, map_loss),
-        "unet++ with a residual encoder": case(behind_resnet(UnetPlusPlusDecoder), 16, 24, map_loss),
+        "unet with a residual encoder": case(behind_resnet(unet), 16, 24, map_loss),
+        "unet with a dense encoder": case(behind_densenet(unet), 32, 64, map_loss),
+        "unet++ with a residual encoder": case(behind_resnet(unetplusplus), 16, 24, map_loss),
     }
     for name, height, width in [
         ("resnet18", 64, 72), ("resnet50", 64, 72), ("densenet121", 64, 72), ("inception-v3", 107, 115), ("xception", 64, 72),

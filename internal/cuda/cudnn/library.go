@@ -56,7 +56,7 @@ func Open(paths []string) (Library, error) {
 // load opens the newest version that can be opened.
 func load(dirs []string) (*C.api, error) {
 	api := (*C.api)(C.calloc(1, C.sizeof_api))
-	var failures []error
+	var failures []string
 	for _, name := range names {
 		err := open(name, dirs, func(path string) error {
 			text := C.CString(path)
@@ -66,12 +66,22 @@ func load(dirs []string) (*C.api, error) {
 		if err == nil {
 			return api, nil
 		}
-		failures = append(failures, err)
+		if !errors.Is(err, os.ErrNotExist) {
+			failures = append(failures, err.Error())
+		}
 	}
 	C.free(unsafe.Pointer(api))
-	places := slices.DeleteFunc(dirs, func(dir string) bool { return dir == "" })
-	return nil, fmt.Errorf("cuDNN: found none of %s that can be opened, neither on the library path nor in %s (%s names further folders): %w",
-		strings.Join(names, ", "), strings.Join(places, ", "), Folders, errors.Join(failures...))
+	if len(failures) > 0 {
+		return nil, fmt.Errorf("cuDNN cannot be opened: %s", strings.Join(failures, "; "))
+	}
+	places := []string{"on the library path"}
+	for _, dir := range dirs {
+		if dir != "" {
+			places = append(places, dir)
+		}
+	}
+	return nil, fmt.Errorf("found no cuDNN (%s) in these places: %s; want it there or in a folder that %s names (pip install nvidia-cudnn-cu12 brings it)",
+		strings.Join(names, " or "), strings.Join(places, ", "), Folders)
 }
 
 // preload opens a library before another asks for it by its name.
@@ -94,7 +104,9 @@ func open(name string, dirs []string, load func(path string) error) error {
 		if err == nil {
 			return nil
 		}
-		failures = append(failures, err)
+		if dir != "" || !strings.HasPrefix(err.Error(), name+": cannot open") { // else the loader does not find it
+			failures = append(failures, err)
+		}
 	}
 	if len(failures) == 0 {
 		return fmt.Errorf("%s: %w", name, os.ErrNotExist)

@@ -1,6 +1,15 @@
 package driver
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrMemory and ErrLost are what every [MemoryError] and every [LostError] is.
+var (
+	ErrMemory = errors.New("the device has too little memory")
+	ErrLost   = errors.New("the device is lost")
+)
 
 // UnavailableError says why there is no GPU that can be used: no driver, one that is
 // too old, no device, or one that is too old.
@@ -12,8 +21,11 @@ func (e *UnavailableError) Error() string { return "no GPU can be used: " + e.Re
 type MemoryError struct{ Wanted, Free int64 } // bytes
 
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("the device has too little memory: %.1f MiB wanted, %.1f MiB free", mebibytes(e.Wanted), mebibytes(e.Free))
+	return fmt.Sprintf("%v: %.1f MiB wanted, %.1f MiB free", ErrMemory, mebibytes(e.Wanted), mebibytes(e.Free))
 }
+
+// Is is for [errors.Is].
+func (e *MemoryError) Is(target error) bool { return target == ErrMemory }
 
 func mebibytes(n int64) float64 { return float64(n) / (1 << 20) }
 
@@ -25,7 +37,10 @@ type LostError struct {
 }
 
 func (e *LostError) Error() string {
-	return fmt.Sprintf("the device is lost, as was seen at %s: %v", e.Doing, e.Cause)
+	return fmt.Sprintf("%v, as was seen at %s: %v", ErrLost, e.Doing, e.Cause)
 }
+
+// Is is for [errors.Is].
+func (e *LostError) Is(target error) bool { return target == ErrLost }
 
 func (e *LostError) Unwrap() error { return e.Cause }

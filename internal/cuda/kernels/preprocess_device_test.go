@@ -85,3 +85,43 @@ func TestDrawnMapsAreThoseOfTheHost(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkDrawing draws views of photographs, and of maps, for usual networks; it makes
+// sense on a GPU alone.
+func BenchmarkDrawing(b *testing.B) {
+	g := open(b)
+	augment := raster.Augment{Flip: true, Zoom: 0.2}
+	const side, width, height = 224, 500, 375
+	images, maps := op.Shape{N: 128, C: 3, H: side, W: side}, op.Shape{N: 128, C: 1, H: side, W: side}
+	y := g.room(images, F32)
+	table := func(v func(raster.View) View) Pointer {
+		var t []byte
+		for range images.N {
+			t = v(augment.Draw(g.rng)).Append(t)
+		}
+		return g.upload(t)
+	}
+	image := raster.Squash.Prepare(raster.NewImage(width, height), side)
+	human := raster.NewPlane(width, height)
+	pixels := func(bytes int) Pointer {
+		p := g.bytes(bytes)
+		g.must(g.stream.Fill(p, 0, int64(bytes)))
+		return p
+	}
+	ofImages := table(func(v raster.View) View {
+		return View{pixels(3 * width * height), raster.SeenImage{Image: image, View: v, Side: side}.Geometry()}
+	})
+	ofMaps := table(func(v raster.View) View {
+		return View{pixels(4 * width * height), raster.SeenMap{Map: human, View: v, Side: side}.Geometry()}
+	})
+	for name, launches := range map[string][]Launch{
+		"images/f32": DrawImages(images, F32, y, ofImages), "images/bf16": DrawImages(images, BF16, y, ofImages), "maps": DrawMaps(maps, y, ofMaps),
+	} {
+		b.Run(name, func(b *testing.B) {
+			seconds := g.time(b.N, launches)
+			b.ReportMetric(seconds*1e6/float64(b.N), "us/op")
+			b.ReportMetric(float64(images.N*b.N)/seconds, "images/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
