@@ -113,8 +113,19 @@ func conformanceCases() []conformanceCase {
 			y := g.Concat(x, g.ReLU(x))
 			return g.Concat(y, g.Conv("conv", y, Conv{Out: 3, Kernel: 3, Pad: 1}))
 		}),
-		around("dense layer", 16, 4, func(g *Graph, x Node) Node {
-			return g.Concat(x, g.Conv("conv", g.ReLU(g.BatchNorm("bn", x)), Conv{Out: 8, Kernel: 3, Pad: 1}))
+		around("dense block", 16, 4, func(g *Graph, x Node) Node {
+			for i := range 3 {
+				y := g.ReLU(g.BatchNorm(fmt.Sprintf("bn%d", i), x))
+				x = g.Concat(x, g.Conv(fmt.Sprintf("conv%d", i), y, Conv{Out: 8 - i, Kernel: 3, Pad: 1}))
+			}
+			return x
+		}),
+		train("concatenation with enlarged values", func(g *Graph) {
+			x := image(g, 16, 4, 6)
+			half := g.AvgPool(x, 2, 2, 0)
+			y := g.Upsample(g.Conv("conv", half, Conv{Out: 8, Kernel: 3, Pad: 1}), 2)
+			z := g.UpsampleNearest(g.Conv("thin", half, Conv{Out: 5, Kernel: 1}), 2)
+			lossOf(g, g.Concat(y, x, z))
 		}),
 		around("normalised value with two readers", 16, 4, func(g *Graph, x Node) Node {
 			y := g.ReLU(g.BatchNorm("bn", x))

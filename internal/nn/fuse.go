@@ -196,23 +196,10 @@ func (l *listing) fuseReLUBackward() {
 }
 
 // fuseGradientSums lets the backward pass of a batch norm add what its gradient of x, or
-// the one that it reads, is added to, where nothing else reads the terms. Terms that are
-// channels of another value are read where they are.
+// the one that it reads, is added to, where nothing else reads the terms.
 func (l *listing) fuseGradientSums() {
 	uses, producer := l.uses(), l.producers()
 	dead := map[*instruction]bool{}
-	term := func(v *value) (*value, *channels) {
-		before := producer[v]
-		if before == nil || uses[v] != 1 {
-			return v, &channels{whole: v.shape, part: v.shape}
-		}
-		o, ok := before.op.(channels)
-		if !ok {
-			return v, &channels{whole: v.shape, part: v.shape}
-		}
-		dead[before] = true
-		return before.in[0], &o
-	}
 	for _, ins := range l.instructions {
 		if _, ok := ins.op.(add); !ok {
 			continue
@@ -223,14 +210,12 @@ func (l *listing) fuseGradientSums() {
 				continue
 			}
 			bn, ok := before.op.(batchNormBackward)
-			if !ok || bn.residual || bn.toDX != nil {
+			if !ok || bn.residual || bn.toDX {
 				continue
 			}
-			var more *value
-			more, bn.toDX = term(ins.in[1-i])
-			merged := &instruction{op: bn, in: append(slices.Clone(before.in), more), out: slices.Clone(before.out)}
+			bn.toDX = true
 			dead[before] = true
-			replace(ins, merged, ins.out[0])
+			replace(ins, &instruction{op: bn, in: append(slices.Clone(before.in), ins.in[1-i]), out: slices.Clone(before.out)}, ins.out[0])
 			break
 		}
 	}
@@ -246,18 +231,67 @@ func (l *listing) fuseGradientSums() {
 		first, second := sum.in[0], sum.in[1]
 		if before := producer[first]; before != nil {
 			if _, ok := before.op.(channels); ok {
-				first, second = second, first
+				first, second = second, first // as the second may be a slice
 			}
 		}
+		bn.toDY = true
 		dead[sum] = true
-		var more *value
-		more, bn.toDY = term(second)
-		at := 5 + b2i(bn.relu)
-		in := slices.Insert(slices.Clone(ins.in), at, more)
+		in := slices.Insert(slices.Clone(ins.in), 5+b2i(bn.relu), second)
 		in[0] = first
 		*ins = instruction{op: bn, in: in, out: ins.out}
 	}
 	l.remove(dead)
+}
+
+// placeSlices spares copies of channels, in channels-last format, where kernels read and
+// write slices: what is concatenated lies in the result from the start, so that the
+// concatenations of a dense block grow in place, and channels stay where they are.
+func (l *listing) placeSlices() {
+	uses, sliced, producer := l.uses(), l.sliceReaders(), l.producers()
+	dead := map[*instruction]bool{}
+	for _, ins := range l.instructions {
+		switch o := ins.op.(type) {
+		case channels:
+			if v := ins.out[0]; uses[v] == sliced[v] && ins.in[0].home == homeArena {
+				v.whole, v.offset = ins.in[0], o.from
+				dead[ins] = true
+			}
+		case concat:
+			from := 0
+			for i, v := range ins.in {
+				if before := producer[v]; before != nil && v.whole == nil && writesSlice(before.op) && uses[v] == sliced[v]+1 {
+					v.whole, v.offset = ins.out[0], from
+				}
+				from += o.parts[i].C
+			}
+		}
+	}
+	l.remove(dead)
+}
+
+func writesSlice(o operator) bool {
+	switch o.(type) {
+	case concat, upsample:
+		return true
+	}
+	return false
+}
+
+// sliceReaders counts how often every value is read by a kernel that reads slices.
+func (l *listing) sliceReaders() map[*value]int {
+	n := map[*value]int{}
+	for _, ins := range l.instructions {
+		switch o := ins.op.(type) {
+		case batchNorm, upsampleBackward:
+			n[ins.in[0]]++
+		case batchNormBackward:
+			n[ins.in[1]]++
+			for _, v := range ins.in[5+b2i(o.relu):] {
+				n[v]++
+			}
+		}
+	}
+	return n
 }
 
 // placeConcats makes the operands of a concatenation parts of its result, and

@@ -155,9 +155,9 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 		list = kernels.LinearBackwardBias(o.g, out(0), in(0))
 	case batchNorm:
 		if o.frozen {
-			list = kernels.BatchNormEval(o.g, kind, out(0), in(0), in(5), o.relu, in(1), in(2), in(3), in(4))
+			list = kernels.BatchNormEval(o.g, kind, out(0), b.slice(b.in[0]), in(5), o.relu, in(1), in(2), in(3), in(4))
 		} else {
-			list = kernels.BatchNormTrain(o.g, kind, out(0), in(0), in(5), o.relu, in(1), in(2), in(3), in(4), out(1), out(2), scratch)
+			list = kernels.BatchNormTrain(o.g, kind, out(0), b.slice(b.in[0]), in(5), o.relu, in(1), in(2), in(3), in(4), out(1), out(2), scratch)
 		}
 	case batchNormBackward:
 		list = b.batchNormBackward(o)
@@ -174,11 +174,7 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 	case planarAdd:
 		list = kernels.AddPlanar(int64(o.s.Len()), out(0), in(0), in(1))
 	case concat:
-		from := 0
-		for i, part := range o.parts {
-			list = append(list, kernels.CopyChannels(pixels, part.C, kind, out(0), o.out().C, from, in(i), part.C, 0)...)
-			from += part.C
-		}
+		list = b.concat(o)
 	case channels:
 		list = kernels.CopyChannels(pixels, o.part.C, kind, out(0), o.part.C, 0, in(0), o.whole.C, o.from)
 	case maxPool:
@@ -195,9 +191,9 @@ func (b binding) launches() (list []kernels.Launch, ok bool) {
 	case globalAvgPoolBackward:
 		list = kernels.GlobalAvgPoolBackward(o.s, kind, out(0), in(0))
 	case upsample:
-		list = kernels.Upsample(o.g, kind, out(0), in(0))
+		list = kernels.Upsample(o.g, kind, b.slice(b.out[0]), in(0))
 	case upsampleBackward:
-		list = kernels.UpsampleBackward(o.g, kind, out(0), in(0))
+		list = kernels.UpsampleBackward(o.g, kind, out(0), b.slice(b.in[0]))
 	case dropout:
 		list = kernels.Dropout(o.s, kind, out(0), in(0), o.rate, o.salt, b.seedAt.At(0))
 	case dropoutBackward:
@@ -250,6 +246,25 @@ func (b binding) losses() (list []kernels.Launch, ok bool) {
 	return list, true
 }
 
+// slice is where a value lies, which may be channels of another.
+func (b binding) slice(v *value) kernels.Slice {
+	return kernels.Slice{At: b.address(v), Channels: v.root().shape.C}
+}
+
+// concat copies the operands that do not lie in the result.
+func (b binding) concat(o concat) []kernels.Launch {
+	var list []kernels.Launch
+	to, from := b.slice(b.out[0]), 0
+	for i, part := range o.parts {
+		if v := b.in[i]; v.whole != b.out[0] {
+			x := b.slice(v)
+			list = append(list, kernels.CopyChannels(part.Pixels(), part.C, b.kind, to.At, to.Channels, from, x.At, x.Channels, 0)...)
+		}
+		from += part.C
+	}
+	return list
+}
+
 func (b binding) batchNormBackward(o batchNormBackward) []kernels.Launch {
 	in, out := b.operand, b.result
 	var y, beta kernels.Pointer
@@ -257,23 +272,18 @@ func (b binding) batchNormBackward(o batchNormBackward) []kernels.Launch {
 		y, beta = b.mask()
 	}
 	next := 5 + b2i(o.relu)
-	var toDX, toDY kernels.Added
-	if o.toDY != nil {
-		toDY, next = b.added(o.toDY, next), next+1
+	var toDX, toDY kernels.Slice
+	if o.toDY {
+		toDY, next = b.slice(b.in[next]), next+1
 	}
-	if o.toDX != nil {
-		toDX = b.added(o.toDX, next)
+	if o.toDX {
+		toDX = b.slice(b.in[next])
 	}
 	backward := kernels.BatchNormBackward
 	if o.frozen {
 		backward = kernels.BatchNormFrozenBackward
 	}
-	return backward(o.g, b.kind, out(0), out(3), out(1), out(2), in(0), in(1), y, in(2), beta, in(3), in(4), toDX, toDY, b.tape.Scratch())
-}
-
-// added is channels of an operand.
-func (b binding) added(o *channels, i int) kernels.Added {
-	return kernels.Added{At: b.operand(i).Offset(int64(o.from * b.kind.Size())), Channels: o.whole.C}
+	return backward(o.g, b.kind, out(0), out(3), out(1), out(2), in(0), b.slice(b.in[1]), y, in(2), beta, in(3), in(4), toDX, toDY, b.tape.Scratch())
 }
 
 // mask is what the mask of the ReLU behind a batch norm is computed from: its result, or,

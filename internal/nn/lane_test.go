@@ -118,7 +118,7 @@ func TestAMirroredBatchIsDrawnLeftToRight(t *testing.T) {
 	}
 }
 
-func TestALaneWithoutAnImageDoesNothing(t *testing.T) {
+func TestALaneOfAGPUWithoutAnImageDoesNothing(t *testing.T) {
 	onGPU(t, f32Precision)
 	lanes, err := NewLanes(1, Options{Device: "cuda", Precision: f32Precision}, func() (*Graph, error) {
 		g := laneGraph(NewParams(1), (*Graph).Image)
@@ -133,48 +133,52 @@ func TestALaneWithoutAnImageDoesNothing(t *testing.T) {
 	}
 }
 
-func TestLanesFollowTheParameters(t *testing.T) {
-	for _, device := range []string{"cpu", "cuda"} {
-		t.Run(device, func(t *testing.T) {
-			if device == "cuda" {
-				onGPU(t, f32Precision)
-			}
-			params := NewParams(1)
-			lanes, err := NewLanes(2, Options{Device: device, Precision: f32Precision}, func() (*Graph, error) {
-				g := NewGraph(Eval, params)
-				g.Output("y", g.Conv("conv", g.Input("x", op.Shape{N: 1, C: 1, H: 1, W: 1}), Conv{Out: 1, Kernel: 1}))
-				return g, g.Err()
-			})
-			if err != nil {
+// testFollowing runs lanes over parameters that change.
+func testFollowing(t *testing.T, device string) {
+	params := NewParams(1)
+	lanes, err := NewLanes(2, Options{Device: device, Precision: f32Precision}, func() (*Graph, error) {
+		g := NewGraph(Eval, params)
+		g.Output("y", g.Conv("conv", g.Input("x", op.Shape{N: 1, C: 1, H: 1, W: 1}), Conv{Out: 1, Kernel: 1}))
+		return g, g.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []float32{2, -1} {
+		params.Get("conv.weight").Data[0] = w
+		for _, lane := range lanes {
+			lane.Begin().Batch["x"][0] = 3
+			if err := lane.Run(); err != nil {
 				t.Fatal(err)
 			}
-			for _, w := range []float32{2, -1} {
-				params.Get("conv.weight").Data[0] = w
-				for _, lane := range lanes {
-					lane.Begin().Batch["x"][0] = 3
-					if err := lane.Run(); err != nil {
-						t.Fatal(err)
-					}
-					if y := lane.Output("y")[0]; y != 3*w {
-						t.Errorf("weight %v: found %v, want %v", w, y, 3*w)
-					}
-				}
+			if y := lane.Output("y")[0]; y != 3*w {
+				t.Errorf("weight %v: found %v, want %v", w, y, 3*w)
 			}
-		})
+		}
 	}
 }
 
-func TestLanesSuitTheirMachine(t *testing.T) {
+func TestLanesFollowTheParameters(t *testing.T) { testFollowing(t, "cpu") }
+
+func TestLanesOfAGPUFollowTheParameters(t *testing.T) {
+	onGPU(t, f32Precision)
+	testFollowing(t, "cuda")
+}
+
+func TestEveryCoreHasALane(t *testing.T) {
 	n, common, err := Options{Device: "cpu", Workers: 3}.Lanes()
 	if n != 3 || common || err != nil {
-		t.Errorf("on the CPU: found %d lanes, cores in common: %v, %v; want one lane for each of 3 cores", n, common, err)
+		t.Errorf("found %d lanes, cores in common: %v, %v; want one lane for each of 3 cores", n, common, err)
 	}
 	if _, _, err := (Options{Device: "abacus"}).Lanes(); err == nil {
 		t.Error("found lanes of an abacus")
 	}
+}
+
+func TestLanesOfAGPUHaveAllCoresInCommon(t *testing.T) {
 	onGPU(t, f32Precision)
-	n, common, err = Options{Device: "cuda", Workers: 3}.Lanes()
+	n, common, err := Options{Device: "cuda", Workers: 3}.Lanes()
 	if n != gpuLanes || !common || err != nil {
-		t.Errorf("on a GPU: found %d lanes, cores in common: %v, %v; want %d and all cores", n, common, err, gpuLanes)
+		t.Errorf("found %d lanes, cores in common: %v, %v; want %d and all cores", n, common, err, gpuLanes)
 	}
 }

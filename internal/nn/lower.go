@@ -21,7 +21,8 @@ type value struct {
 	name   string // of homeInput
 	drawn  bool   // of homeInput: the machine fills it, with views
 
-	// whole is the value of which this one is a contiguous part, from offset.
+	// whole is the value of which this one is a part, from offset: a contiguous one in
+	// channel blocks, and channels of every pixel in channels-last format.
 	whole  *value
 	offset int
 

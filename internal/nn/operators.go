@@ -230,8 +230,8 @@ type batchNormBackward struct {
 	frozen   bool
 	relu     bool
 	residual bool
-	toDY     *channels // fused: of the operand behind those above, added to dy
-	toDX     *channels // fused: of the last operand, added to dx
+	toDY     bool // fused: adds an operand behind those above to dy
+	toDX     bool // fused: adds a last operand to dx
 	state    *batchNormState
 }
 

@@ -166,7 +166,7 @@ func (ins *instruction) title() string {
 	case batchNorm:
 		residual, relu = o.residual, o.relu
 	case batchNormBackward:
-		residual, relu, sum = o.residual, o.relu, o.toDX != nil || o.toDY != nil
+		residual, relu, sum = o.residual, o.relu, o.toDX || o.toDY
 	}
 	title := ins.op.name()
 	if residual {

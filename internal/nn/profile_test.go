@@ -12,7 +12,7 @@ import (
 func profiled(t *testing.T, workers, steps int) (*Profile, *Trainer, time.Duration) {
 	t.Helper()
 	profile, training := new(Profile), smallTraining()
-	training.Options = Options{Precision: "f32", Workers: workers, Profile: profile}
+	training.Options = Options{Device: "cpu", Precision: "f32", Workers: workers, Profile: profile}
 	trainer := newSmallTrainer(t, training)
 	begin := time.Now()
 	train(t, trainer, smallBatches, steps)

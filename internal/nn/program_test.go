@@ -180,7 +180,7 @@ func batchNormGraph(mode Mode, params *Params) *Graph {
 
 func compile(t testing.TB, g *Graph, workers int) *Program {
 	t.Helper()
-	p, err := Compile(g, Options{Precision: "f32", Workers: workers})
+	p, err := Compile(g, Options{Device: "cpu", Precision: "f32", Workers: workers})
 	if err != nil {
 		t.Fatal(err)
 	}

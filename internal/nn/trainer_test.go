@@ -48,7 +48,7 @@ func smallTraining() Training {
 		Schedule:  Schedule{Kind: "one-cycle", Warmup: 0.3},
 		Steps:     9,
 		Seed:      5,
-		Options:   Options{Precision: "f32", Workers: 2},
+		Options:   Options{Device: "cpu", Precision: "f32", Workers: 2},
 	}
 }
 

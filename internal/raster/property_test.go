@@ -259,7 +259,7 @@ func TestAMapsMassSurvivesAnyReduction(t *testing.T) {
 
 func TestEncodedMapsComeBackWithinAHalfLevel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		plane := NewPlane(rapid.IntRange(1, 9).Draw(t, "w"), rapid.IntRange(1, 9).Draw(t, "h"))
+		plane := NewPlane(rapid.IntRange(1, 40).Draw(t, "w"), rapid.IntRange(1, 9).Draw(t, "h"))
 		for i := range plane.Pix {
 			plane.Pix[i] = rapid.Float32Range(0, 1).Draw(t, "v")
 		}

@@ -24,6 +24,7 @@ func ResizeMap(dst []float32, h, w int, src *Plane) { View{}.Map(dst, h, w, src)
 type taps struct {
 	width        int
 	first, count []int
+	same         bool // every output is the input of its place
 	weight       []float32
 	fixed        []uint64 // weight in units of 1/fixedOne; they add up to fixedOne
 }
@@ -73,6 +74,7 @@ func (area) weight(pixel int, centre, step float64) float64 {
 // pixels, in storage that is used again.
 func (t *taps) set(f filter, s op.Span, n, out int) {
 	step := s.Side / float64(out)
+	t.same = out == n && s == op.Span{Centre: float64(n) / 2, Side: float64(n)}
 	support := f.support(step)
 	t.width = min(int(math.Ceil(2*support))+1, n)
 	t.first, t.count = resized(t.first, out), resized(t.count, out)
@@ -195,6 +197,10 @@ func (r *resampler) planeRows(src *Plane) {
 	for y := r.low; y < r.high; y++ {
 		row := src.Pix[y*src.W:][:src.W]
 		out := r.tmp[(y-r.low)*n:][:n]
+		if r.cols.same {
+			copy(out, row)
+			continue
+		}
 		for i, first := range r.cols.first {
 			weights := r.cols.weight[i*r.cols.width:][:r.cols.count[i]]
 			var sum float32

@@ -42,19 +42,19 @@ func BenchmarkFeatureMaps(b *testing.B) {
 			{"CopyChannels", 2, CopyChannels(s.Pixels(), s.C, typ, y, 2*s.C, s.C, x, s.C, 0)},
 			{"ConvEpilogue", 2, ConvEpilogue(s, typ, y, c, 0, true)},
 			{"BiasGradient", 1, BiasGradient(s, typ, c, x, g.scratch)},
-			{"BatchNormEval", 2, BatchNormEval(norm, typ, y, x, 0, true, c, c, c, c)},
-			{"BatchNormTrain", 3, BatchNormTrain(norm, typ, y, x, 0, true, c, c, c, c, c, c, g.scratch)},
-			{"BatchNormTrain/residual", 4, BatchNormTrain(norm, typ, y, x, z, true, c, c, c, c, c, c, g.scratch)},
-			{"BatchNormBackward/again", 5, BatchNormBackward(norm, typ, y, 0, c, c, z, x, 0, c, c, c, c, Added{}, Added{}, g.scratch)},
-			{"BatchNormBackward/residual", 7, BatchNormBackward(norm, typ, y, w, c, c, z, x, y, c, 0, c, c, Added{}, Added{}, g.scratch)},
+			{"BatchNormEval", 2, BatchNormEval(norm, typ, y, Slice{x, s.C}, 0, true, c, c, c, c)},
+			{"BatchNormTrain", 3, BatchNormTrain(norm, typ, y, Slice{x, s.C}, 0, true, c, c, c, c, c, c, g.scratch)},
+			{"BatchNormTrain/residual", 4, BatchNormTrain(norm, typ, y, Slice{x, s.C}, z, true, c, c, c, c, c, c, g.scratch)},
+			{"BatchNormBackward/again", 5, BatchNormBackward(norm, typ, y, 0, c, c, z, Slice{x, s.C}, 0, c, c, c, c, Slice{}, Slice{}, g.scratch)},
+			{"BatchNormBackward/residual", 7, BatchNormBackward(norm, typ, y, w, c, c, z, Slice{x, s.C}, y, c, 0, c, c, Slice{}, Slice{}, g.scratch)},
 			{"MaxPool", 1.25, MaxPool(pool, typ, y, most, x)},
 			{"MaxPoolBackward", 1.25, MaxPoolBackward(pool, typ, w, z, most)},
 			{"AvgPool", 1.25, AvgPool(pool, typ, y, x)},
 			{"AvgPoolBackward", 1.25, AvgPoolBackward(pool, typ, y, x)},
 			{"GlobalAvgPool", 1, GlobalAvgPool(s, typ, y, x)},
 			{"GlobalAvgPoolBackward", 1, GlobalAvgPoolBackward(s, typ, y, x)},
-			{"Upsample", 5, Upsample(up, typ, y, x)},
-			{"UpsampleBackward", 5, UpsampleBackward(up, typ, y, x)},
+			{"Upsample", 5, Upsample(up, typ, Slice{y, s.C}, x)},
+			{"UpsampleBackward", 5, UpsampleBackward(up, typ, y, Slice{x, s.C})},
 			{"Dropout", 2, Dropout(s, typ, y, x, 0.5, 1, c)},
 			{"DepthwiseForward", 2, DepthwiseForward(conv, typ, y, x, c)},
 			{"DepthwiseBackwardData", 2, DepthwiseBackwardData(conv, typ, y, x, c)},
@@ -88,10 +88,10 @@ func BenchmarkNetworks(b *testing.B) {
 
 	for _, s := range []op.Shape{{N: 128, C: 256, H: 56, W: 56}, {N: 128, C: 512, H: 28, W: 28}, {N: 128, C: 1024, H: 14, W: 14}} {
 		n := op.BatchNorm{In: s, Eps: 1e-5, Momentum: 0.1}
-		run("BatchNormTrain/residual", s, 4*2*s.Len(), BatchNormTrain(n, t, y, x, dr, true, c, c, sums, sums, sums, sums, g.scratch))
-		run("BatchNormBackward/residual", s, 7*2*s.Len(), BatchNormBackward(n, t, dx, dr, sums, sums, dy, x, y, c, 0, c, c, Added{}, Added{}, g.scratch))
-		run("BatchNormBackward/residual, dy added", s, 8*2*s.Len(), BatchNormBackward(n, t, dx, dr, sums, sums, dy, x, y, c, 0, c, c, Added{}, Added{y, s.C}, g.scratch))
-		run("BatchNormBackward/again, dx added", s, 6*2*s.Len(), BatchNormBackward(n, t, dx, 0, sums, sums, dy, x, 0, c, c, c, c, Added{y, s.C}, Added{}, g.scratch))
+		run("BatchNormTrain/residual", s, 4*2*s.Len(), BatchNormTrain(n, t, y, Slice{x, s.C}, dr, true, c, c, sums, sums, sums, sums, g.scratch))
+		run("BatchNormBackward/residual", s, 7*2*s.Len(), BatchNormBackward(n, t, dx, dr, sums, sums, dy, Slice{x, s.C}, y, c, 0, c, c, Slice{}, Slice{}, g.scratch))
+		run("BatchNormBackward/residual, dy added", s, 8*2*s.Len(), BatchNormBackward(n, t, dx, dr, sums, sums, dy, Slice{x, s.C}, y, c, 0, c, c, Slice{}, Slice{y, s.C}, g.scratch))
+		run("BatchNormBackward/again, dx added", s, 6*2*s.Len(), BatchNormBackward(n, t, dx, 0, sums, sums, dy, Slice{x, s.C}, 0, c, c, c, c, Slice{y, s.C}, Slice{}, g.scratch))
 		run("Add", s, 3*2*s.Len(), Add(int64(s.Len()), t, dx, x, dy))
 	}
 	for _, s := range []op.Shape{
@@ -99,8 +99,8 @@ func BenchmarkNetworks(b *testing.B) {
 		{N: 128, C: 128, H: 14, W: 14}, {N: 128, C: 192, H: 17, W: 17}, {N: 128, C: 512, H: 7, W: 7},
 	} {
 		n := op.BatchNorm{In: s, Eps: 1e-5, Momentum: 0.1}
-		run("BatchNormTrain", s, 3*2*s.Len(), BatchNormTrain(n, t, y, x, 0, true, c, c, sums, sums, sums, sums, g.scratch))
-		run("BatchNormBackward/again", s, 5*2*s.Len(), BatchNormBackward(n, t, dx, 0, sums, sums, dy, x, 0, c, c, c, c, Added{}, Added{}, g.scratch))
+		run("BatchNormTrain", s, 3*2*s.Len(), BatchNormTrain(n, t, y, Slice{x, s.C}, 0, true, c, c, sums, sums, sums, sums, g.scratch))
+		run("BatchNormBackward/again", s, 5*2*s.Len(), BatchNormBackward(n, t, dx, 0, sums, sums, dy, Slice{x, s.C}, 0, c, c, c, c, Slice{}, Slice{}, g.scratch))
 	}
 	for _, p := range []op.Pool{
 		{In: op.Shape{N: 128, C: 64, H: 112, W: 112}, Kernel: 3, Stride: 2, Pad: 1}, {In: op.Shape{N: 128, C: 128, H: 147, W: 147}, Kernel: 3, Stride: 2, Pad: 1},
@@ -136,8 +136,8 @@ func BenchmarkNetworks(b *testing.B) {
 		run("CopyChannels", s, 2*2*s.Len(), CopyChannels(s.Pixels(), s.C, t, y, s.C+32, 0, x, s.C, 0))
 	}
 	up := op.Upsample{In: op.Shape{N: 64, C: 32, H: 128, W: 128}, Scale: 2, Bilinear: true}
-	run("Upsample", up.In, 5*2*up.In.Len(), Upsample(up, t, y, x))
-	run("UpsampleBackward", up.In, 5*2*up.In.Len(), UpsampleBackward(up, t, dx, dy))
+	run("Upsample", up.In, 5*2*up.In.Len(), Upsample(up, t, Slice{y, up.In.C}, x))
+	run("UpsampleBackward", up.In, 5*2*up.In.Len(), UpsampleBackward(up, t, dx, Slice{dy, up.In.C}))
 	image := op.Shape{N: 128, C: 3, H: 224, W: 224}
 	run("ToNHWC", image, 6*image.Len(), ToNHWC(image, t, y, x))
 	run("ImageToNHWC", image, 4*image.Len()+2*ImageChannels*image.Pixels(), ImageToNHWC(image, y, x))

@@ -18,6 +18,24 @@ const fullBlocks = 4 * 132
 // 32, that few threads have none.
 func coverOf(t Type, channels int) cover { return coverBy(width(t, channels), channels, 32) }
 
+// Slice is channels in a row of a feature map that has Channels a pixel, from the address
+// of the first on. The zero Slice is none.
+type Slice struct {
+	At       Pointer
+	Channels int
+}
+
+// coverSlices is [coverOf] with vectors that lie aligned in slices of feature maps.
+func coverSlices(t Type, channels int, slices ...Slice) cover {
+	v := width(t, channels)
+	for _, s := range slices {
+		if s.Channels%v != 0 || int(s.At)%(v*t.Size()) != 0 {
+			v = 1
+		}
+	}
+	return coverBy(v, channels, 32)
+}
+
 // coverBy takes vectors of a width, at most a number of them side by side.
 func coverBy(vector, channels, most int) cover {
 	vectors := divideUp(channels, vector)

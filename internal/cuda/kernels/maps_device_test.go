@@ -168,7 +168,7 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 		runningVar[i] = math.Abs(runningVar[i]) + 0.1
 	}
 	dgamma, dbeta, mean, rstd := g.bytes(4*c), g.bytes(4*c), g.bytes(4*c), g.bytes(4*c)
-	px, pdy, pgamma, pbeta := g.maps(s, typ, x), g.maps(s, typ, dy), g.numbers(F32, gamma...), g.numbers(F32, beta...)
+	px, pdy, pgamma, pbeta := Slice{g.maps(s, typ, x), c}, g.maps(s, typ, dy), g.numbers(F32, gamma...), g.numbers(F32, beta...)
 	prm, prv := g.numbers(F32, runningMean...), g.numbers(F32, runningVar...)
 	y, dx := g.room(s, typ), g.room(s, typ)
 
@@ -203,7 +203,7 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 	if relu {
 		yRef = g.readMaps(y, s, typ)
 	}
-	backward(" frozen", BatchNormFrozenBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, prm, prv, Added{}, Added{}, g.scratch),
+	backward(" frozen", BatchNormFrozenBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, prm, prv, Slice{}, Slice{}, g.scratch),
 		func(dx, dresidual, dgamma, dbeta []float64) {
 			reference.BatchNormFrozenBackward(b, dx, dresidual, dgamma, dbeta, dy, x, yRef, gamma, runningMean, runningVar)
 		})
@@ -219,7 +219,7 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 	if relu {
 		yRef = g.readMaps(y, s, typ)
 	}
-	backward(" train", BatchNormBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, mean, rstd, Added{}, Added{}, g.scratch),
+	backward(" train", BatchNormBackward(b, typ, dx, pdresidual, dgamma, dbeta, pdy, px, py, pgamma, pagain, mean, rstd, Slice{}, Slice{}, g.scratch),
 		func(dx, dresidual, dgamma, dbeta []float64) {
 			reference.BatchNormBackward(b, dx, dresidual, dgamma, dbeta, dy, x, yRef, gamma, wantMean, wantRstd)
 		})
@@ -238,7 +238,8 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 		part := make([]float64, n)
 		reference.Channels(wide, from, c, part, more)
 		reference.Add(sum, dy, part)
-		added := Added{g.maps(wide, typ, more).Offset(int64(from * typ.Size())), wide.C}
+		px := Slice{g.maps(wide, typ, within(wide, s, from, x)).Offset(int64(from * typ.Size())), wide.C}
+		added := Slice{g.maps(wide, typ, more).Offset(int64(from * typ.Size())), wide.C}
 		backward(fmt.Sprintf(" with channels from %d on added", from),
 			BatchNormBackward(b, typ, dx, pdresidual, dgamma, dbeta, g.maps(s, typ, dy), px, py, pgamma, pagain, mean, rstd, added, added, g.scratch),
 			func(dx, dresidual, dgamma, dbeta []float64) {
@@ -246,6 +247,16 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 				reference.Add(dx, dx, part)
 			})
 	}
+}
+
+// within is a planar tensor of shape wide that has x, of shape s, in the channels from one
+// on, and 0 in the others.
+func within(wide, s op.Shape, from int, x []float64) []float64 {
+	all, area := make([]float64, wide.Len()), s.H*s.W
+	for n := range s.N {
+		copy(all[(n*wide.C+from)*area:], x[n*s.C*area:(n+1)*s.C*area])
+	}
+	return all
 }
 
 func TestBatchNormOfValuesFarFromZeroKeepsTheirVariance(t *testing.T) {
@@ -258,7 +269,7 @@ func TestBatchNormOfValuesFarFromZeroKeepsTheirVariance(t *testing.T) {
 	b := op.BatchNorm{In: s, Eps: 1e-5, Momentum: 0.1}
 	c, ones, want := s.C, []float64{1, 1, 1, 1, 1}, make([]float64, s.C)
 	p, rstd := g.numbers(F32, ones...), g.bytes(4*c)
-	g.run(BatchNormTrain(b, F32, g.room(s, F32), g.maps(s, F32, x), 0, false, p, p, g.numbers(F32, ones...), g.numbers(F32, ones...), g.bytes(4*c), rstd, g.scratch))
+	g.run(BatchNormTrain(b, F32, g.room(s, F32), Slice{g.maps(s, F32, x), c}, 0, false, p, p, g.numbers(F32, ones...), g.numbers(F32, ones...), g.bytes(4*c), rstd, g.scratch))
 	reference.BatchNormTrain(b, make([]float64, len(x)), x, nil, false, ones, ones, make([]float64, c), make([]float64, c), make([]float64, c), want)
 	// The mean, near 1000, is rounded by 3e-5; of the variance, 1/3, that changes nothing.
 	g.near("rstd", F32, g.readNumbers(rstd, F32, c), want)
@@ -344,12 +355,22 @@ func TestUpsamplingAgreesWithTheReference(t *testing.T) {
 				out := u.OutShape()
 				x, dy, want, wantX := g.random(s.Len(), typ), g.random(out.Len(), typ), make([]float64, out.Len()), make([]float64, s.Len())
 				y, dx := g.room(out, typ), g.room(s, typ)
-				g.run(Upsample(u, typ, y, g.maps(s, typ, x)))
+				g.run(Upsample(u, typ, Slice{y, s.C}, g.maps(s, typ, x)))
 				reference.Upsample(u, want, x)
 				g.near(fmt.Sprintf("by %d, bilinear %v", scale, bilinear), typ, g.readMaps(y, out, typ), want)
-				g.run(UpsampleBackward(u, typ, dx, g.maps(out, typ, dy)))
+				g.run(UpsampleBackward(u, typ, dx, Slice{g.maps(out, typ, dy), s.C}))
 				reference.UpsampleBackward(u, wantX, dy)
 				g.near(fmt.Sprintf("backward by %d, bilinear %v", scale, bilinear), typ, g.readMaps(dx, s, typ), wantX)
+
+				wide, part := out, make([]float64, out.Len())
+				wide.C += 8
+				all := g.maps(wide, typ, within(wide, out, 8, dy))
+				slice := Slice{all.Offset(int64(8 * typ.Size())), wide.C}
+				g.run(UpsampleBackward(u, typ, dx, slice))
+				g.near("backward of a slice", typ, g.readMaps(dx, s, typ), wantX)
+				g.run(Upsample(u, typ, slice, g.maps(s, typ, x)))
+				reference.Channels(wide, 8, s.C, part, g.readMaps(all, wide, typ))
+				g.near("into a slice", typ, part, want)
 			}
 		}
 	})

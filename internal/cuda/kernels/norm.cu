@@ -1,5 +1,8 @@
 // What knows channels and nothing of where pixels lie: batch norm, biases.
 //
+// The pixels of a batch norm's x are x_channels apart: x may be the first channels of a
+// feature map that has more.
+//
 // Sums over pixels take two steps, each in a fixed order: every block leaves those of its
 // chunk of pixels in partial, (chunks, sums, channels), and a second kernel combines the
 // chunks.
@@ -53,17 +56,17 @@ template <int V> __device__ Moments<V> pooled(const Moments<V>& of) {
 
 // batch_norm_moments leaves mean and squared deviations of each chunk of x. A thread sums
 // about its first value.
-template <class T, int V> __device__ void batch_norm_moments(uint32 pixels, int channels, uint32 length, float* partial, const T* x) {
+template <class T, int V> __device__ void batch_norm_moments(uint32 pixels, int channels, uint32 length, float* partial, const T* x, int x_channels) {
     Part at = part<V, FROM_END>(pixels, channels, length);
     x += at.channel;
     float count = 0;
     Vec<V> sum = splat<V>(0), squares = splat<V>(0), pivot = splat<V>(0);
-    if (at.has(at.pixel)) pivot = load<V>(x + (int64)at.pixel * channels);
+    if (at.has(at.pixel)) pivot = load<V>(x + (int64)at.pixel * x_channels);
     batches<4>(at, [&](uint32 p, auto these) {
         constexpr int B = decltype(these)::value;
         Vec<V> v[B];
 #pragma unroll
-        for (int b = 0; b < B; b++) v[b] = load<V>(x + (int64)(p + b * blockDim.y) * channels);
+        for (int b = 0; b < B; b++) v[b] = load<V>(x + (int64)(p + b * blockDim.y) * x_channels);
 #pragma unroll
         for (int b = 0; b < B; b++) {
 #pragma unroll
@@ -82,8 +85,8 @@ template <class T, int V> __device__ void batch_norm_moments(uint32 pixels, int 
         store<V>(partial + channels, m.squares);
     }
 }
-VECTOR_KERNELS(batch_norm_moments, (uint32 pixels, int channels, uint32 length, float* partial, const T* x),
-               (pixels, channels, length, partial, x))
+VECTOR_KERNELS(batch_norm_moments, (uint32 pixels, int channels, uint32 length, float* partial, const T* x, int x_channels),
+               (pixels, channels, length, partial, x, x_channels))
 
 // batch_norm_statistics pools the moments of all chunks: mean, rstd = 1/sqrt(var + eps),
 // and the running statistics, which move by momentum, the variance unbiased.
@@ -128,14 +131,14 @@ __device__ inline float normalised(float x, float mean, float scale, float beta)
 
 // normalise is y = [relu](scale (x - mean) + beta + [residual]).
 template <bool RESIDUAL, class T, int V>
-__device__ void normalise(Part at, int channels, T* y, const T* x, const T* residual, int relu, const Vec<V>& mean, const Vec<V>& scale, const Vec<V>& beta) {
+__device__ void normalise(Part at, int channels, T* y, const T* x, int x_channels, const T* residual, int relu, const Vec<V>& mean, const Vec<V>& scale, const Vec<V>& beta) {
     batches<2>(at, [&](uint32 p, auto these) {
         constexpr int B = decltype(these)::value;
         Vec<V> v[B], r[B];
 #pragma unroll
         for (int b = 0; b < B; b++) {
             int64 i = (int64)(p + b * blockDim.y) * channels + at.channel;
-            v[b] = load<V>(x + i);
+            v[b] = load<V>(x + (int64)(p + b * blockDim.y) * x_channels + at.channel);
             r[b] = RESIDUAL ? load<V>(residual + i) : splat<V>(0);
         }
 #pragma unroll
@@ -152,43 +155,43 @@ __device__ void normalise(Part at, int channels, T* y, const T* x, const T* resi
 }
 
 template <class T, int V>
-__device__ void normalise(Part at, int channels, T* y, const T* x, const T* residual, int relu, const Vec<V>& mean, const Vec<V>& scale, const Vec<V>& beta) {
+__device__ void normalise(Part at, int channels, T* y, const T* x, int x_channels, const T* residual, int relu, const Vec<V>& mean, const Vec<V>& scale, const Vec<V>& beta) {
     if (residual) {
-        normalise<true>(at, channels, y, x, residual, relu, mean, scale, beta);
+        normalise<true>(at, channels, y, x, x_channels, residual, relu, mean, scale, beta);
     } else {
-        normalise<false>(at, channels, y, x, residual, relu, mean, scale, beta);
+        normalise<false>(at, channels, y, x, x_channels, residual, relu, mean, scale, beta);
     }
 }
 
 template <class T, int V>
-__device__ void batch_norm_train(uint32 pixels, int channels, uint32 length, T* y, const T* x, const T* residual, int relu,
+__device__ void batch_norm_train(uint32 pixels, int channels, uint32 length, T* y, const T* x, int x_channels, const T* residual, int relu,
                                  const float* gamma, const float* beta, const float* mean, const float* rstd) {
     Part at = part<V>(pixels, channels, length);
     if (!at.inside) return;
     Vec<V> scale = load<V>(gamma + at.channel), r = load<V>(rstd + at.channel);
 #pragma unroll
     for (int i = 0; i < V; i++) scale[i] *= r[i];
-    normalise(at, channels, y, x, residual, relu, load<V>(mean + at.channel), scale, load<V>(beta + at.channel));
+    normalise(at, channels, y, x, x_channels, residual, relu, load<V>(mean + at.channel), scale, load<V>(beta + at.channel));
 }
 VECTOR_KERNELS(batch_norm_train,
-               (uint32 pixels, int channels, uint32 length, T* y, const T* x, const T* residual, int relu, const float* gamma,
+               (uint32 pixels, int channels, uint32 length, T* y, const T* x, int x_channels, const T* residual, int relu, const float* gamma,
                 const float* beta, const float* mean, const float* rstd),
-               (pixels, channels, length, y, x, residual, relu, gamma, beta, mean, rstd))
+               (pixels, channels, length, y, x, x_channels, residual, relu, gamma, beta, mean, rstd))
 
 template <class T, int V>
-__device__ void batch_norm_eval(uint32 pixels, int channels, uint32 length, T* y, const T* x, const T* residual, int relu,
+__device__ void batch_norm_eval(uint32 pixels, int channels, uint32 length, T* y, const T* x, int x_channels, const T* residual, int relu,
                                 const float* gamma, const float* beta, const float* mean, const float* variance, float eps) {
     Part at = part<V>(pixels, channels, length);
     if (!at.inside) return;
     Vec<V> scale = load<V>(gamma + at.channel), v = load<V>(variance + at.channel);
 #pragma unroll
     for (int i = 0; i < V; i++) scale[i] *= 1 / sqrtf(v[i] + eps);
-    normalise(at, channels, y, x, residual, relu, load<V>(mean + at.channel), scale, load<V>(beta + at.channel));
+    normalise(at, channels, y, x, x_channels, residual, relu, load<V>(mean + at.channel), scale, load<V>(beta + at.channel));
 }
 VECTOR_KERNELS(batch_norm_eval,
-               (uint32 pixels, int channels, uint32 length, T* y, const T* x, const T* residual, int relu, const float* gamma,
+               (uint32 pixels, int channels, uint32 length, T* y, const T* x, int x_channels, const T* residual, int relu, const float* gamma,
                 const float* beta, const float* mean, const float* variance, float eps),
-               (pixels, channels, length, y, x, residual, relu, gamma, beta, mean, variance, eps))
+               (pixels, channels, length, y, x, x_channels, residual, relu, gamma, beta, mean, variance, eps))
 
 // inverse_deviation is rstd = 1/sqrt(variance + eps).
 extern "C" __global__ void inverse_deviation(int64 n, float* rstd, const float* variance, float eps) {
@@ -224,11 +227,11 @@ template <class T> struct Added {
 template <Mask MASK, class T, int V> struct Gradient {
     const T *dy, *x, *y;
     Added<T> added;
-    int channel, channels;
+    int channel, channels, x_channels;
     Vec<V> mean, scale, beta;
 
-    __device__ Gradient(int channel, int channels, const T* dy, Added<T> added, const T* x, const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd)
-        : dy(dy + channel), x(x + channel), y(y + channel), added(added), channel(channel), channels(channels), mean(load<V>(mean + channel)) {
+    __device__ Gradient(int channel, int channels, const T* dy, Added<T> added, const T* x, int x_channels, const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd)
+        : dy(dy + channel), x(x + channel), y(y + channel), added(added), channel(channel), channels(channels), x_channels(x_channels), mean(load<V>(mean + channel)) {
         if (MASK != AGAIN) return;
         this->beta = load<V>(beta + channel);
         this->scale = load<V>(gamma + channel);
@@ -244,7 +247,7 @@ template <Mask MASK, class T, int V> struct Gradient {
         for (int b = 0; b < B; b++) {
             int64 i = (int64)(pixel + b * blockDim.y) * channels;
             d[b] = load<V>(dy + i);
-            apart[b] = load<V>(x + i);
+            apart[b] = load<V>(x + (int64)(pixel + b * blockDim.y) * x_channels);
             if (MASK == RESULT) passed[b] = load<V>(y + i);
         }
         added.to(d, pixel, channel);
@@ -271,9 +274,9 @@ template <Mask MASK, class T, int V> struct Gradient {
     }
 
 template <Mask MASK, class T, int V>
-__device__ void gradient_sums(Part at, int channels, Vec<2 * V>& sums, T* dresidual, const T* dy, Added<T> added, const T* x, const T* y, const float* gamma,
+__device__ void gradient_sums(Part at, int channels, Vec<2 * V>& sums, T* dresidual, const T* dy, Added<T> added, const T* x, int x_channels, const T* y, const float* gamma,
                               const float* beta, const float* mean, const float* rstd) {
-    Gradient<MASK, T, V> gradient(at.channel, channels, dy, added, x, y, gamma, beta, mean, rstd);
+    Gradient<MASK, T, V> gradient(at.channel, channels, dy, added, x, x_channels, y, gamma, beta, mean, rstd);
     batches<2>(at, [&](uint32 p, auto these) {
         constexpr int B = decltype(these)::value;
         Vec<V> d[B], apart[B];
@@ -294,12 +297,12 @@ __device__ void gradient_sums(Part at, int channels, Vec<2 * V>& sums, T* dresid
 // x - mean of each chunk, and the gradient itself in dresidual, if that is given.
 template <class T, int V>
 __device__ void batch_norm_gradient_sums(uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy,
-                                         const T* dy_added, int dy_added_channels, const T* x, const T* y, const float* gamma,
+                                         const T* dy_added, int dy_added_channels, const T* x, int x_channels, const T* y, const float* gamma,
                                          const float* beta, const float* mean, const float* rstd) {
     Added<T> added{dy_added, dy_added_channels};
     Part at = part<V, FROM_END>(pixels, channels, length);
     Vec<2 * V> sums = splat<2 * V>(0);
-    BY_MASK(gradient_sums, at, channels, sums, dresidual, dy, added, x, y, gamma, beta, mean, rstd)
+    BY_MASK(gradient_sums, at, channels, sums, dresidual, dy, added, x, x_channels, y, gamma, beta, mean, rstd)
     sum_rows(sums);
     if (!at.inside || threadIdx.y > 0) return;
     partial += (int64)at.chunk * 2 * channels + at.channel;
@@ -308,8 +311,8 @@ __device__ void batch_norm_gradient_sums(uint32 pixels, int channels, uint32 len
 }
 VECTOR_KERNELS(batch_norm_gradient_sums,
                (uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy, const T* dy_added,
-                int dy_added_channels, const T* x, const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd),
-               (pixels, channels, length, partial, dresidual, dy, dy_added, dy_added_channels, x, y, gamma, beta, mean, rstd))
+                int dy_added_channels, const T* x, int x_channels, const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd),
+               (pixels, channels, length, partial, dresidual, dy, dy_added, dy_added_channels, x, x_channels, y, gamma, beta, mean, rstd))
 
 // sum_over_chunks adds one of several sums of every chunk, for row 0.
 __device__ inline float sum_over_chunks(Part at, int stride, const float* partial) {
@@ -336,9 +339,9 @@ extern "C" __global__ void batch_norm_gradients(int chunks, int channels, float*
 }
 
 template <Mask MASK, class T, int V>
-__device__ void gradient_by_x(Part at, int channels, T* dx, Added<T> dx_added, const Vec<V>& slope, const Vec<V>& shift, const T* dy, Added<T> dy_added, const T* x,
+__device__ void gradient_by_x(Part at, int channels, T* dx, Added<T> dx_added, const Vec<V>& slope, const Vec<V>& shift, const T* dy, Added<T> dy_added, const T* x, int x_channels,
                               const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd) {
-    Gradient<MASK, T, V> gradient(at.channel, channels, dy, dy_added, x, y, gamma, beta, mean, rstd);
+    Gradient<MASK, T, V> gradient(at.channel, channels, dy, dy_added, x, x_channels, y, gamma, beta, mean, rstd);
     Vec<V> scale = load<V>(gamma + at.channel), r = load<V>(rstd + at.channel);
 #pragma unroll
     for (int i = 0; i < V; i++) scale[i] *= r[i];
@@ -365,7 +368,7 @@ __device__ void gradient_by_x(Part at, int channels, T* dx, Added<T> dx_added, c
 // dx = gamma rstd d.
 template <class T, int V>
 __device__ void batch_norm_backward(uint32 pixels, int channels, uint32 length, T* dx, const T* dx_added, int dx_added_channels, const T* dy,
-                                    const T* dy_added, int dy_added_channels, const T* x, const T* y, const float* gamma, const float* beta,
+                                    const T* dy_added, int dy_added_channels, const T* x, int x_channels, const T* y, const float* gamma, const float* beta,
                                     const float* mean, const float* rstd, const float* dgamma, const float* dbeta) {
     Part at = part<V>(pixels, channels, length);
     if (!at.inside) return;
@@ -381,13 +384,13 @@ __device__ void batch_norm_backward(uint32 pixels, int channels, uint32 length, 
         }
     }
     Added<T> to_dx{dx_added, dx_added_channels}, to_dy{dy_added, dy_added_channels};
-    BY_MASK(gradient_by_x, at, channels, dx, to_dx, slope, shift, dy, to_dy, x, y, gamma, beta, mean, rstd)
+    BY_MASK(gradient_by_x, at, channels, dx, to_dx, slope, shift, dy, to_dy, x, x_channels, y, gamma, beta, mean, rstd)
 }
 VECTOR_KERNELS(batch_norm_backward,
                (uint32 pixels, int channels, uint32 length, T* dx, const T* dx_added, int dx_added_channels, const T* dy,
-                const T* dy_added, int dy_added_channels, const T* x, const T* y, const float* gamma, const float* beta,
+                const T* dy_added, int dy_added_channels, const T* x, int x_channels, const T* y, const float* gamma, const float* beta,
                 const float* mean, const float* rstd, const float* dgamma, const float* dbeta),
-               (pixels, channels, length, dx, dx_added, dx_added_channels, dy, dy_added, dy_added_channels, x, y, gamma, beta, mean, rstd, dgamma, dbeta))
+               (pixels, channels, length, dx, dx_added, dx_added_channels, dy, dy_added, dy_added_channels, x, x_channels, y, gamma, beta, mean, rstd, dgamma, dbeta))
 
 // fold_batch_norm scales a convolution's weight, of which every output channel has
 // size elements, by the batch norm behind it.
@@ -412,7 +415,7 @@ __device__ void conv_epilogue(uint32 pixels, int channels, uint32 length, T* y, 
     Part at = part<V, FROM_END>(pixels, channels, length);
     if (!at.inside) return;
     Vec<V> shift = bias ? load<V>(bias + at.channel) : splat<V>(0);
-    normalise(at, channels, y, y, residual, relu, splat<V>(0), splat<V>(1), shift);
+    normalise(at, channels, y, y, channels, residual, relu, splat<V>(0), splat<V>(1), shift);
 }
 VECTOR_KERNELS(conv_epilogue, (uint32 pixels, int channels, uint32 length, T* y, const float* bias, const T* residual, int relu),
                (pixels, channels, length, y, bias, residual, relu))

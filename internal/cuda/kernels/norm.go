@@ -4,42 +4,30 @@ import "github.com/surrogaze/surrogaze/internal/op"
 
 // BatchNormTrain is y = relu(gamma*(x-mean)*rstd + beta + residual) with the batch's own
 // statistics, of which it saves mean and rstd = 1/sqrt(var+Eps), one value a channel, for
-// the backward pass. x, y and residual are feature maps; residual may be 0, and the ReLU
+// the backward pass. y and residual are feature maps, x is one or a slice; residual may be 0, and the ReLU
 // is applied when relu is set. The running statistics move by Momentum towards the
 // batch's mean and unbiased variance; the variance stays as it is when a channel has a
 // single value. y may be x or residual.
-func BatchNormTrain(g op.BatchNorm, t Type, y, x, residual Pointer, relu bool, gamma, beta, runningMean, runningVar, mean, rstd, scratch Pointer) []Launch {
+func BatchNormTrain(g op.BatchNorm, t Type, y Pointer, x Slice, residual Pointer, relu bool, gamma, beta, runningMean, runningVar, mean, rstd, scratch Pointer) []Launch {
 	pixels, channels := g.In.Pixels(), g.In.C
-	c := coverOf(t, channels)
+	c := coverSlices(t, channels, x)
 	length := c.reducing(pixels)
 	return []Launch{
-		c.launch(vectorInstance("batch_norm_moments", t, c.vector), pixels, channels, length, scratch, x),
+		c.launch(vectorInstance("batch_norm_moments", t, c.vector), pixels, channels, length, scratch, x.At, int32(x.Channels)),
 		combining("batch_norm_statistics", channels, uint32(pixels), int32(channels), uint32(length), int32(divideUp(pixels, length)),
 			mean, rstd, runningMean, runningVar, scratch, g.Eps, g.Momentum),
 		c.launch(vectorInstance("batch_norm_train", t, c.vector), pixels, channels, c.mapping(pixels),
-			y, x, residual, flag(relu), gamma, beta, mean, rstd),
+			y, x.At, int32(x.Channels), residual, flag(relu), gamma, beta, mean, rstd),
 	}
 }
 
 // BatchNormEval is [BatchNormTrain] with the running statistics in the place of the
 // batch's. It changes nothing but y.
-func BatchNormEval(g op.BatchNorm, t Type, y, x, residual Pointer, relu bool, gamma, beta, runningMean, runningVar Pointer) []Launch {
+func BatchNormEval(g op.BatchNorm, t Type, y Pointer, x Slice, residual Pointer, relu bool, gamma, beta, runningMean, runningVar Pointer) []Launch {
 	pixels, channels := g.In.Pixels(), g.In.C
-	c := coverOf(t, channels)
+	c := coverSlices(t, channels, x)
 	return one(c.launch(vectorInstance("batch_norm_eval", t, c.vector), pixels, channels, c.mapping(pixels),
-		y, x, residual, flag(relu), gamma, beta, runningMean, runningVar, g.Eps))
-}
-
-// Added is what a gradient is added to: a feature map, or some channels of one that has
-// Channels a pixel, from the address on. The zero Added is nothing.
-type Added struct {
-	At       Pointer
-	Channels int
-}
-
-// fits reports whether vectors of a width lie aligned.
-func (a Added) fits(t Type, vector int) bool {
-	return a.Channels%vector == 0 && int(a.At)%(vector*t.Size()) == 0
+		y, x.At, int32(x.Channels), residual, flag(relu), gamma, beta, runningMean, runningVar, g.Eps))
 }
 
 // BatchNormBackward is the gradient of [BatchNormTrain]: dx and dresidual feature maps,
@@ -48,14 +36,14 @@ func (a Added) fits(t Type, vector int) bool {
 // computed again, which reads less but is wrong where there was a residual. Without a
 // ReLU both are 0. dresidual gets the masked dy; it may be 0, and it may be dy. dx may be
 // dy, x or y, not dresidual. dy and dx get what is added to them, dy before the mask.
-func BatchNormBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, beta, mean, rstd Pointer, toDX, toDY Added, scratch Pointer) []Launch {
+func BatchNormBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy Pointer, x Slice, y, gamma, beta, mean, rstd Pointer, toDX, toDY Slice, scratch Pointer) []Launch {
 	b := newNormGradient(g, t, dresidual, dy, x, y, gamma, beta, mean, rstd, toDX, toDY)
 	return append(b.sums(dgamma, dbeta, scratch), b.apply(dx, dgamma, dbeta))
 }
 
 // BatchNormFrozenBackward is the gradient of [BatchNormEval], whose statistics are
 // constants. Operands are those of [BatchNormBackward].
-func BatchNormFrozenBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy, x, y, gamma, beta, runningMean, runningVar Pointer, toDX, toDY Added, scratch Pointer) []Launch {
+func BatchNormFrozenBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbeta, dy Pointer, x Slice, y, gamma, beta, runningMean, runningVar Pointer, toDX, toDY Slice, scratch Pointer) []Launch {
 	channels := int64(g.In.C)
 	rstd, partial := scratch, scratch.Offset((4*channels+255)/256*256)
 	b := newNormGradient(g, t, dresidual, dy, x, y, gamma, beta, runningMean, rstd, toDX, toDY)
@@ -66,18 +54,15 @@ func BatchNormFrozenBackward(g op.BatchNorm, t Type, dx, dresidual, dgamma, dbet
 // normGradient is the operands that both passes of a batch norm's gradient read.
 type normGradient struct {
 	cover
-	pixels, channels                             int
-	t                                            Type
-	dresidual, dy, x, y, gamma, beta, mean, rstd Pointer
-	toDX, toDY                                   Added
+	pixels, channels                          int
+	t                                         Type
+	dresidual, dy, y, gamma, beta, mean, rstd Pointer
+	x, toDX, toDY                             Slice
 }
 
-func newNormGradient(g op.BatchNorm, t Type, dresidual, dy, x, y, gamma, beta, mean, rstd Pointer, toDX, toDY Added) normGradient {
-	v := width(t, g.In.C)
-	if !toDX.fits(t, v) || !toDY.fits(t, v) {
-		v = 1
-	}
-	return normGradient{coverBy(v, g.In.C, 32), g.In.Pixels(), g.In.C, t, dresidual, dy, x, y, gamma, beta, mean, rstd, toDX, toDY}
+func newNormGradient(g op.BatchNorm, t Type, dresidual, dy Pointer, x Slice, y, gamma, beta, mean, rstd Pointer, toDX, toDY Slice) normGradient {
+	c := coverSlices(t, g.In.C, x, toDX, toDY)
+	return normGradient{c, g.In.Pixels(), g.In.C, t, dresidual, dy, y, gamma, beta, mean, rstd, x, toDX, toDY}
 }
 
 // sums is dgamma, dbeta and dresidual.
@@ -85,7 +70,7 @@ func (b normGradient) sums(dgamma, dbeta, partial Pointer) []Launch {
 	length := b.reducing(b.pixels)
 	return []Launch{
 		b.launch(vectorInstance("batch_norm_gradient_sums", b.t, b.vector), b.pixels, b.channels, length,
-			partial, b.dresidual, b.dy, b.toDY.At, int32(b.toDY.Channels), b.x, b.y, b.gamma, b.beta, b.mean, b.rstd),
+			partial, b.dresidual, b.dy, b.toDY.At, int32(b.toDY.Channels), b.x.At, int32(b.x.Channels), b.y, b.gamma, b.beta, b.mean, b.rstd),
 		combining("batch_norm_gradients", b.channels, int32(divideUp(b.pixels, length)), int32(b.channels), dgamma, dbeta, partial, b.rstd),
 	}
 }
@@ -94,10 +79,10 @@ func (b normGradient) sums(dgamma, dbeta, partial Pointer) []Launch {
 // has the masked dy, no mask is needed.
 func (b normGradient) apply(dx, dgamma, dbeta Pointer) Launch {
 	if b.dresidual != 0 {
-		b.dy, b.toDY, b.y, b.beta = b.dresidual, Added{}, 0, 0
+		b.dy, b.toDY, b.y, b.beta = b.dresidual, Slice{}, 0, 0
 	}
 	return b.launch(vectorInstance("batch_norm_backward", b.t, b.vector), b.pixels, b.channels, b.mapping(b.pixels),
-		dx, b.toDX.At, int32(b.toDX.Channels), b.dy, b.toDY.At, int32(b.toDY.Channels), b.x, b.y, b.gamma, b.beta, b.mean, b.rstd, dgamma, dbeta)
+		dx, b.toDX.At, int32(b.toDX.Channels), b.dy, b.toDY.At, int32(b.toDY.Channels), b.x.At, int32(b.x.Channels), b.y, b.gamma, b.beta, b.mean, b.rstd, dgamma, dbeta)
 }
 
 // FoldBatchNorm scales a convolution's weight by the batch norm behind it, so that

@@ -262,9 +262,9 @@ __device__ inline float tap_weight(int source, int position, int scale, int leng
     return bilinear ? max(1 - fabsf(between(position, scale, length) - source), 0.0f) : 1;
 }
 
-// upsample enlarges images of height x width by a scale.
+// upsample enlarges images of height x width by a scale. Pixels of y are y_channels apart.
 template <class T, int V>
-__device__ void upsample(uint32 pixels, int channels, uint32 length, T* y, const T* x, int height, int width, int scale, int bilinear) {
+__device__ void upsample(uint32 pixels, int channels, uint32 length, T* y, int y_channels, const T* x, int height, int width, int scale, int bilinear) {
     Part at = part<V>(pixels, channels, length);
     x += at.channel;
     for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
@@ -282,14 +282,15 @@ __device__ void upsample(uint32 pixels, int channels, uint32 length, T* y, const
                 value[i] = (1 - v.weight) * above + v.weight * under;
             }
         }
-        store<V>(y + (int64)p * channels + at.channel, value);
+        store<V>(y + (int64)p * y_channels + at.channel, value);
     }
 }
-VECTOR_KERNELS(upsample, (uint32 pixels, int channels, uint32 length, T* y, const T* x, int height, int width, int scale, int bilinear),
-               (pixels, channels, length, y, x, height, width, scale, bilinear))
+VECTOR_KERNELS(upsample, (uint32 pixels, int channels, uint32 length, T* y, int y_channels, const T* x, int height, int width, int scale, int bilinear),
+               (pixels, channels, length, y, y_channels, x, height, width, scale, bilinear))
 
+// upsample_backward is its gradient. Pixels of dy are dy_channels apart.
 template <class T, int V>
-__device__ void upsample_backward(uint32 pixels, int channels, uint32 length, T* dx, const T* dy, int height, int width, int scale, int bilinear) {
+__device__ void upsample_backward(uint32 pixels, int channels, uint32 length, T* dx, const T* dy, int dy_channels, int height, int width, int scale, int bilinear) {
     Part at = part<V>(pixels, channels, length);
     dy += at.channel;
     for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
@@ -298,11 +299,11 @@ __device__ void upsample_backward(uint32 pixels, int channels, uint32 length, T*
         Vec<V> sum = splat<V>(0);
         for (int i = rows.begin; i < rows.end; i++) {
             float vertical = tap_weight(in.row, i, scale, height, bilinear);
-            const T* row = dy + offset(in.image, i, 0, height * scale, width * scale, channels);
+            const T* row = dy + offset(in.image, i, 0, height * scale, width * scale, dy_channels);
 #pragma unroll 4
             for (int j = columns.begin; j < columns.end; j++) {
                 float weight = vertical * tap_weight(in.column, j, scale, width, bilinear);
-                Vec<V> d = load<V>(row + (int64)j * channels);
+                Vec<V> d = load<V>(row + (int64)j * dy_channels);
 #pragma unroll
                 for (int k = 0; k < V; k++) sum[k] += weight * d[k];
             }
@@ -310,8 +311,8 @@ __device__ void upsample_backward(uint32 pixels, int channels, uint32 length, T*
         store<V>(dx + (int64)p * channels + at.channel, sum);
     }
 }
-VECTOR_KERNELS(upsample_backward, (uint32 pixels, int channels, uint32 length, T* dx, const T* dy, int height, int width, int scale, int bilinear),
-               (pixels, channels, length, dx, dy, height, width, scale, bilinear))
+VECTOR_KERNELS(upsample_backward, (uint32 pixels, int channels, uint32 length, T* dx, const T* dy, int dy_channels, int height, int width, int scale, int bilinear),
+               (pixels, channels, length, dx, dy, dy_channels, height, width, scale, bilinear))
 
 // mixed is the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
 __device__ inline uint64 mixed(uint64 z) {

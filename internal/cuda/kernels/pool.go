@@ -59,14 +59,20 @@ func GlobalAvgPoolBackward(s op.Shape, t Type, dx, dy Pointer) []Launch {
 	return eachPixel("global_avg_pool_backward", s, t, dx, dy, int32(s.H*s.W))
 }
 
-// Upsample enlarges every image as [op.Upsample] says.
-func Upsample(g op.Upsample, t Type, y, x Pointer) []Launch {
-	return eachPixel("upsample", g.OutShape(), t, y, x, int32(g.In.H), int32(g.In.W), int32(g.Scale), flag(g.Bilinear))
+// Upsample enlarges every image as [op.Upsample] says. y may be a slice.
+func Upsample(g op.Upsample, t Type, y Slice, x Pointer) []Launch {
+	s := g.OutShape()
+	c := coverSlices(t, s.C, y)
+	return one(c.launch(vectorInstance("upsample", t, c.vector), s.Pixels(), s.C, c.mapping(s.Pixels()),
+		y.At, int32(y.Channels), x, int32(g.In.H), int32(g.In.W), int32(g.Scale), flag(g.Bilinear)))
 }
 
-// UpsampleBackward is the gradient of [Upsample].
-func UpsampleBackward(g op.Upsample, t Type, dx, dy Pointer) []Launch {
-	return eachPixel("upsample_backward", g.In, t, dx, dy, int32(g.In.H), int32(g.In.W), int32(g.Scale), flag(g.Bilinear))
+// UpsampleBackward is the gradient of [Upsample]. dy may be a slice.
+func UpsampleBackward(g op.Upsample, t Type, dx Pointer, dy Slice) []Launch {
+	s := g.In
+	c := coverSlices(t, s.C, dy)
+	return one(c.launch(vectorInstance("upsample_backward", t, c.vector), s.Pixels(), s.C, c.mapping(s.Pixels()),
+		dx, dy.At, int32(dy.Channels), int32(s.H), int32(s.W), int32(g.Scale), flag(g.Bilinear)))
 }
 
 // Dropout zeroes elements at a rate in [0, 1) and scales the others by 1/(1-rate). Whether
