@@ -36,7 +36,8 @@ __device__ void head_forward(uint32 descents, float* y, const T* x, const float*
     float shift = bias ? *bias : 0;
 
     Descent down = descent(blockIdx.x * blockDim.y + threadIdx.y, descents, g.rows, g.out_height, g.out_width);
-    int from_row = down.row - g.pad_h, from_column = down.column - g.pad_w, last_row = down.end + SIDE - 1 - g.pad_h;
+    int from_row = down.row - g.pad_h, from_column = down.column - g.pad_w;
+    int last_row = down.row < down.end ? down.end + SIDE - 1 - g.pad_h : from_row; // without rows nothing is read
     x += offset(down.image, 0, from_column, g.height, g.width, g.channels) + (int64)from_row * (g.width * g.channels) + channel;
     y += offset(down.image, down.row, down.column, g.out_height, g.out_width, 1);
     float sum[SIDE] = {}; // of the rows of y for which the row of x is the last, the last but one, ...
