@@ -226,7 +226,8 @@ type turned[T Element] struct {
 	taps []int // by their place in a filter
 }
 
-// packTurned packs the filters as steps (k, tap) of lanes c, or of pairs of k.
+// packTurned packs the filters as steps (k, tap) of lanes c, or of pairs of k. Some channel
+// blocks are packed at a time, so that memory is read in stretches.
 func packTurned[T Element](e *Env, g op.Conv, w []float32, parts []turned[T]) Phase {
 	const perTask = 2 * Block // output channels
 	size := g.KernelH * g.KernelW
@@ -234,28 +235,37 @@ func packTurned[T Element](e *Env, g op.Conv, w []float32, parts []turned[T]) Ph
 	if parts[0].pairs {
 		together = parts[0].pairUnit()
 	}
-	e.reserve(together * size * Block)
-	tasks := ceil(g.Out, perTask)
-	return Phase{Tasks: Blocks(g.In.C) * tasks, Run: func(task, worker int) {
-		block, first := task/tasks, task%tasks*perTask
-		lanes := parts[0].lanesOf(block)
-		filters := e.scratch[worker][:together*size*Block] // (k, tap, c)
+	each := together * size * Block // float32 of a block's filters
+	tasks, blocks := ceil(g.Out, perTask), Blocks(g.In.C)
+	some := min(blocks, max(packedTogether/each, 1))
+	e.reserve(some * each)
+	return Phase{Tasks: ceil(blocks, some) * tasks, Run: func(task, worker int) {
+		from, first := task/tasks*some, task%tasks*perTask
+		last := min(from+some, blocks)
+		filters := e.scratch[worker][:some*each] // (block, k, tap, c)
 		clear(filters)
 		for k := first; k < min(first+perTask, g.Out); k += together {
 			for i := range together {
-				filter := filters[i*size*Block:][:size*Block]
-				if k+i < g.Out {
-					parts[0].transpose(filter, Block, w[((k+i)*g.In.C+block*Block)*size:], size, lanes, size)
-				} else {
-					clear(filter)
+				for block := from; block < last; block++ {
+					filter := filters[(block-from)*each+i*size*Block:][:size*Block]
+					if k+i < g.Out {
+						parts[0].transpose(filter, Block, w[((k+i)*g.In.C+block*Block)*size:], size, parts[0].lanesOf(block), size)
+					} else {
+						clear(filter)
+					}
 				}
 			}
 			for _, p := range parts {
-				p.packTaps(p.weights(block), k, filters, size)
+				for block := from; block < last; block++ {
+					p.packTaps(p.weights(block), k, filters[(block-from)*each:][:each], size)
+				}
 			}
 		}
 	}}
 }
+
+// packedTogether is about the number of float32 of filters that are packed at a time.
+const packedTogether = 4 << 10
 
 // packTaps packs those of the filters that lie together, from one on.
 func (p turned[T]) packTaps(dst []float32, k int, filters []float32, size int) {
