@@ -28,7 +28,13 @@ type Machine struct {
 	ISAs   []ISA  // all that kernels are written for
 	Notice string // what is wrong with SURROGAZE_ISA, if anything
 
-	GPUs []string // of [InspectGPUs]
+	GPUs []GPU // of [InspectGPUs]
+}
+
+// GPU is one of the machine's, or that there is none.
+type GPU struct {
+	Device string // as configurations name it; empty for none
+	State  string // what it is, or why it cannot be used
 }
 
 // ISA is an instruction set and whether kernels use it.
@@ -87,25 +93,26 @@ func (m *Machine) instructionSets(supported, used kernel.ISA, refused bool, limi
 
 // InspectGPUs takes every GPU in use for a moment, and tells of each what it is or why it
 // cannot be used; if there is none, why.
-func InspectGPUs() []string { return gpus(os.DirFS("/")) }
+func InspectGPUs() []GPU { return gpus(os.DirFS("/")) }
 
-func gpus(root fs.FS) []string {
+func gpus(root fs.FS) []GPU {
 	found, err := cuda.List()
 	if err != nil {
 		reason := "none used: " + err.Error()
 		if _, err := fs.Stat(root, "proc/driver/nvidia/version"); err == nil {
 			reason += " (an NVIDIA driver is loaded)"
 		}
-		return []string{reason}
+		return []GPU{{State: reason}}
 	}
-	var list []string
+	var list []GPU
 	for i, p := range found {
-		d, err := cuda.Open(i)
-		if err != nil {
-			list = append(list, fmt.Sprintf("%s, cannot be used: %v", p.Name, err))
-			continue
+		gpu := GPU{Device: fmt.Sprintf("cuda:%d", i)}
+		if d, err := cuda.Open(i); err != nil {
+			gpu.State = fmt.Sprintf("%s, cannot be used: %v", p.Name, err)
+		} else {
+			gpu.State = d.String()
 		}
-		list = append(list, d.String())
+		list = append(list, gpu)
 	}
 	return list
 }
@@ -147,8 +154,8 @@ func (m Machine) Write(w io.Writer) error {
 	if m.Notice != "" {
 		row("warning", m.Notice)
 	}
-	for i, gpu := range m.GPUs {
-		row(fmt.Sprintf("gpu %d", i), gpu)
+	for _, gpu := range m.GPUs {
+		row(strings.TrimSpace("gpu "+gpu.Device), gpu.State)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -68,7 +68,7 @@ func TestTheVariableLowersTheInstructionSetInUse(t *testing.T) {
 func TestAMachineIsPrintedInFullAndInALine(t *testing.T) {
 	m := Machine{
 		CPU: "Model 7", Cores: 8, Quota: 2, Memory: 3 << 29, OS: "linux", Arch: "amd64", Go: "go1.26", ISA: "avx2",
-		ISAs: []ISA{{"avx2", true, "used"}, {"avx512", false, "missing"}}, Notice: "odd", GPUs: []string{"none"},
+		ISAs: []ISA{{"avx2", true, "used"}, {"avx512", false, "missing"}}, Notice: "odd", GPUs: []GPU{{"cuda:0", "fast"}, {State: "none"}},
 	}
 	if got, want := m.String(), "Model 7, 8 cores (limited to 2), 1.5 GiB memory, avx2, linux/amd64"; got != want {
 		t.Errorf("line %q, want %q", got, want)
@@ -80,7 +80,8 @@ system              linux/amd64, go1.26
 kernels avx2        used
 kernels avx512      missing
 warning             odd
-gpu 0               none
+gpu cuda:0          fast
+gpu                 none
 `
 	var b strings.Builder
 	if err := m.Write(&b); err != nil {
@@ -96,10 +97,10 @@ func TestADriverWithoutABackendIsToldOf(t *testing.T) {
 	if _, err := cuda.List(); err == nil {
 		t.Skip("this build has the backend, and there is a GPU")
 	}
-	if got := strings.Join(gpus(with), ""); !strings.Contains(got, "driver is loaded") || !strings.Contains(got, "none used") {
+	if got := gpus(with)[0].State; !strings.Contains(got, "driver is loaded") || !strings.Contains(got, "none used") {
 		t.Errorf("with a driver: %q", got)
 	}
-	if got := strings.Join(gpus(fstest.MapFS{}), ""); strings.Contains(got, "driver is loaded") {
+	if got := gpus(fstest.MapFS{})[0].State; strings.Contains(got, "driver is loaded") {
 		t.Errorf("without a driver: %q", got)
 	}
 }
