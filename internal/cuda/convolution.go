@@ -103,7 +103,7 @@ func (d *Device) choose(c cudnn.Convolution, x, w, y kernels.Pointer) (cudnn.Pla
 	}
 	plan, err := d.chooser.Choose(c, cudnn.Buffers{X: x, W: w, Y: y, Workspace: d.workspace.at, WorkspaceBytes: bytes})
 	if err != nil {
-		return nil, err
+		return nil, d.cause(err)
 	}
 	d.plans[c] = plan
 	return plan, nil

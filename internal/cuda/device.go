@@ -247,6 +247,15 @@ func (d *Device) Copy(to, from *Memory) error {
 	return d.now(func() error { return d.stream.Copy(to.at, from.at, from.length) })
 }
 
+// cause is that of a failure: the device's own, where it has one. Libraries on a device
+// that is lost have words of theirs for it.
+func (d *Device) cause(err error) error {
+	if lost := d.stream.Synchronize(); lost != nil {
+		return lost
+	}
+	return err
+}
+
 // Fill sets every byte of some memory.
 func (d *Device) Fill(m *Memory, value byte) error {
 	defer runtime.KeepAlive(m)

@@ -89,7 +89,7 @@ func (t *Tape) Finish() error {
 	t.Keep(d.workspace)
 	graph, err := d.stream.Capture(t.putAll)
 	if err != nil {
-		return fmt.Errorf("record the program: %w", err)
+		return fmt.Errorf("record the program: %w", d.cause(err))
 	}
 	t.graph = graph
 	runtime.AddCleanup(t, func(g driver.Graph) { _ = g.Close() }, graph)

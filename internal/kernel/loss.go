@@ -391,13 +391,14 @@ type correlation struct{ r, meanP, meanT, squaresP, spread float64 }
 
 func correlate(p []float64, t []float32) correlation {
 	var c correlation
+	firstP, firstT := p[0], float64(t[0]) // so that the mean of a constant map is exact
 	for i, v := range p {
-		c.meanP += v
-		c.meanT += float64(t[i])
+		c.meanP += v - firstP
+		c.meanT += float64(t[i]) - firstT
 	}
 	n := float64(len(p))
-	c.meanP /= n
-	c.meanT /= n
+	c.meanP = firstP + c.meanP/n
+	c.meanT = firstT + c.meanT/n
 	var squaresT, product float64
 	for i, v := range p {
 		a, b := v-c.meanP, float64(t[i])-c.meanT

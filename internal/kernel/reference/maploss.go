@@ -175,8 +175,9 @@ type correlation struct{ r, meanP, meanT, squaresP, spread float64 }
 // the correlation zero.
 func correlate(p, t []float64) correlation {
 	var c correlation
-	c.meanP = mean(p, t, func(p, _ float64) float64 { return p })
-	c.meanT = mean(p, t, func(_, t float64) float64 { return t })
+	firstP, firstT := p[0], t[0] // so that the mean of a constant map is exact
+	c.meanP = firstP + mean(p, t, func(p, _ float64) float64 { return p - firstP })
+	c.meanT = firstT + mean(p, t, func(_, t float64) float64 { return t - firstT })
 	n := float64(len(p))
 	c.squaresP = n * mean(p, t, func(p, _ float64) float64 { return (p - c.meanP) * (p - c.meanP) })
 	squaresT := n * mean(p, t, func(_, t float64) float64 { return (t - c.meanT) * (t - c.meanT) })
