@@ -10,9 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/surrogaze/surrogaze/internal/synthetic"
+	"github.com/surrogaze/surrogaze/internal/testset"
 	"github.com/surrogaze/surrogaze/predictor"
-	"github.com/surrogaze/surrogaze/storage"
 )
 
 // model writes a predictor of the network of annotate.py.
@@ -53,18 +52,10 @@ func model(ctx context.Context, args []string) error {
 
 // drawn are generated images with their maps.
 func drawn(n int) ([]predictor.Example, error) {
-	examples := make([]predictor.Example, n)
-	for i := range examples {
-		x := synthetic.Draw(1, "train", i)
-		image, err := x.PNG()
-		if err != nil {
-			return nil, err
-		}
-		human, err := x.MapPNG()
-		if err != nil {
-			return nil, err
-		}
-		examples[i] = predictor.Example{ID: x.ID, Image: storage.Encoded{Bytes: image}, Map: storage.Encoded{Bytes: human}}
+	samples, err := testset.Drawn(n)
+	examples := make([]predictor.Example, len(samples))
+	for i, s := range samples {
+		examples[i] = predictor.Example{ID: s.ID, Image: s.Image, Map: s.Saliency}
 	}
-	return examples, nil
+	return examples, err
 }

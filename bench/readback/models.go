@@ -14,6 +14,7 @@ import (
 	"github.com/surrogaze/surrogaze/internal/onnx"
 	"github.com/surrogaze/surrogaze/internal/op"
 	"github.com/surrogaze/surrogaze/internal/synthetic"
+	"github.com/surrogaze/surrogaze/internal/testset"
 	"github.com/surrogaze/surrogaze/pipeline"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
@@ -77,31 +78,10 @@ func writePhotos(dir string) error {
 	return nil
 }
 
-// drawn are generated images with their maps.
-func drawn(n int) ([]storage.Sample, error) {
-	samples := make([]storage.Sample, n)
-	for i := range samples {
-		x := synthetic.Draw(1, "train", i)
-		image, err := x.PNG()
-		if err != nil {
-			return nil, err
-		}
-		human, err := x.MapPNG()
-		if err != nil {
-			return nil, err
-		}
-		samples[i] = storage.Sample{
-			ID: x.ID, Image: storage.Encoded{Bytes: image}, Label: int64(x.Label), Split: []string{"train", "val"}[i%2], Group: x.Group,
-			Saliency: storage.Encoded{Bytes: human}, SaliencySource: storage.SourceHuman, SaliencyQuality: storage.NoQuality(),
-		}
-	}
-	return samples, nil
-}
-
 func trainClassifier(ctx context.Context, resize, name string) error {
 	cfg := cyborg.DefaultConfig()
 	cfg.Size, cfg.Resize, cfg.Batch, cfg.Epochs, cfg.Precision = 32, resize, 4, 4, "f32"
-	samples, err := drawn(24)
+	samples, err := testset.Drawn(24)
 	if err != nil {
 		return err
 	}
@@ -136,7 +116,7 @@ func trainClassifier(ctx context.Context, resize, name string) error {
 func fitPredictor(ctx context.Context, resize, name string) error {
 	cfg := predictor.DefaultConfig()
 	cfg.Widths, cfg.Size, cfg.Resize, cfg.Steps, cfg.Batch, cfg.Precision = []int{6, 8}, 32, resize, 12, 4, "f32"
-	samples, err := drawn(24)
+	samples, err := testset.Drawn(24)
 	if err != nil {
 		return err
 	}

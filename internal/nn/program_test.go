@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/surrogaze/surrogaze/internal/cuda"
 	"github.com/surrogaze/surrogaze/internal/kernel"
 	"github.com/surrogaze/surrogaze/internal/op"
 )
@@ -372,6 +374,19 @@ func TestAutomaticPrecisionIsBF16WhereTheMachineMultipliesIt(t *testing.T) {
 		target, err := o.Resolve()
 		if want := (Target{Device: "cpu", Precision: precision, ISA: isa.String()}); err != nil || target != want {
 			t.Errorf("%+v: %+v, %v, want %+v", o, target, err, want)
+		}
+	}
+}
+
+func TestAutomaticDeviceIsTheCPUWhereTheBuildHasNoOther(t *testing.T) {
+	if _, err := cuda.List(); !errors.Is(err, cuda.ErrNotBuilt) {
+		t.Skip("this build has the tag gpu")
+	}
+	for _, device := range []string{"", "auto"} {
+		automatic, err := Options{Device: device}.Resolve()
+		want, failed := Options{Device: "cpu"}.Resolve()
+		if err != nil || failed != nil || automatic != want {
+			t.Errorf("device %q: %+v, %v, want %+v, %v", device, automatic, err, want, failed)
 		}
 	}
 }

@@ -1,4 +1,5 @@
-// Package testset writes generated data sets to disk, for tests and benchmarks.
+// Package testset has generated samples and writes data sets of them to disk, for tests
+// and benchmarks.
 package testset
 
 import (
@@ -47,4 +48,26 @@ func writeUnannotated(dir string, spec synthetic.Spec) error {
 		}
 	}
 	return w.Close()
+}
+
+// Drawn are n generated images with their maps, half of them for training and half for
+// validation.
+func Drawn(n int) ([]storage.Sample, error) {
+	samples := make([]storage.Sample, n)
+	for i := range samples {
+		x := synthetic.Draw(1, "train", i)
+		image, err := x.PNG()
+		if err != nil {
+			return nil, err
+		}
+		human, err := x.MapPNG()
+		if err != nil {
+			return nil, err
+		}
+		samples[i] = storage.Sample{
+			ID: x.ID, Image: storage.Encoded{Bytes: image}, Label: int64(x.Label), Split: []string{"train", "val"}[i%2], Group: x.Group,
+			Saliency: storage.Encoded{Bytes: human}, SaliencySource: storage.SourceHuman, SaliencyQuality: storage.NoQuality(),
+		}
+	}
+	return samples, nil
 }
