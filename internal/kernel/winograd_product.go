@@ -11,6 +11,11 @@ const (
 	// winogradTasks is the number of tasks of a round below which channel blocks are
 	// divided.
 	winogradTasks = 16
+	// winogradDepth is the number of channels of which products are summed before they
+	// are added to what came before. Rounding grows with the length of sums: in one
+	// piece, or in pieces as long as the first level cache holds, they would be twice
+	// as far from exact.
+	winogradDepth = 32
 	// filterLen is the number of float32 of the filters of a channel block's lanes.
 	filterLen = 9 * Block
 )
@@ -201,8 +206,8 @@ func (p *winogradProduct[T]) products(dst []float32, worker, group, block, block
 	for position := range positions {
 		w := p.filters.from((position*Blocks(p.result.C) + block) * size)
 		y := dst[position*p.perTask*p.perGroup*Block:]
-		for from := 0; from < len(p.steps); from += p.depth {
-			to := min(from+p.depth, len(p.steps))
+		for from := 0; from < len(p.steps); from += winogradDepth {
+			to := min(from+winogradDepth, len(p.steps))
 			t := &p.perWorker[worker]
 			*t = tiles{
 				x: windows[position*p.groupLen()/positions:], w: w[from*Block:], y: y,
