@@ -24,8 +24,8 @@ import (
 // errors are twice as large.
 //
 // The transforms subtract: the error stays below 5e-5 of the result's largest value,
-// and is about 2e-6 on values without a pattern, five times that of direct sums. A
-// value that is infinite or not a number makes every result of the tiles that see it
+// and on values without a pattern its root mean square is 7e-7 of the result's, three
+// times that of direct sums. A value that is infinite or not a number makes every result of the tiles that see it
 // not a number.
 
 const (

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/surrogaze/surrogaze/internal/kernel/reference"
 	"github.com/surrogaze/surrogaze/internal/op"
 	"pgregory.net/rapid"
 )
@@ -104,4 +105,48 @@ func TestWinogradConvolutionsAgreeWithTheReferenceOnRandomGeometries(t *testing.
 		checkAll(t, winogradPasses[float32](newDraw(seed), g), g)
 		checkAll(t, winogradPasses[BF16](newDraw(seed), g), g)
 	})
+}
+
+// TestWinogradsErrorsAreAtMostFourTimesThoseOfDirectSums keeps what makes the
+// gradients of deep networks as near to exact as PyTorch's: short sums of products.
+func TestWinogradsErrorsAreAtMostFourTimesThoseOfDirectSums(t *testing.T) {
+	for _, channels := range []int{64, 512} {
+		ours, others := errorOf(winogradForward[float32], channels), errorOf(directForward[float32], channels)
+		if ours > 4*others {
+			t.Errorf("%d channels: %.2g of the result, direct sums %.2g", channels, ours, others)
+		}
+	}
+}
+
+// BenchmarkErrors reports the errors of Winograd's convolutions and of direct ones, in
+// units of 1e-7 of the result.
+func BenchmarkErrors(b *testing.B) {
+	for _, channels := range []int{64, 128, 256, 512} {
+		b.Run(fmt.Sprint(channels), func(b *testing.B) {
+			for b.Loop() {
+				b.ReportMetric(1e7*errorOf(winogradForward[float32], channels), "winograd")
+				b.ReportMetric(1e7*errorOf(directForward[float32], channels), "direct")
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// errorOf is the root mean square of the errors of a 3x3 convolution of so many
+// channels, as a share of the result's.
+func errorOf(forward func(e *Env, g op.Conv, y, x []float32, w []float32, ep Epilogue[float32]) []Phase, channels int) float64 {
+	g, d := conv(1, channels, 16, 16, 32, 3, 1, 1), newDraw(1)
+	x, w := d.values(g.In.Len()), d.values(g.Weight().Len())
+	want := make([]float64, g.OutShape().Len())
+	reference.Conv(g, want, wide(x), wide(w), nil)
+
+	e, y := NewEnv(Detect(), 1), newResult(g.OutShape(), true)
+	run(e, forward(e, g, y.data, blocked(g.In, x), w, Epilogue[float32]{}))
+	got, _ := y.planar()
+	var difference, norm float64
+	for i, v := range got {
+		difference += (float64(v) - want[i]) * (float64(v) - want[i])
+		norm += want[i] * want[i]
+	}
+	return math.Sqrt(difference / norm)
 }
