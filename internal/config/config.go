@@ -209,40 +209,6 @@ type Report struct {
 	Examples int `json:"examples" min:"0" max:"1000" doc:"images shown with their maps"`
 }
 
-// DefaultConfig is what a file that says nothing gets: the recipe of the
-// project's study on small image sets (docs/method), without a data set.
-func DefaultConfig() *Config {
-	adamw := Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1}
-	return &Config{
-		Seed:      1,
-		Device:    "auto",
-		Precision: "auto",
-		Data: Data{
-			Root:        ".",
-			Annotated:   Annotated{Format: "folder", Images: "images", Labels: "labels.csv", Maps: "maps"},
-			Unannotated: []Source{},
-			Classes:     []string{},
-			Split:       Split{Val: 0.15, Test: 0.2, By: "group"},
-			MaxBad:      0.01,
-		},
-		Predictor: Predictor{
-			Network: "unet", Widths: []int{16, 32, 64, 96}, Stem: Stem{Kernel: 5, Stride: 2}, Size: 96, Resize: "squash", AllowMissing: []string{},
-			Loss: "bce", Steps: 400, Batch: 16, Select: "cc", Folds: 5, Optimizer: adamw,
-			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
-		},
-		Annotate:   Annotate{Annotator: "predictor", Ensemble: 1, Batch: 32, Mirror: true, RISE: RISE{Masks: 500, Cells: 7, Keep: 0.5}},
-		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", AllowMissing: []string{}, CAM: CAM{Class: "true", Features: "pool_input"}},
-		Train: Train{
-			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Trust: "auto", Guidance: "mse",
-			Batch: 16, Select: "auc", Optimizer: adamw,
-			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
-		},
-		Evaluate: Evaluate{Split: "test"},
-		Export:   []Export{{To: "hf-parquet"}},
-		Report:   Report{Examples: 24},
-	}
-}
-
 // OutDir is the folder for the results.
 func (c *Config) OutDir() string {
 	if c.Out != "" {

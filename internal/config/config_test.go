@@ -236,6 +236,31 @@ func TestTheDefaultsOfAUNetAreLeftOutOfOtherNetworks(t *testing.T) {
 	}
 }
 
+func TestNetworksWithPublishedWeightsGetTheSizeThatThoseComeFrom(t *testing.T) {
+	for network, want := range map[string]int{"resnet-small": 96, "resnet18": 224, "resnet50": 224, "densenet121": 224, "inception-v3": 299, "xception": 299} {
+		if c := mustDecode(t, minimal, "classifier.network="+network); c.Classifier.Size != want {
+			t.Errorf("%s: found size %d, want %d", network, c.Classifier.Size, want)
+		}
+	}
+	if c := mustDecode(t, minimal, "predictor.network=unet-resnet18"); c.Predictor.Size != 224 {
+		t.Errorf("unet-resnet18: found size %d, want 224", c.Predictor.Size)
+	}
+}
+
+func TestPretrainedWeightsAreFineTunedAtALowerRate(t *testing.T) {
+	c := mustDecode(t, minimal+"predictor: {network: unet-resnet18, pretrained: a.pth}\nclassifier: {network: resnet18, pretrained: a.pth}\n")
+	if c.Predictor.Optimizer.LR != 3e-4 || c.Train.Optimizer.LR != 3e-4 {
+		t.Errorf("found rates %v and %v, want 3e-4", c.Predictor.Optimizer.LR, c.Train.Optimizer.LR)
+	}
+}
+
+func TestWhatAFileSaysIsNotAdapted(t *testing.T) {
+	c := mustDecode(t, minimal+"classifier: {network: resnet18, pretrained: a.pth, size: 96}\n", "train.optimizer.lr=0.01")
+	if c.Classifier.Size != 96 || c.Train.Optimizer.LR != 0.01 {
+		t.Errorf("found size %d and rate %v, want 96 and 0.01", c.Classifier.Size, c.Train.Optimizer.LR)
+	}
+}
+
 func TestOverridesReachEveryKindOfValueInTheirOrder(t *testing.T) {
 	c := mustDecode(t, minimal,
 		"train.alpha=0.3", "train.alpha=0.4", "train.arms=[none, human]", "predictor.widths=8,16",

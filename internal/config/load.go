@@ -45,7 +45,7 @@ func decode(source, text string, sets []string) (*Config, error) {
 	for _, s := range sets {
 		d.override(c, s)
 	}
-	d.leaveOut(&c.Predictor)
+	d.adaptDefaults(c)
 	problems := d.problems
 	for _, p := range check(c) {
 		p.Where = d.whereIs(p.Path)
@@ -57,19 +57,6 @@ func decode(source, text string, sets []string) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-// leaveOut empties the defaults that belong to network: unet where another is chosen.
-func (d *decoder) leaveOut(p *Predictor) {
-	if p.Network == "unet" {
-		return
-	}
-	if !d.given("predictor.widths") {
-		p.Widths = nil
-	}
-	if !d.given("predictor.stem") {
-		p.Stem = Stem{}
-	}
 }
 
 // given tells whether a file or an override says anything of a key.

@@ -1,0 +1,77 @@
+package config
+
+// DefaultConfig is what a file that says nothing gets: the recipe of the
+// project's study on small image sets (docs/method), without a data set. A file that
+// chooses other networks gets what suits them.
+func DefaultConfig() *Config {
+	adamw := Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1}
+	return &Config{
+		Seed:      1,
+		Device:    "auto",
+		Precision: "auto",
+		Data: Data{
+			Root:        ".",
+			Annotated:   Annotated{Format: "folder", Images: "images", Labels: "labels.csv", Maps: "maps"},
+			Unannotated: []Source{},
+			Classes:     []string{},
+			Split:       Split{Val: 0.15, Test: 0.2, By: "group"},
+			MaxBad:      0.01,
+		},
+		Predictor: Predictor{
+			Network: "unet", Widths: []int{16, 32, 64, 96}, Stem: Stem{Kernel: 5, Stride: 2}, Size: 96, Resize: "squash", AllowMissing: []string{},
+			Loss: "bce", Steps: 400, Batch: 16, Select: "cc", Folds: 5, Optimizer: adamw,
+			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
+		},
+		Annotate:   Annotate{Annotator: "predictor", Ensemble: 1, Batch: 32, Mirror: true, RISE: RISE{Masks: 500, Cells: 7, Keep: 0.5}},
+		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", AllowMissing: []string{}, CAM: CAM{Class: "true", Features: "pool_input"}},
+		Train: Train{
+			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Trust: "auto", Guidance: "mse",
+			Batch: 16, Select: "auc", Optimizer: adamw,
+			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
+		},
+		Evaluate: Evaluate{Split: "test"},
+		Export:   []Export{{To: "hf-parquet"}},
+		Report:   Report{Examples: 24},
+	}
+}
+
+// The sides of the squares that published weights come from, and the learning rate
+// that does not undo them.
+const (
+	publishedSize      = 224
+	publishedSizeLarge = 299
+	fineTuningRate     = 3e-4
+)
+
+// adaptDefaults changes the defaults that do not suit the networks chosen, or that they begin
+// with weights that know something. What a file or an override says stays.
+func (d *decoder) adaptDefaults(c *Config) {
+	p := &c.Predictor
+	if p.Network != "unet" {
+		adaptDefault(d, "predictor.widths", &p.Widths, nil)
+		adaptDefault(d, "predictor.stem", &p.Stem, Stem{})
+		adaptDefault(d, "predictor.size", &p.Size, publishedSize)
+	}
+	d.fineTune("predictor.optimizer", &p.Optimizer, p.Pretrained)
+	switch c.Classifier.Network {
+	case "resnet18", "resnet50", "densenet121":
+		adaptDefault(d, "classifier.size", &c.Classifier.Size, publishedSize)
+	case "inception-v3", "xception":
+		adaptDefault(d, "classifier.size", &c.Classifier.Size, publishedSizeLarge)
+	}
+	d.fineTune("train.optimizer", &c.Train.Optimizer, c.Classifier.Pretrained)
+}
+
+// fineTune adapts the rate of an optimiser that begins with pretrained weights.
+func (d *decoder) fineTune(key string, o *Optimizer, pretrained string) {
+	if pretrained != "" && o.Name != "sgd" {
+		adaptDefault(d, key+".lr", &o.LR, fineTuningRate)
+	}
+}
+
+// adaptDefault changes the default of a key.
+func adaptDefault[T any](d *decoder, key string, value *T, suited T) {
+	if !d.given(key) {
+		*value = suited
+	}
+}
