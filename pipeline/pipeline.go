@@ -197,7 +197,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if last == StageIngest {
 		return nil
 	}
-	if err := p.foresee(annotated, last); err != nil {
+	if err := p.foresee(ctx, annotated, last); err != nil {
 		return err
 	}
 	fitted, err := p.fit(ctx, r.fit, annotated)
