@@ -43,6 +43,9 @@ func (c Config) alpha(step, steps int) float64 {
 	return c.Alpha + (c.AlphaEnd-c.Alpha)*done
 }
 
+// Guides reports whether the distance from a map ever counts in the loss of an arm.
+func (c Config) Guides(arm Arm) bool { return c.guides() && arm.Guided() }
+
 // guides reports whether the distance from a map ever counts.
 func (c Config) guides() bool {
 	switch c.AlphaSchedule {

@@ -81,3 +81,30 @@ func TestADiscountChangesOnlyWhatPredictedMapsGuide(t *testing.T) {
 		t.Errorf("without the predicted maps combined is not human: %v", err)
 	}
 }
+
+func TestTheHistoryHasTheMeanAlphaOfTheGuidedImages(t *testing.T) {
+	constant := func(alpha float64) func(int, Point) float64 { return func(int, Point) float64 { return alpha } }
+	for name, c := range map[string]struct {
+		arm    Arm
+		change func(*Config)
+		want   func(epoch int, p Point) float64
+	}{
+		"fixed":    {HumanSmall, func(*Config) {}, constant(0.2)},
+		"linear":   {HumanSmall, func(c *Config) { c.AlphaSchedule = "linear" }, func(epoch int, _ Point) float64 { return []float64{0.2, 0.6, 1}[epoch] }},
+		"adaptive": {HumanSmall, func(c *Config) { c.AlphaSchedule = "adaptive" }, func(_ int, p Point) float64 { return p.TrainCE / (p.TrainCE + p.TrainMap) }},
+		"fixed, with predicted maps of half the weight": {Predicted, func(c *Config) { c.Discount = 0.5 }, constant(0.6)},
+		"nothing guided": {None, func(*Config) {}, constant(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := tiny()
+			cfg.Alpha, cfg.AlphaEnd, cfg.Augment = 0.2, 1, Augment{}
+			c.change(&cfg)
+			d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll) // of human_small a step an epoch
+			for epoch, p := range trained(t, cfg, d, c.arm, 0).Summary().History {
+				if want := c.want(epoch, p); math.Abs(p.Alpha-want) > 1e-6 {
+					t.Errorf("epoch %d: alpha %v, want %v", epoch+1, p.Alpha, want)
+				}
+			}
+		})
+	}
+}

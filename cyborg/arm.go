@@ -42,6 +42,9 @@ func ParseArm(name string) (Arm, error) {
 // small reports whether the arm trains on the samples with a human map alone.
 func (a Arm) small() bool { return a == HumanSmall || a == NoneSmall }
 
+// Guided reports whether the arm uses maps at all.
+func (a Arm) Guided() bool { return a != None && a != NoneSmall }
+
 // UsesPredicted reports whether the arm's maps may be a predictor's.
 func (a Arm) UsesPredicted() bool {
 	switch a {
@@ -88,7 +91,7 @@ type plan struct {
 
 // newPlan makes the plan of an arm. seed moves the maps of shuffled.
 func newPlan(arm Arm, set *storage.Dataset, seed uint64) *plan {
-	p := &plan{arm: arm, rows: set.Rows(), guided: arm != None && arm != NoneSmall}
+	p := &plan{arm: arm, rows: set.Rows(), guided: arm.Guided()}
 	for _, g := range set.Groups() {
 		if slices.ContainsFunc(p.rows[g.Start:g.Start+g.Len], func(r storage.Row) bool { return r.Split == trainSplit }) {
 			p.groups = append(p.groups, g)

@@ -15,6 +15,7 @@ func TestATrainingOnAGPUSeesWhatOneOnTheCPUSees(t *testing.T) {
 		},
 		"padded":  func(c *Config) { c.Resize = "pad" },
 		"blurred": func(c *Config) { c.Blur = 1.5 },
+		"weighed": func(c *Config) { c.AlphaSchedule = "adaptive" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := tiny()
@@ -22,22 +23,26 @@ func TestATrainingOnAGPUSeesWhatOneOnTheCPUSees(t *testing.T) {
 			change(&cfg)
 			d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
 			losses := map[string][]float64{}
-			guided := map[string]int{}
+			first := map[string]Point{}
 			for _, device := range []string{"cpu", "cuda"} {
 				cfg.Device = device
 				m, err := Train(t.Context(), cfg, d, Combined, 0, t.TempDir(), func(p Progress) { losses[device] = append(losses[device], p.Loss) })
 				if err != nil {
 					t.Fatal(err)
 				}
-				guided[device] = m.Summary().History[0].Guided
+				first[device] = m.Summary().History[0]
 			}
 			for i, want := range losses["cpu"] {
 				if found := losses["cuda"][i]; !(math.Abs(found-want) <= 0.01*want) {
 					t.Errorf("step %d: loss %v, want %v", i+1, found, want)
 				}
 			}
-			if guided["cuda"] == 0 || guided["cuda"] != guided["cpu"] {
-				t.Errorf("%d images had a map, want %d", guided["cuda"], guided["cpu"])
+			found, want := first["cuda"], first["cpu"]
+			if found.Guided == 0 || found.Guided != want.Guided {
+				t.Errorf("%d images had a map, want %d", found.Guided, want.Guided)
+			}
+			if !(math.Abs(found.Alpha-want.Alpha) <= 0.01*want.Alpha) {
+				t.Errorf("mean alpha %v, want %v", found.Alpha, want.Alpha)
 			}
 		})
 	}

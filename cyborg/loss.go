@@ -78,6 +78,7 @@ func (c Config) distance(g *nn.Graph, cam nn.Node) (nn.Node, error) {
 func (c Config) balanced(g *nn.Graph, ce, distance nn.Term) []nn.Term {
 	if c.AlphaSchedule == adaptiveAlpha {
 		ce.Weight, distance.Weight = g.Balance(ce.Value, distance.Value, distance.Weight)
+		g.Output(alphaOutput, ce.Weight)
 	}
 	return []nn.Term{ce, distance}
 }

@@ -17,6 +17,7 @@ const (
 
 	ceOutput        = "ce"
 	distanceOutput  = "distance"
+	alphaOutput     = "alpha"  // of every image, where alpha is adaptive
 	logitsOutput    = "logits" // (N, classes, 1, 1)
 	trueOutput      = "cam_true"
 	predictedOutput = "cam_predicted" // (N, 1, grid, grid)

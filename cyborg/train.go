@@ -39,6 +39,10 @@ type Point struct {
 	// Guided is the number of images since the last point that had a map in which
 	// there was something to be seen.
 	Guided int `json:"guided"`
+	// Alpha is the mean weight of their cross-entropy: what Config.AlphaSchedule came
+	// to, nearer to 1 where Config.Discount weakens predicted maps. It is 1 if nothing
+	// was guided.
+	Alpha float64 `json:"alpha"`
 	// Validation is on the split val; nil where that cannot be judged.
 	Validation *Scores `json:"validation"`
 }
@@ -122,6 +126,7 @@ type sums struct {
 	CE       float64 `json:"ce"`
 	Distance float64 `json:"distance"`
 	Guided   int     `json:"guided"`
+	Guidance float64 `json:"guidance"` // 1 - alpha of the guided images
 }
 
 // last is the step of the last point.
@@ -259,11 +264,15 @@ func (t *training) count(step nn.Step) {
 	for _, v := range p.Output(ceOutput) {
 		s.CE += float64(v)
 	}
-	distances := p.Output(distanceOutput)
+	distances, alphas := p.Output(distanceOutput), p.Output(alphaOutput)
+	if alphas == nil {
+		alphas = p.Input(ceWeightInput)
+	}
 	for i, w := range p.Input(mapWeightInput) {
 		if w > 0 {
 			s.Guided++
 			s.Distance += float64(distances[i])
+			s.Guidance += 1 - float64(alphas[i])
 		}
 	}
 }
@@ -290,9 +299,11 @@ func (t *training) settle(ctx context.Context) error {
 		return err
 	}
 	s := t.state.Since
+	guided := float64(max(s.Guided, 1))
 	point := Point{
 		Epoch: t.feed.epochs(done), Step: done, Guided: s.Guided,
-		TrainLoss: s.Loss / float64(s.Steps), TrainCE: s.CE / float64(s.Steps*t.cfg.Batch), TrainMap: s.Distance / float64(max(s.Guided, 1)),
+		TrainLoss: s.Loss / float64(s.Steps), TrainCE: s.CE / float64(s.Steps*t.cfg.Batch), TrainMap: s.Distance / guided,
+		Alpha: 1 - s.Guidance/guided,
 	}
 	if t.panel != nil {
 		v, err := t.validate(ctx)

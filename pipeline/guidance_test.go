@@ -18,16 +18,24 @@ import (
 // scribble makes every human map of a project noise, which no predictor can learn.
 func (p project) scribble() {
 	p.t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	p.redraw(func(m *image.Gray) {
+		for i := range m.Pix {
+			m.Pix[i] = byte(rng.IntN(256))
+		}
+	})
+}
+
+// redraw replaces every human map of a project.
+func (p project) redraw(draw func(black *image.Gray)) {
+	p.t.Helper()
 	paths, err := filepath.Glob(p.path("set", "maps", "*.png"))
 	if err != nil || len(paths) == 0 {
 		p.t.Fatalf("found maps %q: %v", paths, err)
 	}
-	rng := rand.New(rand.NewPCG(1, 2))
 	for _, path := range paths {
 		m := image.NewGray(image.Rect(0, 0, 40, 40))
-		for i := range m.Pix {
-			m.Pix[i] = byte(rng.IntN(256))
-		}
+		draw(m)
 		f, err := os.Create(path)
 		if err == nil {
 			err = png.Encode(f, m)
@@ -100,5 +108,41 @@ func TestFullTrustReachesOnlyArmsWithPredictedMaps(t *testing.T) {
 	r := p.run("out", nil, "train.seeds=1", "train.trust=full")
 	if got := p.classifier("out", "combined-0").Config().Discount; got != 0 || r.Trust.Weight != 1 {
 		t.Errorf("discount %v and weight %v, want 0 and 1", got, r.Trust.Weight)
+	}
+}
+
+func TestRegionsSmallerThanACellOfTheClassActivationMapAreSaidOnce(t *testing.T) {
+	p := newProject(t)
+	for _, c := range []struct {
+		side int // of the regions; a cell has 10
+		sets []string
+		want int
+	}{
+		{5, []string{"train.arms=[none,human,combined]"}, 1},
+		{10, []string{"train.arms=[none,human,combined]"}, 0},
+		{5, []string{"train.arms=[none]"}, 0},
+		{5, []string{"train.arms=[human]", "train.alpha=1"}, 0},
+	} {
+		p.redraw(func(m *image.Gray) {
+			for i := range m.Pix {
+				if i%40 < c.side && i/40 < c.side {
+					m.Pix[i] = 255
+				}
+			}
+		})
+		var events []pipeline.Event
+		x := p.open("out", &events, append(c.sets, "train.seeds=1", "train.epochs=1")...)
+		if _, err := x.Run(t.Context(), pipeline.StageTrain); err != nil {
+			t.Fatal(err)
+		}
+		said := 0
+		for _, e := range events {
+			if e.Kind == pipeline.Warning && strings.Contains(e.Text, "of a cell of the classifier's class activation map (4x4 cells of 4 pixels)") {
+				said++
+			}
+		}
+		if said != c.want {
+			t.Errorf("regions of %d pixels, %q: said %d times, want %d", c.side, c.sets, said, c.want)
+		}
 	}
 }

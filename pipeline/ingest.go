@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -61,23 +62,39 @@ func (p *Pipeline) openAnnotated() (storage.Source, error) {
 func (p *Pipeline) annotatedFingerprint(ctx context.Context) (string, error) {
 	source, err := p.openAnnotated()
 	if err != nil {
-		return "", err
+		return "", located(err, "data.root", p.root)
 	}
 	return source.Fingerprint(ctx)
+}
+
+// located adds to an error about a file that is not there where a path of the
+// configuration leads from the current folder.
+func located(err error, key, path string) error {
+	if filepath.IsAbs(path) || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	full, absErr := filepath.Abs(path)
+	if absErr != nil {
+		return errors.Join(err, absErr)
+	}
+	return fmt.Errorf("%w (%s %q is %q, relative to the current folder and not to the configuration file)", err, key, path, full)
 }
 
 // openSources opens the unannotated sets.
 func (p *Pipeline) openSources(ctx context.Context) ([]storage.Source, error) {
 	var sources []storage.Source
 	for _, c := range p.cfg.Data.Unannotated {
-		path := c.Path
-		if !filepath.IsAbs(path) {
+		path, below := c.Path, !filepath.IsAbs(c.Path)
+		if below {
 			path = filepath.Join(p.root, path)
 		}
 		s, err := storage.OpenFiles(ctx, storage.Files{
 			Format: c.Format, Path: path, Columns: c.Columns, Classes: p.cfg.Data.Classes, Workers: p.workers,
 		})
 		if err != nil {
+			if below {
+				err = located(err, "data.root", p.root)
+			}
 			return nil, err
 		}
 		sources = append(sources, s)
@@ -109,7 +126,7 @@ func (p *Pipeline) pretrainedFingerprint() (string, error) {
 	}
 	pretrained, err := cyborg.ReadPretrained(p.classifierConfig(1), len(p.cfg.Data.Classes))
 	if err != nil || pretrained == nil {
-		return "", err
+		return "", located(err, "classifier.pretrained", p.cfg.Classifier.Pretrained)
 	}
 	return pretrained.SHA256, nil
 }
@@ -119,7 +136,7 @@ func (p *Pipeline) pretrainedFingerprint() (string, error) {
 func (p *Pipeline) encoderFingerprint() (string, error) {
 	pretrained, err := predictor.ReadPretrained(p.fitConfig())
 	if err != nil || pretrained == nil {
-		return "", err
+		return "", located(err, "predictor.pretrained", p.cfg.Predictor.Pretrained)
 	}
 	return pretrained.SHA256, nil
 }

@@ -197,7 +197,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if last == StageIngest {
 		return nil
 	}
-	if err := p.foresee(annotated, last); err != nil {
+	if err := p.foresee(ctx, annotated, last); err != nil {
 		return err
 	}
 	fitted, err := p.fit(ctx, r.fit, annotated)
@@ -282,13 +282,13 @@ func (p *Pipeline) artefact(ctx context.Context, r recipe, fill func(draft) erro
 	if err != nil {
 		return nil, err
 	}
-	if a, err = p.makeArtefact(d, r, fill); err != nil {
+	if a, err = p.makeArtefact(ctx, d, r, fill); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return a, nil
 }
 
-func (p *Pipeline) makeArtefact(d *storage.Draft, r recipe, fill func(draft) error) (*storage.Artefact, error) {
+func (p *Pipeline) makeArtefact(ctx context.Context, d *storage.Draft, r recipe, fill func(draft) error) (*storage.Artefact, error) {
 	on, err := p.predictOptions().Ran()
 	if err != nil {
 		return nil, err
@@ -297,7 +297,12 @@ func (p *Pipeline) makeArtefact(d *storage.Draft, r recipe, fill func(draft) err
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(fill(draft{d, record}), record.close()); err != nil {
+	err = fill(draft{d, record})
+	failure := err
+	if ctx.Err() != nil {
+		failure = nil
+	}
+	if err := errors.Join(err, record.close(failure)); err != nil {
 		return nil, err
 	}
 	return d.Publish(storage.Manifest{Recipe: r.Recipe, Program: p.options.Version, Ran: record.Ran})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type State string
 const (
 	Done    State = "done"    // published: the stage will skip it
 	Partial State = "partial" // interrupted: the stage will go on with it
+	Failed  State = "failed"  // ended by an error: the stage will go on with it, and may fail again
 	Missing State = "missing" // the stage will make it
 )
 
@@ -30,7 +32,8 @@ type Step struct {
 	Name  string // such as "combined-0"
 	Key   string
 	State State
-	// Why says, of one that is missing, what differs from the one most like it.
+	// Why says, of one that is missing, what differs from the one most like it, and of
+	// one that failed the error.
 	Why string
 	// Made and Took are of one that is done.
 	Made time.Time
@@ -60,8 +63,10 @@ func (p *Pipeline) Plan(ctx context.Context) ([]Step, error) {
 			}
 		case !errors.Is(err, storage.ErrNotPublished):
 			return nil, err
-		case drafts[x.recipe.key]:
-			s.State, s.Why = Partial, "interrupted"
+		case drafts[x.recipe.key] != "":
+			if s.State, s.Why, err = stopped(drafts[x.recipe.key]); err != nil {
+				return nil, err
+			}
 		default:
 			s.State, s.Why = Missing, why(x.recipe.Recipe, published[x.recipe.Kind])
 		}
@@ -70,17 +75,29 @@ func (p *Pipeline) Plan(ctx context.Context) ([]Step, error) {
 	return steps, nil
 }
 
+// stopped says how the last try of the draft in a folder ended.
+func stopped(dir string) (State, string, error) {
+	r, err := readRecord(filepath.Join(dir, recordName))
+	if err != nil {
+		return "", "", err
+	}
+	if r.Failure != "" {
+		return Failed, r.Failure, nil
+	}
+	return Partial, "interrupted", nil
+}
+
 // stored lists what the store holds: the recipes of the artefacts by kind, and the
-// keys of the drafts.
-func (p *Pipeline) stored() (published map[string][]storage.Recipe, drafts map[string]bool, err error) {
+// folders of the drafts by key.
+func (p *Pipeline) stored() (published map[string][]storage.Recipe, drafts map[string]string, err error) {
 	entries, err := p.store.List()
 	if err != nil {
 		return nil, nil, err
 	}
-	published, drafts = map[string][]storage.Recipe{}, map[string]bool{}
+	published, drafts = map[string][]storage.Recipe{}, map[string]string{}
 	for _, e := range entries {
 		if e.Draft {
-			drafts[e.Key] = true
+			drafts[e.Key] = e.Dir
 			continue
 		}
 		a, err := p.store.Lookup(e.Kind, e.Key)

@@ -24,9 +24,9 @@ const (
 const (
 	codeIngest   = 3
 	codeFit      = 6
-	codeTeach    = 3
+	codeTeach    = 4
 	codeAnnotate = 5
-	codeTrain    = 5
+	codeTrain    = 6
 	codeEvaluate = 5
 	codeExport   = 1
 )

@@ -21,6 +21,9 @@ const recordName = "making.json"
 type record struct {
 	Seconds float64       `json:"seconds"`
 	Ran     []storage.Ran `json:"ran"`
+	// Failure is the error that ended the last try; "" if that goes on, was interrupted
+	// or succeeded.
+	Failure string `json:"failure,omitempty"`
 
 	path  string
 	began time.Time
@@ -34,7 +37,7 @@ func openRecord(path string, on storage.Ran) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.path, r.began = path, time.Now()
+	r.path, r.began, r.Failure = path, time.Now(), ""
 	if n := len(r.Ran); n > 0 {
 		on.From = r.Ran[n-1].To
 	}
@@ -74,10 +77,14 @@ func (r *record) step(done int64) {
 	r.Ran[last].To = max(r.Ran[last].To, done)
 }
 
-// close writes the record. Neighbours that ran on the same are one.
-func (r *record) close() error {
+// close writes the record of a try that ended with err, nil if it succeeded or was
+// interrupted. Neighbours that ran on the same are one.
+func (r *record) close(err error) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
+	if err != nil {
+		r.Failure = err.Error()
+	}
 	r.Seconds += time.Since(r.began).Seconds()
 	var joint []storage.Ran
 	for _, x := range r.Ran {

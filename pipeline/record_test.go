@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 
@@ -51,7 +52,7 @@ func TestARecordSaysOnWhatEachStepWasComputed(t *testing.T) {
 				if p.killed {
 					continue
 				}
-				if err := r.close(); err != nil {
+				if err := r.close(nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -61,6 +62,40 @@ func TestARecordSaysOnWhatEachStepWasComputed(t *testing.T) {
 			}
 			if d := cmp.Diff(x.want, r.Ran); d != "" {
 				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestARecordSaysHowTheLastTryFailed(t *testing.T) {
+	diverged := errors.New("diverged")
+	for _, x := range []struct {
+		name  string
+		tries []error // what each ended with
+		want  string
+	}{
+		{"done", []error{nil}, ""},
+		{"failed", []error{diverged}, "diverged"},
+		{"failed, then done", []error{diverged, nil}, ""},
+		{"interrupted, then failed", []error{nil, diverged}, "diverged"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), recordName)
+			for _, end := range x.tries {
+				r, err := openRecord(path, storage.Ran{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := r.close(end); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := readRecord(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Failure != x.want {
+				t.Errorf("failure %q, want %q", r.Failure, x.want)
 			}
 		})
 	}

@@ -84,7 +84,7 @@ func (p *Pipeline) newReport(ctx context.Context, f findings, on storage.Ran) (*
 		r.Warnings = append(r.Warnings, "A training is not in these results: "+failure+".")
 	}
 	for i, x := range f.trained.runs {
-		r.Runs = append(r.Runs, newRunReport(x, f.trained.models[i].Summary(), f.evaluated.evaluations[i][r.Split]))
+		r.Runs = append(r.Runs, newRunReport(x, f.trained.models[i], f.evaluated.evaluations[i][r.Split]))
 		if j := f.evaluated.evaluations[i][r.Split]; j != nil {
 			r.Images, r.Mapped = j.N, j.Mapped
 		}
@@ -98,15 +98,19 @@ func (p *Pipeline) newReport(ctx context.Context, f findings, on storage.Ran) (*
 }
 
 // newRunReport takes j of nil for a run that was not judged.
-func newRunReport(x run, s cyborg.Summary, j *judgement) report.Run {
+func newRunReport(x run, m *cyborg.Model, j *judgement) report.Run {
 	if j == nil {
 		j = unjudged()
 	}
+	s := m.Summary()
 	r := report.Run{Arm: string(x.arm), Index: x.seed, Errors: newErrors(j), CAM: newLook(j.CAM), Best: s.Best.Epoch}
 	for _, e := range s.History {
-		epoch := report.Epoch{TrainLoss: e.TrainLoss, ValLoss: nan(), ValAUC: nan()}
+		epoch := report.Epoch{TrainLoss: e.TrainLoss, ValLoss: nan(), ValAUC: nan(), Alpha: nan()}
 		if e.Validation != nil {
 			epoch.ValLoss, epoch.ValAUC = float64(e.Validation.Loss), float64(e.Validation.AUC)
+		}
+		if m.Config().AlphaSchedule != "" && e.Guided > 0 {
+			epoch.Alpha = e.Alpha
 		}
 		r.History = append(r.History, epoch)
 	}

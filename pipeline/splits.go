@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -29,15 +30,46 @@ func (p *Pipeline) openImages(set *storage.Dataset, arms []string, last Stage) (
 	return images, nil
 }
 
-// foresee finds what in the splits of the annotated set stands against the run,
-// before time is spent, if no other sets come to it.
-func (p *Pipeline) foresee(in *annotated, last Stage) error {
+// foresee finds what in the annotated set stands against training, before time is
+// spent: in its splits, if no other sets come to it, an error, in its maps a warning.
+func (p *Pipeline) foresee(ctx context.Context, in *annotated, last Stage) error {
 	before := []Stage{StageIngest, StageFit, StageAnnotate}
-	if slices.Contains(before, last) || len(p.cfg.Data.Unannotated) > 0 {
+	if slices.Contains(before, last) {
 		return nil
 	}
-	_, err := p.openImages(in.set, []string{string(cyborg.None)}, last)
-	return err
+	if len(p.cfg.Data.Unannotated) == 0 {
+		if _, err := p.openImages(in.set, []string{string(cyborg.None)}, last); err != nil {
+			return err
+		}
+	}
+	if err := p.warnOfSmallRegions(ctx, in); err != nil {
+		return fmt.Errorf("%s: %w", StageTrain, err)
+	}
+	return nil
+}
+
+// warnOfSmallRegions says where people marked less than a class activation map can show.
+func (p *Pipeline) warnOfSmallRegions(ctx context.Context, in *annotated) error {
+	cfg := p.classifierConfig(p.workers)
+	if !slices.ContainsFunc(p.cfg.Train.Arms, func(arm string) bool { return cfg.Guides(cyborg.Arm(arm)) }) {
+		return nil
+	}
+	const noCache = 0
+	images, err := cyborg.OpenData(in.set, cfg, noCache)
+	if err != nil {
+		return err
+	}
+	r, err := images.Regions(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if r.Maps > 0 && r.Cells < 1 {
+		p.events.of(StageTrain).warn(fmt.Sprintf(
+			"the regions that people marked are small: the median of %d human maps covers %.2g of a cell of the classifier's class activation map (%dx%d cells of %.3g pixels), "+
+				"and guidance cannot tell places within a cell apart; a larger classifier.size, or a network with a finer map, helps",
+			r.Maps, r.Cells, r.Grid, r.Grid, float64(cfg.Size)/float64(r.Grid)))
+	}
+	return nil
 }
 
 // labelled reports whether a split has labelled samples.

@@ -56,7 +56,9 @@ func (p *Pipeline) train(ctx context.Context, runs []run, f *fitted, images *cyb
 			models[i], err = p.classifier(groupCtx, r, p.trainingConfig(r, f, workers), images, progress)
 			var diverged *cyborg.DivergedError
 			if errors.As(err, &diverged) {
-				failures[i], err = p.keep(r, diverged, events)
+				failures[i] = err
+				events.warn(err.Error())
+				return nil
 			}
 			if err != nil {
 				return fmt.Errorf("arm %s, seed %d: %w", r.arm, r.seed, err)
@@ -96,22 +98,26 @@ func newTrained(runs []run, models []*cyborg.Model, failures []error, images *cy
 	return t
 }
 
-// keep saves the best epoch of a run that diverged later, and says of the run what
-// happened.
-func (p *Pipeline) keep(r run, diverged *cyborg.DivergedError, events *stageEvents) (failure, err error) {
-	failure = fmt.Errorf("arm %s, seed %d: %w", r.arm, r.seed, diverged.Err)
-	if kept := diverged.Kept; kept != nil {
-		path := p.keptPath(r)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, err
-		}
-		if err := kept.Save(path); err != nil {
-			return nil, err
-		}
-		failure = fmt.Errorf("%w; what epoch %d had come to is kept in %q", failure, kept.Summary().Best.Epoch, path)
+// failure is err, which ended a run. If it diverged, its best epoch is saved, and the
+// error says of which run it is and what is kept.
+func (p *Pipeline) failure(r run, err error) error {
+	var diverged *cyborg.DivergedError
+	if !errors.As(err, &diverged) {
+		return err
 	}
-	events.warn(failure.Error())
-	return failure, nil
+	failure := fmt.Errorf("arm %s, seed %d: %w", r.arm, r.seed, diverged)
+	kept := diverged.Kept
+	if kept == nil {
+		return failure
+	}
+	path := p.keptPath(r)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := kept.Save(path); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w; what epoch %d had come to is kept in %q", failure, kept.Summary().Best.Epoch, path)
 }
 
 // keptPath is the file of what is kept of a run that diverges.
@@ -164,7 +170,7 @@ func (p *Pipeline) classifier(ctx context.Context, r run, cfg cyborg.Config, ima
 			progress.tell(r, x)
 		})
 		if err != nil {
-			return err
+			return p.failure(r, err)
 		}
 		if err := m.Save(d.Path(modelName)); err != nil {
 			return err

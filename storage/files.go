@@ -175,7 +175,7 @@ func findPattern(pattern string) ([]part, error) {
 		return nil, err
 	}
 	if len(paths) == 0 {
-		return nil, errors.New("no file matches")
+		return nil, absent("no file matches")
 	}
 	// The names begin after the last folder that the pattern gives literally.
 	base := pattern
@@ -254,7 +254,7 @@ func findState(base, dir string) ([]part, error) {
 	}
 	err := readJSON(filepath.Join(dir, "state.json"), &state)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no state.json or dataset_dict.json in %q: not a folder of save_to_disk", dir)
+		return nil, absent(fmt.Sprintf("no state.json or dataset_dict.json in %q: not a folder of save_to_disk", dir))
 	}
 	if err != nil {
 		return nil, err

@@ -135,6 +135,13 @@ func reason(err error) error {
 	return err
 }
 
+// absent is an error in words of its own that is fs.ErrNotExist.
+type absent string
+
+func (a absent) Error() string { return string(a) }
+
+func (absent) Is(target error) bool { return target == fs.ErrNotExist }
+
 // wantFolder tells what stands in the way of a folder.
 func wantFolder(files fs.FS, path string) error {
 	info, err := fs.Stat(files, path)

@@ -64,7 +64,7 @@ func planSteps(cmd *cobra.Command, o runOptions, path string) ([]pipeline.Step, 
 func shortKey(key string) string { return key[:min(len(key), 12)] }
 
 func printPlan(w io.Writer, steps []pipeline.Step) error {
-	verb := map[pipeline.State]string{pipeline.Done: "skip", pipeline.Partial: "continue", pipeline.Missing: "make"}
+	verb := map[pipeline.State]string{pipeline.Done: "skip", pipeline.Partial: "continue", pipeline.Failed: "retry", pipeline.Missing: "make"}
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	left := 0
 	for _, s := range steps {
@@ -85,19 +85,22 @@ func printPlan(w io.Writer, steps []pipeline.Step) error {
 
 func printStatus(w io.Writer, steps []pipeline.Step) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	done := 0
+	done, failures := 0, ""
 	for _, s := range steps {
 		made, took := "", ""
-		if s.State == pipeline.Done {
+		switch s.State {
+		case pipeline.Done:
 			done++
 			made, took = s.Made.Local().Format(time.DateTime), round(s.Took).String()
+		case pipeline.Failed:
+			failures += fmt.Sprintf("%s failed: %s\n", s.Stage, s.Why)
 		}
 		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\n", s.State, s.Stage, s.Name, shortKey(s.Key), made, took)
 	}
 	if err := tab.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d of %d done\n", done, len(steps))
+	_, err := fmt.Fprintf(w, "%d of %d done\n%s", done, len(steps), failures)
 	return err
 }
 

@@ -40,7 +40,7 @@ type Config struct {
 
 // Data says where the samples are.
 type Data struct {
-	Root        string    `json:"root" doc:"folder that the other paths are in, or embed:<name> for a built-in data set"`
+	Root        string    `json:"root" doc:"folder that the section's other paths are in, seen from the current folder, or embed:<name> for a built-in data set"`
 	Annotated   Annotated `json:"annotated" doc:"the set with human maps"`
 	Unannotated []Source  `json:"unannotated" doc:"further sets, without maps"`
 	Classes     []string  `json:"classes" doc:"class names in the order of their indices"`

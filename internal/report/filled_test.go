@@ -84,11 +84,15 @@ func inventRun(rng *rand.Rand, arm string, index int, separation, cam float64) R
 		Entropy: 4.4 - look/3, Consistency: 0.9 + look/10,
 	}
 	for e := range 30 {
-		left := math.Exp(-float64(e) / 7)
+		left, alpha := math.Exp(-float64(e)/7), nan
+		if arm != "none" {
+			alpha = 0.3 + 0.4*left
+		}
 		run.History = append(run.History, Epoch{
 			TrainLoss: 0.02 + 0.6*left + 0.02*rng.Float64(),
 			ValLoss:   0.05 + 0.62*left + 0.1/(1+separation) + 0.05*rng.Float64(),
 			ValAUC:    1 - 0.45*left*rng.Float64() - 0.01*rng.Float64(),
+			Alpha:     alpha,
 		})
 	}
 	return run

@@ -170,11 +170,25 @@ func histories(arms []summary) []figure {
 	}) {
 		return nil
 	}
-	return []figure{
+	figures := []figure{
 		{"Training loss", "What is minimised: with guidance it has a second term, so compare heights within an arm only.", historyChart(arms, "training loss", func(e Epoch) float64 { return e.TrainLoss })},
 		{"Validation loss", "Cross-entropy alone, comparable across arms.", historyChart(arms, "validation loss", func(e Epoch) float64 { return e.ValLoss })},
 		{"Validation AUC", "By which the epoch is chosen, unless the configuration says otherwise.", historyChart(arms, "validation AUC", func(e Epoch) float64 { return e.ValAUC })},
 	}
+	if hasAlpha(arms) {
+		figures = append(figures, figure{"Alpha", "Mean weight of the cross-entropy of the images that a map guides; the distance from the map has the rest to 1.",
+			historyChart(arms, "alpha", func(e Epoch) float64 { return e.Alpha })})
+	}
+	return figures
+}
+
+// hasAlpha reports whether alpha has a course in any run.
+func hasAlpha(arms []summary) bool {
+	return slices.ContainsFunc(arms, func(s summary) bool {
+		return slices.ContainsFunc(s.runs, func(r Run) bool {
+			return slices.ContainsFunc(r.History, func(e Epoch) bool { return finite(e.Alpha) })
+		})
+	})
 }
 
 func (p *page) drawPredictor() {

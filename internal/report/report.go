@@ -85,6 +85,7 @@ type Epoch struct {
 	TrainLoss float64 // what was minimised: with guidance, where there are maps
 	ValLoss   float64 // cross-entropy alone
 	ValAUC    float64
+	Alpha     float64 // mean weight of guided images' cross-entropy; NaN where it has no course
 }
 
 // Predictor is the saliency predictor, or what draws maps in its place, and how good

@@ -110,6 +110,7 @@ func TestPageHasAPlotForEveryMeasure(t *testing.T) {
 		"training loss by epoch, mean over runs by arm",
 		"validation loss by epoch, mean over runs by arm",
 		"validation AUC by epoch, mean over runs by arm",
+		"alpha by epoch, mean over runs by arm",
 		"loss of the predictor by step",
 		"CC of the predictor with the validation maps by step",
 		"estimated quality against true CC of 80 images",
@@ -117,6 +118,18 @@ func TestPageHasAPlotForEveryMeasure(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, labels); diff != "" {
 		t.Errorf("plots (-want +got):\n%s", diff)
+	}
+}
+
+func TestAlphaIsDrawnOnlyWhereItHasACourse(t *testing.T) {
+	r := filled(t)
+	for _, run := range r.Runs {
+		for e := range run.History {
+			run.History[e].Alpha = nan
+		}
+	}
+	if page := written(t, r); strings.Contains(page, "alpha by epoch") {
+		t.Error("the page draws an alpha that no run has")
 	}
 }
 
@@ -440,7 +453,7 @@ func TestPlotsCopeWithAnyNumbers(t *testing.T) {
 			Checks: []Check{{N: 2, Images: []ImageScore{{value(), value()}, {value(), value()}}}}}}
 		for i, arm := range []string{"none", "combined", "none", "combined", "another"} {
 			r.Runs = append(r.Runs, Run{Arm: arm, Index: i / 2, Errors: allErrors(value()), CAM: allLook(value()),
-				ROC: []metric.ROCPoint{{FPR: 0, TPR: value()}, {FPR: value(), TPR: value()}}, History: []Epoch{{value(), value(), value()}, {value(), value(), value()}}})
+				ROC: []metric.ROCPoint{{FPR: 0, TPR: value()}, {FPR: value(), TPR: value()}}, History: []Epoch{{value(), value(), value(), value()}, {value(), value(), value(), value()}}})
 		}
 		r.Data.Quality.Add(value())
 		var b bytes.Buffer
