@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -249,7 +250,7 @@ func TestAPredictorThatIsABaselineAnnotatesASetUnderItsOwnName(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := pipeline.AnnotateSet(context.Background(), pipeline.SetOptions{
-		Model: p.path("out", "models", "predictor.safetensors"), In: p.path("set", "unannotated", "data", "*.parquet"),
+		Models: []string{p.path("out", "models", "predictor.safetensors")}, In: p.path("set", "unannotated", "data", "*.parquet"),
 		Out: p.path("annotated"), Split: "train", Workers: 1,
 	})
 	if err != nil {
@@ -259,6 +260,100 @@ func TestAPredictorThatIsABaselineAnnotatesASetUnderItsOwnName(t *testing.T) {
 		if r.SaliencySource != "pca" {
 			t.Fatalf("found source %q of %q, want pca", r.SaliencySource, r.ID)
 		}
+	}
+}
+
+// predictedMaps are the maps of all samples that have no human one, by id.
+func predictedMaps(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	set, err := storage.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := map[string]string{}
+	for s, err := range set.All(context.Background()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.SaliencySource != storage.SourceHuman {
+			maps[s.ID] = s.SaliencySource + " " + string(s.Saliency.Bytes)
+		}
+	}
+	return maps
+}
+
+func TestTeachersDrawTheSameFromTheirFilesAsInTheirRun(t *testing.T) {
+	p := newProject(t)
+	byRISE := pipeline.DefaultTeacherOptions()
+	byRISE.Annotator, byRISE.Mirror, byRISE.RISE.Masks, byRISE.RISE.Cells = "teacher-rise", false, 5, 4
+	for name, x := range map[string]struct {
+		members int
+		sets    []string
+		options *pipeline.TeacherOptions
+	}{
+		"one, by default":          {1, drawnBy("teacher-cam"), nil},
+		"two, by RISE, unmirrored": {2, drawnBy("teacher-rise", "annotate.ensemble=2", "annotate.mirror=false"), &byRISE},
+	} {
+		run, again := p.path(name), p.path(name+" again")
+		if _, err := p.open(name, nil, x.sets...).Run(context.Background(), pipeline.StageAnnotate); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		options := pipeline.SetOptions{
+			Teacher: x.options, In: p.path("set", "unannotated", "data", "*.parquet"), Out: again, Split: "train", Workers: 1,
+		}
+		for member := range x.members {
+			options.Models = append(options.Models, filepath.Join(run, "models", fmt.Sprintf("teacher-%d.safetensors", member)))
+		}
+		if _, err := pipeline.AnnotateSet(context.Background(), options); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		found, want := predictedMaps(t, again), predictedMaps(t, run)
+		if len(found) != 20 {
+			t.Errorf("%s: found %d maps, want 20", name, len(found))
+		}
+		for id, m := range found {
+			if m != want[id] {
+				t.Errorf("%s: the map of %q or its source is another than the run's", name, id)
+			}
+		}
+	}
+}
+
+func TestModelsThatCannotDrawAsAskedAreRefused(t *testing.T) {
+	p := newProject(t)
+	for _, name := range []string{"pca", "teacher-cam"} {
+		if _, err := p.open(name, nil, drawnBy(name)...).Run(context.Background(), pipeline.StageFit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	predictor := p.path("pca", "models", "predictor.safetensors")
+	teacher := p.path("teacher-cam", "models", "teacher-0.safetensors")
+	asked := pipeline.DefaultTeacherOptions()
+	pca, coarse := asked, asked
+	pca.Annotator = "pca"
+	coarse.Annotator, coarse.RISE.Cells = "teacher-rise", 17
+	for _, x := range []struct {
+		models  []string
+		options *pipeline.TeacherOptions
+		want    string
+	}{
+		{[]string{predictor}, &asked, "draws as it was fitted"},
+		{[]string{teacher, predictor}, nil, "want it alone"},
+		{[]string{predictor, predictor}, nil, "want it alone"},
+		{[]string{teacher}, &pca, `annotator "pca"`},
+		{[]string{teacher}, &coarse, "17 cells"},
+		{nil, nil, "found no model"},
+	} {
+		_, err := pipeline.AnnotateSet(context.Background(), pipeline.SetOptions{
+			Models: x.models, Teacher: x.options, In: p.path("set", "unannotated", "data", "*.parquet"), Out: p.path("none"), Split: "train", Workers: 1,
+		})
+		var misuse *pipeline.ConfigError
+		if !errors.As(err, &misuse) || !strings.Contains(err.Error(), x.want) {
+			t.Errorf("models %q, options %+v: found %v, want misuse with %q", x.models, x.options, err, x.want)
+		}
+	}
+	if _, err := os.Stat(p.path("none")); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a refused call has left something")
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 func validate(cfg *Config) error {
 	p := &Pipeline{cfg: cfg, workers: 1}
 	if _, err := p.predictOptions().Ran(); err != nil {
-		return &ConfigError{Problems: []config.Problem{{Text: err.Error()}}}
+		return configError(err)
 	}
 	fit := p.fitConfig()
 	train := p.classifierConfig(0)
@@ -137,18 +137,9 @@ func (p *Pipeline) teacherConfig() any {
 		HumanMaps  int
 		Requested  requested
 	}{
-		p.classifierConfig(1), p.cfg.Annotate.Ensemble, p.cfg.Annotate.Mirror, p.riseConfig(),
+		p.classifierConfig(1), p.cfg.Annotate.Ensemble, p.cfg.Annotate.Mirror, p.teacherOptions().rise(uint64(p.cfg.Seed)),
 		p.cfg.Predictor.Folds, p.cfg.Data.Annotated.HumanMaps, p.requested(),
 	}
-}
-
-// riseConfig is how a teacher draws its maps; nil if by class activation.
-func (p *Pipeline) riseConfig() *cyborg.RISE {
-	if p.cfg.Annotate.Annotator != "teacher-rise" {
-		return nil
-	}
-	r := p.cfg.Annotate.RISE
-	return &cyborg.RISE{Masks: r.Masks, Cells: r.Cells, Keep: r.Keep, Seed: uint64(p.cfg.Seed)}
 }
 
 // drawing is what of the section annotate reaches the annotate stage by itself; the

@@ -134,6 +134,11 @@ func LoadConfig(pathOrName string, overrides []string) (*Config, error) {
 // ConfigError says that a configuration cannot be used, with every problem found.
 type ConfigError = config.Error
 
+// configError marks an error as one of what was asked for.
+func configError(err error) error {
+	return &ConfigError{Problems: []config.Problem{{Text: err.Error()}}}
+}
+
 // Pipeline runs one configuration.
 type Pipeline struct {
 	cfg     *Config

@@ -468,7 +468,7 @@ func TestASetIsAnnotatedWithoutAProject(t *testing.T) {
 		t.Fatal(err)
 	}
 	options := pipeline.SetOptions{
-		Model: p.path("out", "models", "predictor.safetensors"), In: p.path("set", "unannotated", "data", "*.parquet"),
+		Models: []string{p.path("out", "models", "predictor.safetensors")}, In: p.path("set", "unannotated", "data", "*.parquet"),
 		Out: p.path("annotated"), Split: "train", Workers: 2, Batch: 4,
 	}
 	s, err := pipeline.AnnotateSet(context.Background(), options)
@@ -488,7 +488,7 @@ func TestASetIsAnnotatedWithoutAProject(t *testing.T) {
 			t.Errorf("%s: found %v, want the folder to be refused", name, err)
 		}
 	}
-	options.Model = p.path("set", "labels.csv")
+	options.Models = []string{p.path("set", "labels.csv")}
 	if _, err := pipeline.AnnotateSet(context.Background(), options); err == nil || !strings.Contains(err.Error(), "labels.csv") {
 		t.Errorf("found %v, want an error that names the file", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/surrogaze/surrogaze/cyborg"
-	"github.com/surrogaze/surrogaze/internal/config"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -60,7 +59,7 @@ const taskPredict Stage = "predict"
 // .quarantine.jsonl; a share above MaxBad is a *DataError.
 func Predict(ctx context.Context, o PredictOptions) (*PredictSummary, error) {
 	if _, err := (predictor.Options{Device: o.Device, Precision: o.Precision}).Ran(); err != nil {
-		return nil, &ConfigError{Problems: []config.Problem{{Text: err.Error()}}}
+		return nil, configError(err)
 	}
 	m, err := openModel(o.Model)
 	if err == nil {

@@ -3,24 +3,25 @@ package pipeline
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/surrogaze/surrogaze/internal/config"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
 )
 
 // SetOptions say which data set AnnotateSet annotates and how.
 type SetOptions struct {
-	Model   string // a predictor's file
+	// Models are a predictor, or classifiers that draw together as an ensemble of teachers
+	// does: files, or folders that hold one.
+	Models []string
+	// Teacher is how classifiers draw; nil is [DefaultTeacherOptions]. A predictor draws as
+	// it was fitted, and takes none.
+	Teacher *TeacherOptions
 	In      string // a Parquet or Arrow file, a pattern of them, or a folder
 	Format  string // parquet, arrow or huggingface; "" is told by In
 	Columns map[string]string
@@ -35,8 +36,8 @@ type SetOptions struct {
 	Observe   func(Event)
 }
 
-// AnnotateSet draws a map for every image of a data set by a fitted predictor,
-// without a project around it. The set may be larger than memory. What an
+// AnnotateSet draws a map for every image of a data set by trained models, without a
+// project around them. The set may be larger than memory. What an
 // interrupted call has finished in Out is kept for the next.
 func AnnotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	s, err := annotateSet(ctx, o)
@@ -49,24 +50,24 @@ func AnnotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	events := newEvents(o.Observe).of(StageAnnotate)
 	if _, err := (predictor.Options{Device: o.Device, Precision: o.Precision}).Ran(); err != nil {
-		return nil, &ConfigError{Problems: []config.Problem{{Text: err.Error()}}}
+		return nil, configError(err)
 	}
-	model, key, err := loadPredictor(o.Model)
+	by, err := openAnnotator(o.Models, o.Teacher)
 	if err != nil {
-		return nil, dataError(ctx, err)
+		return nil, err
 	}
 	format := o.Format
 	if format == "" {
 		format = formatOf(o.In)
 	}
-	source, err := storage.OpenFiles(ctx, storage.Files{Format: format, Path: o.In, Columns: o.Columns, Workers: o.Workers})
+	source, err := storage.OpenFiles(ctx, storage.Files{Format: format, Path: o.In, Columns: o.Columns, Classes: by.classes, Workers: o.Workers})
 	if err != nil {
 		return nil, dataError(ctx, err)
 	}
 	for _, column := range source.LeftOut() {
 		events.warn("left out: " + column)
 	}
-	id := setIdentity{Model: key, In: source.Name(), Rows: source.Rows(), Columns: o.Columns, Split: o.Split}
+	id := setIdentity{Model: by.key, Teacher: by.teacher, In: source.Name(), Rows: source.Rows(), Columns: o.Columns, Split: o.Split}
 	if err := id.claim(o.Out); err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	bad := &quarantine{list: list, rows: source.Rows(), share: o.MaxBad}
 	events.start(fmt.Sprintf("%d samples of %q", source.Rows(), source.Name()))
 	a := &annotation{
-		annotator: model, name: sourceOf(model), key: key, bad: bad, total: source.Rows(), events: events,
+		annotator: by, name: by.source, key: by.key, bad: bad, total: source.Rows(), events: events,
 		options: predictor.Options{Workers: o.Workers, Batch: o.Batch, Device: o.Device, Precision: o.Precision},
 		split:   func(storage.Sample) string { return o.Split },
 	}
@@ -95,18 +96,11 @@ func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	return &summary, nil
 }
 
-// sourceOf is the source of a model's maps.
-func sourceOf(m *predictor.Model) string {
-	if method := m.Config().Method; method != "" {
-		return method
-	}
-	return storage.SourcePredictor
-}
-
 // setIdentity says of what a folder holds the annotated set, so that a later call
 // goes on with it or leaves it alone.
 type setIdentity struct {
 	Model   string            `json:"model"`
+	Teacher *TeacherOptions   `json:"teacher,omitempty"`
 	In      string            `json:"in"`
 	Rows    int64             `json:"rows"`
 	Columns map[string]string `json:"columns"`
@@ -127,7 +121,7 @@ func (id setIdentity) claim(dir string) error {
 	case err == nil && bytes.Equal(found, text):
 		return nil
 	case err == nil:
-		return fmt.Errorf("%q says that the folder is of another model or another set: choose another folder", path)
+		return fmt.Errorf("%q says that the folder is of another model, other options or another set: choose another folder", path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -146,24 +140,6 @@ func (id setIdentity) claim(dir string) error {
 
 // nothing is an empty row of samples.
 func nothing(func(storage.Sample, error) bool) {}
-
-// loadPredictor reads a model and the hash of its file, which names it.
-func loadPredictor(path string) (*predictor.Model, string, error) {
-	model, err := predictor.Load(path)
-	if err != nil {
-		return nil, "", err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return nil, "", err
-	}
-	return model, hex.EncodeToString(h.Sum(nil)), nil
-}
 
 // formatOf tells the format of a data set by its path.
 func formatOf(path string) string {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/surrogaze/surrogaze/cyborg"
+	"github.com/surrogaze/surrogaze/internal/config"
 	"github.com/surrogaze/surrogaze/internal/report"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
@@ -48,9 +49,39 @@ const calibrationName = "calibration.json"
 // teacherName is the file of one classifier of a teacher.
 func teacherName(member int) string { return "teacher-" + strconv.Itoa(member) + ".safetensors" }
 
-// newTeacher draws with classifiers as the configuration says.
-func (p *Pipeline) newTeacher(models []*cyborg.Model) (*cyborg.Teacher, error) {
-	return cyborg.NewTeacher(models, p.riseConfig(), p.cfg.Annotate.Mirror)
+// TeacherOptions say how classifiers draw, as a configuration's section annotate does.
+type TeacherOptions struct {
+	Annotator string      `json:"annotator"` // teacher-cam or teacher-rise
+	Mirror    bool        `json:"mirror"`    // average the maps of the image and of its mirror image
+	RISE      config.RISE `json:"rise"`      // masks of teacher-rise
+}
+
+// DefaultTeacherOptions draw by class activation, as a configuration that says no more.
+func DefaultTeacherOptions() TeacherOptions {
+	a := config.DefaultConfig().Annotate
+	return TeacherOptions{storage.SourceTeacherCAM, a.Mirror, a.RISE}
+}
+
+// teacherOptions are those of the configuration.
+func (p *Pipeline) teacherOptions() TeacherOptions {
+	a := p.cfg.Annotate
+	return TeacherOptions{a.Annotator, a.Mirror, a.RISE}
+}
+
+// rise is how classifiers of a seed draw; nil if by class activation.
+func (o TeacherOptions) rise(seed uint64) *cyborg.RISE {
+	if o.Annotator != storage.SourceTeacherRISE {
+		return nil
+	}
+	return &cyborg.RISE{Masks: o.RISE.Masks, Cells: o.RISE.Cells, Keep: o.RISE.Keep, Seed: seed}
+}
+
+// newTeacher draws with at least one classifier.
+func (o TeacherOptions) newTeacher(models []*cyborg.Model) (*cyborg.Teacher, error) {
+	if o.Annotator != storage.SourceTeacherCAM && o.Annotator != storage.SourceTeacherRISE {
+		return nil, fmt.Errorf("annotator %q: want %s or %s, for classifiers", o.Annotator, storage.SourceTeacherCAM, storage.SourceTeacherRISE)
+	}
+	return cyborg.NewTeacher(models, o.rise(models[0].Config().Seed), o.Mirror)
 }
 
 // openTeacher reads what makeTeacher left, and lays the classifiers out.
@@ -65,7 +96,7 @@ func (p *Pipeline) openTeacher(a *storage.Artefact) (*fitted, error) {
 			return nil, err
 		}
 	}
-	t, err := p.newTeacher(models)
+	t, err := p.teacherOptions().newTeacher(models)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +193,7 @@ func (t *teaching) train(ctx context.Context) ([]*cyborg.Teacher, error) {
 	teachers := make([]*cyborg.Teacher, n)
 	for fold := range teachers {
 		var err error
-		if teachers[fold], err = t.p.newTeacher(models[fold]); err != nil {
+		if teachers[fold], err = t.p.teacherOptions().newTeacher(models[fold]); err != nil {
 			return nil, err
 		}
 	}

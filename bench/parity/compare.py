@@ -23,7 +23,7 @@ from references import CLASSIFIERS, PREDICTORS
 ON_GPUS = ["networks", "training"]
 PARTS = ON_GPUS + ["files", "preprocessing", "metrics"]
 NETWORKS = CLASSIFIERS + PREDICTORS
-LIBRARIES = ["torch", "torchvision", "timm", "segmentation_models_pytorch", "pillow", "scikit-learn", "scipy", "numpy"]
+LIBRARIES = ["torch", "torchvision", "timm", "segmentation_models_pytorch", "onnxruntime", "pillow", "scikit-learn", "scipy", "numpy"]
 
 
 def versions(device):
@@ -58,12 +58,13 @@ def main():
     warnings.simplefilter("ignore", UserWarning)  # Pillow's and timm's of old files and names
     torch.backends.cudnn.allow_tf32 = False
     a = arguments()
+    parts = {name: importlib.import_module(name) for name in a.parts}  # what is not installed shows at once
     comparison = Comparison(Ours(a.ours), a.device, a.precision, a.networks)
     try:
-        for part in a.parts:
+        for name, part in parts.items():
             began = time.monotonic()
-            importlib.import_module(part).compare(comparison)
-            print(f"{part}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+            part.compare(comparison)
+            print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     except KeyboardInterrupt:
         comparison.left_out.append("what had not been computed when this was interrupted")
     text = f"{versions(a.device)}\n{comparison}"

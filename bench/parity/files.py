@@ -12,6 +12,7 @@ from networks import NEAR, far, job, size
 from references import ROOT, Reference, batches, grid, initial, loaded, module
 from table import Found
 
+check = module("bench/readback/classifiers/check.py").check
 PUBLISHED = ["resnet18", "resnet50", "densenet121", "inception-v3", "xception"]
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
 
@@ -40,7 +41,7 @@ def read_there(comparison):
     table = comparison.table("Our files, loaded strictly in PyTorch, and as ONNX in onnxruntime", "network", "scores, as a share of the largest logit", "CAM")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["go", "run", "./bench/readback/classifiers", folder], check=True, cwd=ROOT)
-        for name, differences in module("bench/readback/classifiers/check.py").check(pathlib.Path(folder)):
+        for name, differences in check(pathlib.Path(folder)):
             table.add(name, *(Found(d, NEAR["f32"]) for d in differences))
 
 
