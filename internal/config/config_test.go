@@ -247,17 +247,20 @@ func TestNetworksWithPublishedWeightsGetTheSizeThatThoseComeFrom(t *testing.T) {
 	}
 }
 
-func TestPretrainedWeightsAreFineTunedAtALowerRate(t *testing.T) {
+func TestPretrainedWeightsAreFineTunedAtALowerRateAndThePublishedAlpha(t *testing.T) {
 	c := mustDecode(t, minimal+"predictor: {network: unet-resnet18, pretrained: a.pth}\nclassifier: {network: resnet18, pretrained: a.pth}\n")
 	if c.Predictor.Optimizer.LR != 3e-4 || c.Train.Optimizer.LR != 3e-4 {
 		t.Errorf("found rates %v and %v, want 3e-4", c.Predictor.Optimizer.LR, c.Train.Optimizer.LR)
 	}
+	if c.Train.Alpha != 0.5 {
+		t.Errorf("found alpha %v, want 0.5", c.Train.Alpha)
+	}
 }
 
 func TestWhatAFileSaysIsNotAdapted(t *testing.T) {
-	c := mustDecode(t, minimal+"classifier: {network: resnet18, pretrained: a.pth, size: 96}\n", "train.optimizer.lr=0.01")
-	if c.Classifier.Size != 96 || c.Train.Optimizer.LR != 0.01 {
-		t.Errorf("found size %d and rate %v, want 96 and 0.01", c.Classifier.Size, c.Train.Optimizer.LR)
+	c := mustDecode(t, minimal+"classifier: {network: resnet18, pretrained: a.pth, size: 96}\n", "train.optimizer.lr=0.01", "train.alpha=0.2")
+	if c.Classifier.Size != 96 || c.Train.Optimizer.LR != 0.01 || c.Train.Alpha != 0.2 {
+		t.Errorf("found size %d, rate %v and alpha %v, want 96, 0.01 and 0.2", c.Classifier.Size, c.Train.Optimizer.LR, c.Train.Alpha)
 	}
 }
 

@@ -35,16 +35,18 @@ func DefaultConfig() *Config {
 	}
 }
 
-// The sides of the squares that published weights come from, and the learning rate
-// that does not undo them.
+// The sides of the squares that published weights come from, and how a training
+// begins with weights that know something: at a rate that does not undo them, and with
+// the alpha that was published for such.
 const (
 	publishedSize      = 224
 	publishedSizeLarge = 299
 	fineTuningRate     = 3e-4
+	fineTuningAlpha    = 0.5
 )
 
-// adaptDefaults changes the defaults that do not suit the networks chosen, or that they begin
-// with weights that know something. What a file or an override says stays.
+// adaptDefaults changes the defaults that do not suit the networks that were chosen and
+// what they begin with. What a file or an override says stays.
 func (d *decoder) adaptDefaults(c *Config) {
 	p := &c.Predictor
 	if p.Network != "unet" {
@@ -52,24 +54,29 @@ func (d *decoder) adaptDefaults(c *Config) {
 		adaptDefault(d, "predictor.stem", &p.Stem, Stem{})
 		adaptDefault(d, "predictor.size", &p.Size, publishedSize)
 	}
-	d.fineTune("predictor.optimizer", &p.Optimizer, p.Pretrained)
+	if p.Pretrained != "" {
+		d.fineTune("predictor.optimizer", &p.Optimizer)
+	}
 	switch c.Classifier.Network {
 	case "resnet18", "resnet50", "densenet121":
 		adaptDefault(d, "classifier.size", &c.Classifier.Size, publishedSize)
 	case "inception-v3", "xception":
 		adaptDefault(d, "classifier.size", &c.Classifier.Size, publishedSizeLarge)
 	}
-	d.fineTune("train.optimizer", &c.Train.Optimizer, c.Classifier.Pretrained)
+	if c.Classifier.Pretrained != "" {
+		d.fineTune("train.optimizer", &c.Train.Optimizer)
+		adaptDefault(d, "train.alpha", &c.Train.Alpha, fineTuningAlpha)
+	}
 }
 
-// fineTune adapts the rate of an optimiser that begins with pretrained weights.
-func (d *decoder) fineTune(key string, o *Optimizer, pretrained string) {
-	if pretrained != "" && o.Name != "sgd" {
+// fineTune adapts the rate of Adam; that of SGD has no default that suits it anyway.
+func (d *decoder) fineTune(key string, o *Optimizer) {
+	if o.Name != "sgd" {
 		adaptDefault(d, key+".lr", &o.LR, fineTuningRate)
 	}
 }
 
-// adaptDefault changes the default of a key.
+// adaptDefault changes a key's default.
 func adaptDefault[T any](d *decoder, key string, value *T, suited T) {
 	if !d.given(key) {
 		*value = suited
