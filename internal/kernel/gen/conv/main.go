@@ -192,6 +192,7 @@ func (p *printer) tiles(t target, blocks, sets int) {
 	p.line("JLT  rest")
 	p.line("")
 	p.line("steps:")
+	p.prefetchRows(t, unroll)
 	for k := range unroll {
 		step(k)
 	}
@@ -285,6 +286,29 @@ func (p *printer) tiles(t target, blocks, sets int) {
 	p.line("JGT  tile")
 	p.line("VZEROUPPER")
 	p.line("RET")
+}
+
+// prefetchRows fetches, once a channel block, what the rows have in a block that comes
+// later: as many steps ahead as memory takes to answer. Where rows are pixels of a
+// feature map, the blocks are planes apart, which no processor foresees.
+func (p *printer) prefetchRows(t target, unroll int) {
+	const ahead = block
+	perPixel := block
+	if t.pairs {
+		perPixel /= 2
+	}
+	p.line("CMPQ %s, $%d", left, ahead-unroll)
+	p.line("JLE  multiply")
+	p.line("MOVQ %s, %s", left, pointer)
+	p.line("ANDQ $%d, %s", perPixel-unroll, pointer)
+	p.line("CMPQ %s, $%d", pointer, perPixel-unroll)
+	p.line("JNE  multiply")
+	p.line("MOVLQSX %d(%s), %s", size*ahead, steps, pointer)
+	for r := range rows {
+		p.line("PREFETCHT0 (R%d)(%s*4)", 8+r, pointer)
+	}
+	p.line("")
+	p.line("multiply:")
 }
 
 // multiply adds the products of two registers' lanes to those of a third.
