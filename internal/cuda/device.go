@@ -137,8 +137,8 @@ func List() ([]driver.Properties, error) { return driver.List() }
 // String is the device and what it works with in a line.
 func (d *Device) String() string {
 	p, v := d.properties, d.library.Version()
-	return fmt.Sprintf("%s, %.1f GiB, compute capability %d.%d, driver for CUDA %d.%d, cuDNN %d.%d.%d",
-		p.Name, float64(p.Memory)/(1<<30), p.Major, p.Minor, p.Driver/1000, p.Driver%1000/10, v/major(v), v%major(v)/100, v%100)
+	return fmt.Sprintf("%s, %.1f GiB, compute capability %d.%d, driver for CUDA %d.%d, cuDNN %d.%d.%d of %s",
+		p.Name, float64(p.Memory)/(1<<30), p.Major, p.Minor, p.Driver/1000, p.Driver%1000/10, v/major(v), v%major(v)/100, v%100, d.library.File())
 }
 
 // major is what the first number of a version of cuDNN counts for.
