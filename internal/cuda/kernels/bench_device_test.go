@@ -86,7 +86,7 @@ func BenchmarkNetworks(b *testing.B) {
 		})
 	}
 
-	for _, s := range []op.Shape{{N: 128, C: 256, H: 56, W: 56}, {N: 128, C: 512, H: 28, W: 28}, {N: 128, C: 1024, H: 14, W: 14}} {
+	for _, s := range []op.Shape{{N: 128, C: 256, H: 56, W: 56}, {N: 128, C: 512, H: 28, W: 28}, {N: 128, C: 1024, H: 14, W: 14}, {N: 128, C: 2048, H: 7, W: 7}} {
 		n := op.BatchNorm{In: s, Eps: 1e-5, Momentum: 0.1}
 		run("BatchNormTrain/residual", s, 4*2*s.Len(), BatchNormTrain(n, t, y, Slice{x, s.C}, dr, true, c, c, sums, sums, sums, sums, g.scratch))
 		run("BatchNormBackward/residual", s, 7*2*s.Len(), BatchNormBackward(n, t, dx, dr, sums, sums, dy, Slice{x, s.C}, y, c, 0, c, c, Slice{}, Slice{}, g.scratch))

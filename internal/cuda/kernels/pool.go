@@ -62,7 +62,7 @@ func GlobalAvgPoolBackward(s op.Shape, t Type, dx, dy Pointer) []Launch {
 // Upsample enlarges every image as [op.Upsample] says. y may be a slice.
 func Upsample(g op.Upsample, t Type, y Slice, x Pointer) []Launch {
 	s := g.OutShape()
-	c := coverSlices(t, s.C, y)
+	c := coverSlices(t, t.width(), s.C, y)
 	return one(c.launch(vectorInstance("upsample", t, c.vector), s.Pixels(), s.C, c.mapping(s.Pixels()),
 		y.At, int32(y.Channels), x, int32(g.In.H), int32(g.In.W), int32(g.Scale), flag(g.Bilinear)))
 }
@@ -70,7 +70,7 @@ func Upsample(g op.Upsample, t Type, y Slice, x Pointer) []Launch {
 // UpsampleBackward is the gradient of [Upsample]. dy may be a slice.
 func UpsampleBackward(g op.Upsample, t Type, dx Pointer, dy Slice) []Launch {
 	s := g.In
-	c := coverSlices(t, s.C, dy)
+	c := coverSlices(t, t.width(), s.C, dy)
 	return one(c.launch(vectorInstance("upsample_backward", t, c.vector), s.Pixels(), s.C, c.mapping(s.Pixels()),
 		dx, dy.At, int32(dy.Channels), int32(s.H), int32(s.W), int32(g.Scale), flag(g.Bilinear)))
 }
