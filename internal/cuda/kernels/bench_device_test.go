@@ -111,7 +111,7 @@ func BenchmarkNetworks(b *testing.B) {
 		run("MaxPool", s, bytes, MaxPool(p, t, y, mask, x))
 		run("MaxPoolBackward", s, bytes, MaxPoolBackward(p, t, dx, dy, mask))
 	}
-	for _, s := range []op.Shape{{N: 128, C: 192, H: 35, W: 35}, {N: 128, C: 768, H: 17, W: 17}} {
+	for _, s := range []op.Shape{{N: 128, C: 192, H: 35, W: 35}, {N: 128, C: 768, H: 17, W: 17}, {N: 128, C: 2048, H: 8, W: 8}} {
 		p := op.Pool{In: s, Kernel: 3, Stride: 1, Pad: 1, CountPad: true}
 		run("AvgPool", s, 2*2*s.Len(), AvgPool(p, t, y, x))
 		run("AvgPoolBackward", s, 2*2*s.Len(), AvgPoolBackward(p, t, dx, dy))

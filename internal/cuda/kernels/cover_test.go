@@ -99,6 +99,7 @@ func launches(s op.Shape, t Type) map[string][]Launch {
 		"MaxPool":                   MaxPool(pool, t, p, p, p),
 		"MaxPoolBackward":           MaxPoolBackward(pool, t, p, p, p),
 		"AvgPool":                   AvgPool(pool, t, p, p),
+		"AvgPool around each pixel": AvgPool(op.Pool{In: s, Kernel: 3, Stride: 1, Pad: 1, CountPad: true}, t, p, p),
 		"AvgPoolBackward":           AvgPoolBackward(pool, t, p, p),
 		"GlobalAvgPool":             GlobalAvgPool(s, t, p, p),
 		"GlobalAvgPoolBackward":     GlobalAvgPoolBackward(s, t, p, p),

@@ -200,6 +200,46 @@ __device__ void avg_pool_backward(uint32 pixels, int channels, uint32 length, T*
 VECTOR_KERNELS(avg_pool_backward, (uint32 pixels, int channels, uint32 length, T* dx, const T* dy, WINDOW_PARAMETERS, int count_pad),
                (pixels, channels, length, dx, dy, Window{WINDOW_ARGUMENTS}, count_pad))
 
+// sum_of_three adds a pixel and those beside it, 0 outside of the image.
+template <int V, class T> __device__ Vec<V> sum_of_three(const T* pixel, int channels, bool inside, bool has_left, bool has_right) {
+    Vec<V> left = inside && has_left ? load<V>(pixel - channels) : splat<V>(0);
+    Vec<V> middle = inside ? load<V>(pixel) : splat<V>(0);
+    Vec<V> right = inside && has_right ? load<V>(pixel + channels) : splat<V>(0);
+#pragma unroll
+    for (int i = 0; i < V; i++) middle[i] += left[i] + right[i];
+    return middle;
+}
+
+// avg_pool_3x3 is the mean of the nine pixels around every pixel. A thread goes down some
+// rows of a column, and adds up the three pixels of a row once for the three rows that it
+// concerns.
+template <class T, int V> __device__ void avg_pool_3x3(uint32 descents, int channels, uint32 length, T* y, const T* x, int height, int width, int rows) {
+    Part at = part<V>(descents, channels, length);
+    int pitch = width * channels;
+    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
+        Pixel down = place(p, (height + rows - 1) / rows, width);
+        int row = down.row * rows, end = min(row + rows, height);
+        int64 first = offset(down.image, row, down.column, height, width, channels) + at.channel;
+        const T* pixel = x + first;
+        T* to = y + first;
+        bool left = down.column > 0, right = down.column < width - 1;
+        Vec<V> above = sum_of_three<V>(pixel - pitch, channels, row > 0, left, right);
+        Vec<V> here = sum_of_three<V>(pixel, channels, true, left, right);
+        for (; row < end; row++) {
+            pixel += pitch;
+            Vec<V> below = sum_of_three<V>(pixel, channels, row < height - 1, left, right), mean;
+#pragma unroll
+            for (int i = 0; i < V; i++) mean[i] = (above[i] + here[i] + below[i]) * (1.0f / 9);
+            store<V>(to, mean);
+            to += pitch;
+            above = here;
+            here = below;
+        }
+    }
+}
+VECTOR_KERNELS(avg_pool_3x3, (uint32 descents, int channels, uint32 length, T* y, const T* x, int height, int width, int rows),
+               (descents, channels, length, y, x, height, width, rows))
+
 // global_avg_pool is the mean y (N, C) of every channel of an image, whose pixels are a
 // chunk.
 template <class T, int V> __device__ void global_avg_pool(uint32 pixels, int channels, uint32 length, float* y, const T* x) {
