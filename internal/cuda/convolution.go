@@ -14,7 +14,7 @@ func (t *Tape) Convolve(c cudnn.Convolution, x, w, y kernels.Pointer) {
 	if t.err != nil {
 		return
 	}
-	plan, err := t.device.choose(c, x, w, y)
+	plan, err := t.choose(c, x, w, y)
 	if err != nil {
 		t.Fail(err)
 		return
@@ -83,30 +83,42 @@ func (t *Tape) temporary(bytes int64) kernels.Pointer {
 	return m.at
 }
 
-// trial is the largest workspace that a convolution may want, as a share of the device's
-// memory and in bytes.
+// The largest workspace that a convolution may want, as a share of the device's memory and
+// in bytes.
 const (
 	trialShare = 16
 	trialBytes = 1 << 30
 )
 
 // choose finds the fastest way to compute a convolution.
-func (d *Device) choose(c cudnn.Convolution, x, w, y kernels.Pointer) (cudnn.Plan, error) {
+func (t *Tape) choose(c cudnn.Convolution, x, w, y kernels.Pointer) (cudnn.Plan, error) {
+	d := t.device
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if plan := d.plans[c]; plan != nil {
 		return plan, nil
 	}
-	bytes := min(d.properties.Memory/trialShare, trialBytes)
-	if err := d.reserve(bytes); err != nil {
-		return nil, fmt.Errorf("workspace to try convolutions in: %w", err)
+	if t.trials == nil {
+		var err error
+		if t.trials, err = d.Alloc(min(d.properties.Memory/trialShare, trialBytes)); err != nil {
+			return nil, fmt.Errorf("workspace to try convolutions in: %w", err)
+		}
 	}
-	plan, err := d.chooser.Choose(c, cudnn.Buffers{X: x, W: w, Y: y, Workspace: d.workspace.at, WorkspaceBytes: bytes})
+	plan, err := d.chooser.Choose(c, cudnn.Buffers{X: x, W: w, Y: y, Workspace: t.trials.at, WorkspaceBytes: t.trials.length})
 	if err != nil {
 		return nil, d.cause(err)
 	}
 	d.plans[c] = plan
 	return plan, nil
+}
+
+// endTrials frees the memory that convolutions were tried in, which may be more than a
+// program's own.
+func (t *Tape) endTrials() {
+	if t.trials != nil {
+		t.Fail(t.device.free(t.trials))
+		t.trials = nil
+	}
 }
 
 // reserve makes sure that the workspace has a length. Tapes that know an earlier one

@@ -137,8 +137,8 @@ func List() ([]driver.Properties, error) { return driver.List() }
 // String is the device and what it works with in a line.
 func (d *Device) String() string {
 	p, v := d.properties, d.library.Version()
-	return fmt.Sprintf("%s, %.1f GiB, compute capability %d.%d, driver for CUDA %d.%d, cuDNN %d.%d.%d",
-		p.Name, float64(p.Memory)/(1<<30), p.Major, p.Minor, p.Driver/1000, p.Driver%1000/10, v/major(v), v%major(v)/100, v%100)
+	return fmt.Sprintf("%s, %.1f GiB, compute capability %d.%d, driver for CUDA %d.%d, cuDNN %d.%d.%d of %s",
+		p.Name, float64(p.Memory)/(1<<30), p.Major, p.Minor, p.Driver/1000, p.Driver%1000/10, v/major(v), v%major(v)/100, v%100, d.library.File())
 }
 
 // major is what the first number of a version of cuDNN counts for.
@@ -158,8 +158,9 @@ func (d *Device) MultipliesBF16() bool { return d.properties.Major >= oldest }
 // Memory is a piece of a device's memory. It is given back when nothing refers to it any
 // more.
 type Memory struct {
-	at     kernels.Pointer
-	length int64
+	at      kernels.Pointer
+	length  int64
+	cleanup runtime.Cleanup
 }
 
 // At is the address some bytes into the memory.
@@ -182,9 +183,15 @@ func (d *Device) Alloc(bytes int64) (*Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Memory{at, bytes}
-	runtime.AddCleanup(m, func(p kernels.Pointer) { _ = d.device.Release(p) }, at)
+	m := &Memory{at: at, length: bytes}
+	m.cleanup = runtime.AddCleanup(m, func(p kernels.Pointer) { _ = d.device.Release(p) }, at)
 	return m, nil
+}
+
+// free gives memory back that nothing refers to any more, at once.
+func (d *Device) free(m *Memory) error {
+	m.cleanup.Stop()
+	return d.device.Release(m.at)
 }
 
 // collections is how often memory that is no longer used is looked for before an

@@ -17,8 +17,9 @@ type Tape struct {
 	device    *Device
 	entries   []entry
 	kept      []any
-	current   int   // operation
-	workspace int64 // bytes that convolutions want
+	current   int     // operation
+	workspace int64   // bytes that convolutions want
+	trials    *Memory // that convolutions are tried in while the tape is recorded
 	graph     driver.Graph
 	err       error
 }
@@ -77,6 +78,7 @@ func (t *Tape) Copy(to, from kernels.Pointer, bytes int64) {
 
 // Finish makes the tape ready to run.
 func (t *Tape) Finish() error {
+	t.endTrials()
 	if t.err != nil {
 		return t.err
 	}

@@ -57,30 +57,9 @@ func TestGPUProgramsAgreeWithTheTapeMachine(t *testing.T) {
 				return
 			}
 			compare(t, "loss", []float32{p.Loss()}, []float32{loss})
-			largest := gradientScale(t, p)
-			for _, x := range params.All() {
-				if x.Trainable {
-					compareAt(t, "gradient of "+x.Name, gradientOf(t, p, x.Name), grads[x.Name], largest/2)
-				}
-			}
+			compareGradients(t, p, params, grads)
 		})
 	}
-}
-
-// gradientScale is the largest magnitude of all gradients.
-func gradientScale(t *testing.T, p *Program) float64 {
-	t.Helper()
-	largest := 0.0
-	for i := range p.list.params {
-		gradient, err := p.machine.gradient(i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, v := range gradient {
-			largest = max(largest, math.Abs(float64(v)))
-		}
-	}
-	return largest
 }
 
 func TestBF16GPUProgramsStayCloseToFloat32(t *testing.T) {

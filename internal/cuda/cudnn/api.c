@@ -4,6 +4,7 @@
 #include "api.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <string.h>
 
 static char *find(void *file, const char *name, void *function) {
@@ -25,6 +26,16 @@ static char *find_all(void *file, const entry *entries, size_t count) {
 		if (error != NULL)
 			return error;
 	}
+	return NULL;
+}
+
+char *locate(const char *name, char **path) {
+	void *file = dlopen(name, RTLD_LAZY);
+	struct link_map *map;
+	if (file == NULL || dlinfo(file, RTLD_DI_LINKMAP, &map) != 0)
+		return strdup(dlerror());
+	*path = strdup(map->l_name);
+	dlclose(file);
 	return NULL;
 }
 

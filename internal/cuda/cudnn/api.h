@@ -23,7 +23,11 @@ typedef struct {
 	int (*use_context)(void *context);
 } api;
 
-// load_api opens a library. It returns NULL, or what is wrong: a string to be freed.
+// locate finds the file that the loader opens by a name; the path is to be freed. It
+// returns NULL, or what is wrong: a string to be freed.
+char *locate(const char *name, char **path);
+
+// load_api opens a library, likewise.
 char *load_api(api *a, const char *path);
 
 // load_driver finds the driver's functions, likewise.

@@ -84,6 +84,7 @@ type way struct {
 
 var errBroken = errors.New("broken")
 
+func (l *ways) File() string            { return "a library of tests" }
 func (l *ways) Version() int            { return l.version }
 func (l *ways) SetStream(uintptr) error { return nil }
 func (l *ways) Close() error            { return nil }

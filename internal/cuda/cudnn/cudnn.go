@@ -58,6 +58,8 @@ func (c Convolution) String() string {
 // Library is cuDNN on one device. Its methods and its plans' may be called from any
 // goroutine. Plans are to be closed before it.
 type Library interface {
+	// File is where the library was found.
+	File() string
 	// Version is 92600 for 9.26.0, 8907 for 8.9.7.
 	Version() int
 	// SetStream lets what follows run in a stream, a CUstream. It comes before all other

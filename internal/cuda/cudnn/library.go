@@ -18,7 +18,7 @@ import (
 	"unsafe"
 )
 
-// names are the library's, the newest version first.
+// names are the library's, of the versions whose functions are those of api.h.
 var names = []string{"libcudnn.so.9", "libcudnn.so.8"}
 
 // companions are the libraries that cuDNN opens by their names, by the version of CUDA
@@ -32,50 +32,46 @@ var companions = map[int][]string{
 // library is a loaded cuDNN. Its handle belongs to the device of the first stream.
 type library struct {
 	mu      sync.Mutex // the handle is for one thread at a time
-	api     *C.api     // in C's memory
+	file    string
+	api     *C.api // in C's memory
 	context unsafe.Pointer
 	handle  unsafe.Pointer
 	graphs  map[Convolution]*graph
 }
 
-// Open loads the library: from the given folders, those that SURROGAZE_CUDA_LIBS names,
-// the library path, the active Python installations, or the system's folders.
+// Open loads the library: from the first of the given folders or those that
+// SURROGAZE_CUDA_LIBS names where it can be opened, or else the newest that can be opened
+// of those on the library path, in the active Python installations and in the system's
+// folders.
 func Open(paths []string) (Library, error) {
-	dirs := folders("/", paths)
-	api, err := load(dirs)
+	named, found := folders("/", paths)
+	l, err := load(named, found)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range companions[int(C.api_runtime(api))/1000] {
-		// Engines that need one that is missing are left out by the library.
-		_ = open(name, dirs, preload)
+	for _, name := range companions[int(C.api_runtime(l.api))/1000] {
+		preload(name, slices.Concat(named, found))
 	}
-	return &library{api: api, graphs: map[Convolution]*graph{}}, nil
+	return l, nil
 }
 
-// load opens the newest version that can be opened.
-func load(dirs []string) (*C.api, error) {
+// load opens the first library that can be opened.
+func load(named, found []string) (*library, error) {
 	api := (*C.api)(C.calloc(1, C.sizeof_api))
 	var failures []string
-	for _, name := range names {
-		err := open(name, dirs, func(path string) error {
-			text := C.CString(path)
-			defer C.free(unsafe.Pointer(text))
-			return takeError(C.load_api(api, text))
-		})
+	for _, file := range files(named, found) {
+		err := withText(file, func(text *C.char) *C.char { return C.load_api(api, text) })
 		if err == nil {
-			return api, nil
+			return &library{file: file, api: api, graphs: map[Convolution]*graph{}}, nil
 		}
-		if !errors.Is(err, os.ErrNotExist) {
-			failures = append(failures, err.Error())
-		}
+		failures = append(failures, err.Error())
 	}
 	C.free(unsafe.Pointer(api))
 	if len(failures) > 0 {
 		return nil, fmt.Errorf("cuDNN cannot be opened: %s", strings.Join(failures, "; "))
 	}
 	places := []string{"on the library path"}
-	for _, dir := range dirs {
+	for _, dir := range slices.Concat(named, found) {
 		if dir != "" {
 			places = append(places, dir)
 		}
@@ -84,34 +80,65 @@ func load(dirs []string) (*C.api, error) {
 		strings.Join(names, " or "), strings.Join(places, ", "), Folders)
 }
 
-// preload opens a library before another asks for it by its name.
-func preload(path string) error {
-	text := C.CString(path)
-	defer C.free(unsafe.Pointer(text))
-	return takeError(C.preload(text))
+// files lists the files that may be the library in the order in which they are tried.
+func files(named, found []string) []string {
+	others := in(found)
+	newest(others)
+	return slices.Concat(in(named), others)
 }
 
-// open opens the first library of a name that can be opened in one of the folders; the
-// folder "" is where the loader looks by itself.
-func open(name string, dirs []string, load func(path string) error) error {
-	var failures []error
+// in lists the files that may be the library in some folders.
+func in(dirs []string) []string {
+	var list []string
 	for _, dir := range dirs {
-		path := filepath.Join(dir, name)
-		if _, err := os.Stat(path); err != nil && dir != "" {
-			continue
+		for _, name := range names {
+			if file := locate(dir, name); file != "" && !slices.Contains(list, file) {
+				list = append(list, file)
+			}
 		}
-		err := load(path)
+	}
+	return list
+}
+
+// locate is the file of a name in a folder, or where the loader finds it if that is "". It
+// is "" where there is none.
+func locate(dir, name string) string {
+	if dir != "" {
+		file := filepath.Join(dir, name)
+		_, err := os.Stat(file)
+		if err != nil {
+			return ""
+		}
+		return file
+	}
+	var path *C.char
+	err := withText(name, func(text *C.char) *C.char { return C.locate(text, &path) })
+	defer C.free(unsafe.Pointer(path))
+	switch {
+	case err == nil:
+		return C.GoString(path)
+	case strings.HasPrefix(err.Error(), name+": cannot open"):
+		return ""
+	}
+	return name // to open it fails likewise, and is reported
+}
+
+// preload opens a library that cuDNN opens by its name, from the first folder where it can
+// be opened. Engines that need one that is missing are left out by cuDNN.
+func preload(name string, dirs []string) {
+	for _, dir := range dirs {
+		err := withText(filepath.Join(dir, name), func(text *C.char) *C.char { return C.preload(text) })
 		if err == nil {
-			return nil
-		}
-		if dir != "" || !strings.HasPrefix(err.Error(), name+": cannot open") { // else the loader does not find it
-			failures = append(failures, err)
+			return
 		}
 	}
-	if len(failures) == 0 {
-		return fmt.Errorf("%s: %w", name, os.ErrNotExist)
-	}
-	return errors.Join(failures...)
+}
+
+// withText calls a function of C's with a string; it returns NULL or what is wrong.
+func withText(s string, f func(text *C.char) *C.char) error {
+	text := C.CString(s)
+	defer C.free(unsafe.Pointer(text))
+	return takeError(f(text))
 }
 
 // takeError turns a string of C's, NULL for none, into an error and frees it.
@@ -122,6 +149,8 @@ func takeError(text *C.char) error {
 	defer C.free(unsafe.Pointer(text))
 	return errors.New(C.GoString(text))
 }
+
+func (l *library) File() string { return l.file }
 
 func (l *library) Version() int { return int(C.api_version(l.api)) }
 
@@ -138,7 +167,7 @@ func (l *library) SetStream(handle uintptr) error {
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("cuDNN: %w", err)
+		return fmt.Errorf("cuDNN (%s): %w", l.file, err)
 	}
 	return nil
 }

@@ -374,11 +374,52 @@ func TestALibraryThatIsMissingIsLookedForByName(t *testing.T) {
 		"/nowhere": {"libcudnn.so.9 or libcudnn.so.8", "/nowhere", Folders, "pip install"},
 		broken:     {broken, "file too short"},
 	} {
-		_, err := load([]string{dir})
+		_, err := load([]string{dir}, nil)
 		for _, want := range all {
 			if text := fmt.Sprint(err); !strings.Contains(text, want) || strings.Contains(text, "\n") {
 				t.Errorf("%v: want %q in it, on one line", err, want)
 			}
+		}
+	}
+}
+
+// install puts the mock's libraries into a folder of an installation of Python, as a
+// version.
+func install(t *testing.T, mock, python, minor string) string {
+	t.Helper()
+	dir := wheel(t, python, minor)
+	library, err := os.ReadFile(filepath.Join(mock, "libcudnn.so.9"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "libcudnn.so.9"), library, 0o755)
+	}
+	if err == nil {
+		err = os.Symlink(filepath.Join(mock, "libcuda.so.1"), filepath.Join(dir, "libcuda.so.1"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "libcudnn.so.9")
+}
+
+func TestTheNewestLibraryThatCanBeOpenedIsOpenedUnlessAnotherIsNamed(t *testing.T) {
+	mock := filepath.Dir(cudatest.Mock(t))
+	clean(t)
+	venv, conda, home := t.TempDir(), t.TempDir(), t.TempDir()
+	t.Setenv("VIRTUAL_ENV", venv)
+	t.Setenv("CONDA_PREFIX", conda)
+	t.Setenv("HOME", home)
+	install(t, mock, venv, "9")
+	newest := install(t, mock, conda, "14")
+	broken := filepath.Join(wheel(t, filepath.Join(home, ".local"), "19"), "libcudnn.so.9")
+	write(t, broken)
+	for named, want := range map[string]string{"": newest, mock: filepath.Join(mock, "libcudnn.so.9")} {
+		t.Setenv(Folders, named)
+		l, err := Open(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.File() != want {
+			t.Errorf("with %q named opened %s, want %s", named, l.File(), want)
 		}
 	}
 }

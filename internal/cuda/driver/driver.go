@@ -70,12 +70,8 @@ type Module interface {
 	Function(name string) (Function, error)
 }
 
-// Function is a kernel.
-type Function interface {
-	// Registers and Local are the registers and the bytes of local memory a thread takes.
-	Registers() (int, error)
-	Local() (int, error)
-}
+// Function is a kernel, to be launched.
+type Function any
 
 // Stream is a queue of work.
 type Stream interface {
@@ -110,6 +106,5 @@ type Event interface {
 // Graph is captured work, launched as a whole.
 type Graph interface {
 	Launch(s Stream) error
-	Nodes() (int, error)
 	Close() error
 }

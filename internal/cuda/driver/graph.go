@@ -14,9 +14,8 @@ import (
 
 // graph is captured work, made ready to launch.
 type graph struct {
-	d     *device
-	nodes int
-	exec  C.CUgraphExec
+	d    *device
+	exec C.CUgraphExec
 }
 
 func (s *stream) c() C.CUstream { return C.CUstream(unsafe.Pointer(s.stream.C())) }
@@ -38,7 +37,7 @@ func (s *stream) Capture(f func() error) (Graph, error) {
 		return nil, errors.Join(failed, err, s.d.drop(captured))
 	}
 	g := &graph{d: s.d}
-	err = s.d.in("making a graph ready", func() error { return g.instantiate(captured) })
+	err = s.d.in("making a graph ready", func() error { return result(C.cuGraphInstantiateWithFlags(&g.exec, captured, 0)) })
 	dropped := s.d.drop(captured)
 	if err != nil || dropped != nil {
 		return nil, errors.Join(err, dropped)
@@ -55,15 +54,6 @@ func (d *device) drop(captured C.CUgraph) error {
 	return d.in("freeing a captured graph", func() error { return result(C.cuGraphDestroy(captured)) })
 }
 
-func (g *graph) instantiate(captured C.CUgraph) error {
-	var nodes C.size_t
-	if err := result(C.cuGraphGetNodes(captured, nil, &nodes)); err != nil {
-		return err
-	}
-	g.nodes = int(nodes)
-	return result(C.cuGraphInstantiateWithFlags(&g.exec, captured, 0))
-}
-
 func (g *graph) Launch(s Stream) error {
 	in, ok := s.(*stream)
 	if !ok {
@@ -71,7 +61,5 @@ func (g *graph) Launch(s Stream) error {
 	}
 	return g.d.in("launching a graph", func() error { return result(C.cuGraphLaunch(g.exec, in.c())) })
 }
-
-func (g *graph) Nodes() (int, error) { return g.nodes, nil }
 
 func (g *graph) Close() error { return g.d.free("closing a graph", g) }

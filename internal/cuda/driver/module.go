@@ -15,11 +15,6 @@ type module struct {
 	module cu.Module
 }
 
-type function struct {
-	d        *device
-	function cu.Function
-}
-
 // maxLog is how much of the compiler's complaints about PTX is kept.
 const maxLog = 8 << 10
 
@@ -42,25 +37,13 @@ func (d *device) Load(ptx string) (Module, error) {
 }
 
 func (m *module) Function(name string) (Function, error) {
-	f := &function{d: m.d}
+	var f cu.Function
 	err := m.d.in(fmt.Sprintf("kernel %q", name), func() (err error) {
-		f.function, err = m.module.Function(name)
+		f, err = m.module.Function(name)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return f, nil
-}
-
-func (f *function) Registers() (int, error) { return f.attribute("registers", cu.NumRegs) }
-
-func (f *function) Local() (int, error) { return f.attribute("local memory", cu.LocalSizeBytes) }
-
-func (f *function) attribute(name string, which cu.FunctionAttribute) (n int, err error) {
-	err = f.d.in("asking for a kernel's "+name, func() (err error) {
-		n, err = f.function.Attribute(which)
-		return err
-	})
-	return n, err
 }

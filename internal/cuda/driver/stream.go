@@ -38,7 +38,7 @@ func (s *stream) Handle() uintptr { return uintptr(unsafe.Pointer(s.stream.C()))
 func (s *stream) Close() error { return s.d.free("closing a stream", s) }
 
 func (s *stream) Launch(f Function, l Launch) error {
-	fn, ok := f.(*function)
+	fn, ok := f.(cu.Function)
 	if !ok {
 		return fmt.Errorf("launching %q: %w", l.Kernel, errForeign)
 	}
@@ -51,7 +51,7 @@ func (s *stream) Launch(f Function, l Launch) error {
 		pointers[i] = unsafe.Pointer(&words[i])
 	}
 	return s.d.in("launching "+l.Kernel, func() error {
-		return fn.function.Launch(l.Grid[0], l.Grid[1], l.Grid[2], l.Block[0], l.Block[1], l.Block[2],
+		return fn.Launch(l.Grid[0], l.Grid[1], l.Grid[2], l.Block[0], l.Block[1], l.Block[2],
 			l.Shared, s.stream, pointers)
 	})
 }

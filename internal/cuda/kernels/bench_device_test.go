@@ -86,7 +86,7 @@ func BenchmarkNetworks(b *testing.B) {
 		})
 	}
 
-	for _, s := range []op.Shape{{N: 128, C: 256, H: 56, W: 56}, {N: 128, C: 512, H: 28, W: 28}, {N: 128, C: 1024, H: 14, W: 14}} {
+	for _, s := range []op.Shape{{N: 128, C: 256, H: 56, W: 56}, {N: 128, C: 512, H: 28, W: 28}, {N: 128, C: 1024, H: 14, W: 14}, {N: 128, C: 2048, H: 7, W: 7}} {
 		n := op.BatchNorm{In: s, Eps: 1e-5, Momentum: 0.1}
 		run("BatchNormTrain/residual", s, 4*2*s.Len(), BatchNormTrain(n, t, y, Slice{x, s.C}, dr, true, c, c, sums, sums, sums, sums, g.scratch))
 		run("BatchNormBackward/residual", s, 7*2*s.Len(), BatchNormBackward(n, t, dx, dr, sums, sums, dy, Slice{x, s.C}, y, c, 0, c, c, Slice{}, Slice{}, g.scratch))
@@ -111,7 +111,7 @@ func BenchmarkNetworks(b *testing.B) {
 		run("MaxPool", s, bytes, MaxPool(p, t, y, mask, x))
 		run("MaxPoolBackward", s, bytes, MaxPoolBackward(p, t, dx, dy, mask))
 	}
-	for _, s := range []op.Shape{{N: 128, C: 192, H: 35, W: 35}, {N: 128, C: 768, H: 17, W: 17}} {
+	for _, s := range []op.Shape{{N: 128, C: 192, H: 35, W: 35}, {N: 128, C: 768, H: 17, W: 17}, {N: 128, C: 2048, H: 8, W: 8}} {
 		p := op.Pool{In: s, Kernel: 3, Stride: 1, Pad: 1, CountPad: true}
 		run("AvgPool", s, 2*2*s.Len(), AvgPool(p, t, y, x))
 		run("AvgPoolBackward", s, 2*2*s.Len(), AvgPoolBackward(p, t, dx, dy))

@@ -87,7 +87,7 @@ template <int V> __device__ Vec<V> splat(float x) {
 }
 
 // load reads V elements that lie aligned to their size together: for float32 1 or a
-// multiple of 4, for bf16 1, 2 or 8.
+// multiple of 4, for bf16 1, 2, 4 or 8.
 template <int V> __device__ Vec<V> load(const float* p) {
     Vec<V> v;
     if constexpr (V % 4 == 0) {
@@ -109,6 +109,10 @@ template <int V> __device__ Vec<V> load(const bf16* p) {
         uint32 word = *reinterpret_cast<const uint32*>(p);
         v[0] = bits_to_float(word << 16);
         v[1] = bits_to_float(word & 0xffff0000u);
+    } else if constexpr (V == 4) {
+        uint2 w = *reinterpret_cast<const uint2*>(p);
+        v[0] = bits_to_float(w.x << 16), v[1] = bits_to_float(w.x & 0xffff0000u);
+        v[2] = bits_to_float(w.y << 16), v[3] = bits_to_float(w.y & 0xffff0000u);
     } else if constexpr (V == 8) {
         uint4 w = *reinterpret_cast<const uint4*>(p);
         uint32 words[4] = {w.x, w.y, w.z, w.w};
@@ -138,6 +142,8 @@ template <int V> __device__ void store(float* p, const Vec<V>& v) {
 template <int V> __device__ void store(bf16* p, const Vec<V>& v) {
     if constexpr (V == 2) {
         *reinterpret_cast<uint32*>(p) = bf16_pair(v[0], v[1]);
+    } else if constexpr (V == 4) {
+        *reinterpret_cast<uint2*>(p) = uint2{bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3])};
     } else if constexpr (V == 8) {
         *reinterpret_cast<uint4*>(p) = uint4{bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])};
     } else {

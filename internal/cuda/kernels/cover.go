@@ -25,15 +25,15 @@ type Slice struct {
 	Channels int
 }
 
-// coverSlices is [coverOf] with vectors that lie aligned in slices of feature maps.
-func coverSlices(t Type, channels int, slices ...Slice) cover {
-	v := width(t, channels)
-	for _, s := range slices {
-		if s.Channels%v != 0 || int(s.At)%(v*t.Size()) != 0 {
-			v = 1
+// coverSlices is [coverOf] with vectors of a width where they fill the channels and lie
+// aligned in slices of feature maps.
+func coverSlices(t Type, vector, channels int, slices ...Slice) cover {
+	for _, s := range append(slices, Slice{Channels: channels}) {
+		if s.Channels%vector != 0 || int(s.At)%(vector*t.Size()) != 0 {
+			vector = 1
 		}
 	}
-	return coverBy(v, channels, 32)
+	return coverBy(vector, channels, 32)
 }
 
 // coverBy takes vectors of a width, at most a number of them side by side.

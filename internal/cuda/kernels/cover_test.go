@@ -16,28 +16,35 @@ var (
 func TestEveryPixelAndChannelHasOneThread(t *testing.T) {
 	for _, typ := range []Type{F32, BF16} {
 		for _, channels := range channelSizes {
-			c := coverOf(typ, channels)
-			threads := c.across * c.down
-			if channels%c.vector != 0 || c.across > 32 || threads > 256 || c.down&(c.down-1) != 0 {
-				t.Errorf("%v, %d channels: cover %+v", typ, channels, c)
+			for _, c := range covers(typ, channels) {
+				coversAll(t, typ, channels, c)
 			}
-			// The groups reach the last channel, and the last group has some.
-			if covered := c.groups * c.across * c.vector; covered < channels || covered-c.across*c.vector >= channels {
-				t.Errorf("%v, %d channels: cover %+v", typ, channels, c)
+		}
+	}
+}
+
+// coversAll fails unless a cover has a thread for each channel of each pixel, and few more.
+func coversAll(t *testing.T, typ Type, channels int, c cover) {
+	t.Helper()
+	threads := c.across * c.down
+	if channels%c.vector != 0 || c.across > 32 || threads > 256 || c.down&(c.down-1) != 0 {
+		t.Errorf("%v, %d channels: cover %+v", typ, channels, c)
+	}
+	// The groups reach the last channel, and the last group has some.
+	if covered := c.groups * c.across * c.vector; covered < channels || covered-c.across*c.vector >= channels {
+		t.Errorf("%v, %d channels: cover %+v", typ, channels, c)
+	}
+	if threads < 128 {
+		t.Errorf("%v, %d channels: blocks of %d threads, want at least 128", typ, channels, threads)
+	}
+	for _, pixels := range pixelSizes {
+		for name, length := range map[string]int{"reducing": c.reducing(pixels), "mapping": c.mapping(pixels)} {
+			l := c.launch("copy_channels_f32_v1", pixels, channels, length, Pointer(0), int32(0), int32(0), Pointer(0), int32(0), int32(0))
+			if err := Check(l); err != nil {
+				t.Errorf("%v, %d pixels, %d channels, %s: %v", typ, pixels, channels, name, err)
 			}
-			if threads < 128 {
-				t.Errorf("%v, %d channels: blocks of %d threads, want at least 128", typ, channels, threads)
-			}
-			for _, pixels := range pixelSizes {
-				for name, length := range map[string]int{"reducing": c.reducing(pixels), "mapping": c.mapping(pixels)} {
-					l := c.launch("copy_channels_f32_v1", pixels, channels, length, Pointer(0), int32(0), int32(0), Pointer(0), int32(0), int32(0))
-					if err := Check(l); err != nil {
-						t.Errorf("%v, %d pixels, %d channels, %s: %v", typ, pixels, channels, name, err)
-					}
-					if chunks := l.Grid[0] / c.groups; chunks*length < pixels || (chunks-1)*length >= pixels || l.Grid[0]%c.groups != 0 {
-						t.Errorf("%v, %d pixels, %d channels, %s: %d blocks for chunks of %d", typ, pixels, channels, name, l.Grid[0], length)
-					}
-				}
+			if chunks := l.Grid[0] / c.groups; chunks*length < pixels || (chunks-1)*length >= pixels || l.Grid[0]%c.groups != 0 {
+				t.Errorf("%v, %d pixels, %d channels, %s: %d blocks for chunks of %d", typ, pixels, channels, name, l.Grid[0], length)
 			}
 		}
 	}
@@ -55,6 +62,11 @@ func TestLargeMapsFillTheGPU(t *testing.T) {
 			}
 		}
 	}
+}
+
+// covers are those that the channels of a type may have.
+func covers(t Type, channels int) []cover {
+	return []cover{coverOf(t, channels), coverSlices(t, quad, channels)}
 }
 
 // launches are those of every operator on feature maps of a shape.
@@ -87,6 +99,7 @@ func launches(s op.Shape, t Type) map[string][]Launch {
 		"MaxPool":                   MaxPool(pool, t, p, p, p),
 		"MaxPoolBackward":           MaxPoolBackward(pool, t, p, p, p),
 		"AvgPool":                   AvgPool(pool, t, p, p),
+		"AvgPool around each pixel": AvgPool(op.Pool{In: s, Kernel: 3, Stride: 1, Pad: 1, CountPad: true}, t, p, p),
 		"AvgPoolBackward":           AvgPoolBackward(pool, t, p, p),
 		"GlobalAvgPool":             GlobalAvgPool(s, t, p, p),
 		"GlobalAvgPoolBackward":     GlobalAvgPoolBackward(s, t, p, p),
@@ -146,9 +159,10 @@ func TestPartialSumsFitTheScratch(t *testing.T) {
 	for _, typ := range []Type{F32, BF16} {
 		for _, channels := range channelSizes {
 			for _, pixels := range pixelSizes {
-				c := coverOf(typ, channels)
-				if bytes := divideUp(pixels, c.reducing(pixels)) * 2 * channels * 4; bytes+4*channels+256 > Scratch {
-					t.Errorf("batch norm of %d pixels, %d channels, %v: %d bytes of scratch", pixels, channels, typ, bytes)
+				for _, c := range covers(typ, channels) {
+					if bytes := divideUp(pixels, c.reducing(pixels)) * 2 * channels * 4; bytes+4*channels+256 > Scratch {
+						t.Errorf("batch norm of %d pixels, %d channels, %v: %d bytes of scratch", pixels, channels, typ, bytes)
+					}
 				}
 				for _, side := range []int{3, 11} {
 					g := op.Conv{In: op.Shape{N: 1, C: channels, H: 1, W: pixels}, Out: channels, KernelH: side, KernelW: side, StrideH: 1, StrideW: 1, PadH: side / 2, PadW: side / 2, DilationH: 1, DilationW: 1, Groups: channels}

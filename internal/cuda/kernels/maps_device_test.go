@@ -231,7 +231,7 @@ func (g *gpu) batchNorm(s op.Shape, typ Type, name string, hasResidual, relu, ag
 		}
 		return x
 	}
-	for _, from := range []int{0, 8, 3} {
+	for _, from := range []int{0, 4, 3} {
 		wide := s
 		wide.C += from
 		more, dy, sum := eighths(wide), eighths(s), make([]float64, n)

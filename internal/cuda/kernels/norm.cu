@@ -199,6 +199,14 @@ extern "C" __global__ void inverse_deviation(int64 n, float* rstd, const float* 
     if (i < n) rstd[i] = 1 / sqrtf(variance[i] + eps);
 }
 
+// QUAD_KERNELS makes instances that keep so little of each channel that four blocks fit
+// on a multiprocessor.
+#define QUAD_KERNELS(name, parameters, arguments)                                              \
+    KERNEL_INSTANCE(name, _f32_v4, float, TEMPLATE_ARGUMENTS(float, 4), parameters, arguments) \
+    KERNEL_INSTANCE(name, _f32_v1, float, TEMPLATE_ARGUMENTS(float, 1), parameters, arguments) \
+    KERNEL_INSTANCE(name, _bf16_v4, bf16, TEMPLATE_ARGUMENTS(bf16, 4), parameters, arguments)  \
+    KERNEL_INSTANCE(name, _bf16_v1, bf16, TEMPLATE_ARGUMENTS(bf16, 1), parameters, arguments)
+
 // Mask says how it is found where the ReLU behind a batch norm let values pass: there is
 // no ReLU, from its result y, or from the result computed again from x.
 enum Mask { NONE, RESULT, AGAIN };
@@ -309,7 +317,7 @@ __device__ void batch_norm_gradient_sums(uint32 pixels, int channels, uint32 len
 #pragma unroll
     for (int i = 0; i < V; i++) partial[i] = sums[i], partial[channels + i] = sums[V + i];
 }
-VECTOR_KERNELS(batch_norm_gradient_sums,
+QUAD_KERNELS(batch_norm_gradient_sums,
                (uint32 pixels, int channels, uint32 length, float* partial, T* dresidual, const T* dy, const T* dy_added,
                 int dy_added_channels, const T* x, int x_channels, const T* y, const float* gamma, const float* beta, const float* mean, const float* rstd),
                (pixels, channels, length, partial, dresidual, dy, dy_added, dy_added_channels, x, x_channels, y, gamma, beta, mean, rstd))
@@ -386,7 +394,7 @@ __device__ void batch_norm_backward(uint32 pixels, int channels, uint32 length, 
     Added<T> to_dx{dx_added, dx_added_channels}, to_dy{dy_added, dy_added_channels};
     BY_MASK(gradient_by_x, at, channels, dx, to_dx, slope, shift, dy, to_dy, x, x_channels, y, gamma, beta, mean, rstd)
 }
-VECTOR_KERNELS(batch_norm_backward,
+QUAD_KERNELS(batch_norm_backward,
                (uint32 pixels, int channels, uint32 length, T* dx, const T* dx_added, int dx_added_channels, const T* dy,
                 const T* dy_added, int dy_added_channels, const T* x, int x_channels, const T* y, const float* gamma, const float* beta,
                 const float* mean, const float* rstd, const float* dgamma, const float* dbeta),

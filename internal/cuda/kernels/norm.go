@@ -10,7 +10,7 @@ import "github.com/surrogaze/surrogaze/internal/op"
 // single value. y may be x or residual.
 func BatchNormTrain(g op.BatchNorm, t Type, y Pointer, x Slice, residual Pointer, relu bool, gamma, beta, runningMean, runningVar, mean, rstd, scratch Pointer) []Launch {
 	pixels, channels := g.In.Pixels(), g.In.C
-	c := coverSlices(t, channels, x)
+	c := coverSlices(t, t.width(), channels, x)
 	length := c.reducing(pixels)
 	return []Launch{
 		c.launch(vectorInstance("batch_norm_moments", t, c.vector), pixels, channels, length, scratch, x.At, int32(x.Channels)),
@@ -25,7 +25,7 @@ func BatchNormTrain(g op.BatchNorm, t Type, y Pointer, x Slice, residual Pointer
 // batch's. It changes nothing but y.
 func BatchNormEval(g op.BatchNorm, t Type, y Pointer, x Slice, residual Pointer, relu bool, gamma, beta, runningMean, runningVar Pointer) []Launch {
 	pixels, channels := g.In.Pixels(), g.In.C
-	c := coverSlices(t, channels, x)
+	c := coverSlices(t, t.width(), channels, x)
 	return one(c.launch(vectorInstance("batch_norm_eval", t, c.vector), pixels, channels, c.mapping(pixels),
 		y, x.At, int32(x.Channels), residual, flag(relu), gamma, beta, runningMean, runningVar, g.Eps))
 }
@@ -60,8 +60,11 @@ type normGradient struct {
 	x, toDX, toDY                             Slice
 }
 
+// quad is the number of channels that a thread takes of which it keeps many numbers.
+const quad = 4
+
 func newNormGradient(g op.BatchNorm, t Type, dresidual, dy Pointer, x Slice, y, gamma, beta, mean, rstd Pointer, toDX, toDY Slice) normGradient {
-	c := coverSlices(t, g.In.C, x, toDX, toDY)
+	c := coverSlices(t, quad, g.In.C, x, toDX, toDY)
 	return normGradient{c, g.In.Pixels(), g.In.C, t, dresidual, dy, y, gamma, beta, mean, rstd, x, toDX, toDY}
 }
 

@@ -18,13 +18,6 @@ __device__ inline Span covered(const Window& g, int position, int length) {
     return Span{max(from, 0), min(from + g.size, length)};
 }
 
-// covering are the windows, positions on an axis of the result, that cover a position of
-// the input's.
-__device__ inline Span covering(const Window& g, int position, int out_length) {
-    int before = position + g.pad - g.size;
-    return Span{before < 0 ? 0 : before / g.stride + 1, min((position + g.pad) / g.stride + 1, out_length)};
-}
-
 #define WINDOW_PARAMETERS int height, int width, int out_height, int out_width, int size, int stride, int pad
 #define WINDOW_ARGUMENTS height, width, out_height, out_width, size, stride, pad
 
@@ -178,18 +171,21 @@ __device__ void avg_pool(uint32 pixels, int channels, uint32 length, T* y, const
 VECTOR_KERNELS(avg_pool, (uint32 pixels, int channels, uint32 length, T* y, const T* x, WINDOW_PARAMETERS, int count_pad),
                (pixels, channels, length, y, x, Window{WINDOW_ARGUMENTS}, count_pad))
 
+// avg_pool_backward gives every position its share of dy of the windows that it is in,
+// the last one first.
 template <class T, int V>
 __device__ void avg_pool_backward(uint32 pixels, int channels, uint32 length, T* dx, const T* dy, Window g, int count_pad) {
     Part at = part<V>(pixels, channels, length);
     for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
         Pixel in = place(p, g.height, g.width);
-        Span rows = covering(g, in.row, g.out_height), columns = covering(g, in.column, g.out_width);
+        int row = in.row + g.pad, column = in.column + g.pad;
         Vec<V> sum = splat<V>(0);
-        for (int i = rows.begin; i < rows.end; i++) {
-            const T* row = dy + offset(in.image, i, 0, g.out_height, g.out_width, channels) + at.channel;
-            for (int j = columns.begin; j < columns.end; j++) {
+        for (int i = row / g.stride, u = row - i * g.stride; i >= 0 && u < g.size; i--, u += g.stride) {
+            if (i >= g.out_height) continue;
+            for (int j = column / g.stride, v = column - j * g.stride; j >= 0 && v < g.size; j--, v += g.stride) {
+                if (j >= g.out_width) continue;
                 float factor = share(g, covered(g, i, g.height), covered(g, j, g.width), count_pad);
-                Vec<V> d = load<V>(row + (int64)j * channels);
+                Vec<V> d = load<V>(dy + offset(in.image, i, j, g.out_height, g.out_width, channels) + at.channel);
 #pragma unroll
                 for (int k = 0; k < V; k++) sum[k] += d[k] * factor;
             }
@@ -199,6 +195,46 @@ __device__ void avg_pool_backward(uint32 pixels, int channels, uint32 length, T*
 }
 VECTOR_KERNELS(avg_pool_backward, (uint32 pixels, int channels, uint32 length, T* dx, const T* dy, WINDOW_PARAMETERS, int count_pad),
                (pixels, channels, length, dx, dy, Window{WINDOW_ARGUMENTS}, count_pad))
+
+// sum_of_three adds a pixel and those beside it, 0 outside of the image.
+template <int V, class T> __device__ Vec<V> sum_of_three(const T* pixel, int channels, bool inside, bool has_left, bool has_right) {
+    Vec<V> left = inside && has_left ? load<V>(pixel - channels) : splat<V>(0);
+    Vec<V> middle = inside ? load<V>(pixel) : splat<V>(0);
+    Vec<V> right = inside && has_right ? load<V>(pixel + channels) : splat<V>(0);
+#pragma unroll
+    for (int i = 0; i < V; i++) middle[i] += left[i] + right[i];
+    return middle;
+}
+
+// avg_pool_3x3 is the mean of the nine pixels around every pixel. A thread goes down some
+// rows of a column, and adds up the three pixels of a row once for the three rows that it
+// concerns.
+template <class T, int V> __device__ void avg_pool_3x3(uint32 descents, int channels, uint32 length, T* y, const T* x, int height, int width, int rows) {
+    Part at = part<V>(descents, channels, length);
+    int pitch = width * channels;
+    for (uint32 p = at.pixel; p < at.end; p += blockDim.y) {
+        Pixel down = place(p, (height + rows - 1) / rows, width);
+        int row = down.row * rows, end = min(row + rows, height);
+        int64 first = offset(down.image, row, down.column, height, width, channels) + at.channel;
+        const T* pixel = x + first;
+        T* to = y + first;
+        bool left = down.column > 0, right = down.column < width - 1;
+        Vec<V> above = sum_of_three<V>(pixel - pitch, channels, row > 0, left, right);
+        Vec<V> here = sum_of_three<V>(pixel, channels, true, left, right);
+        for (; row < end; row++) {
+            pixel += pitch;
+            Vec<V> below = sum_of_three<V>(pixel, channels, row < height - 1, left, right), mean;
+#pragma unroll
+            for (int i = 0; i < V; i++) mean[i] = (above[i] + here[i] + below[i]) * (1.0f / 9);
+            store<V>(to, mean);
+            to += pitch;
+            above = here;
+            here = below;
+        }
+    }
+}
+VECTOR_KERNELS(avg_pool_3x3, (uint32 descents, int channels, uint32 length, T* y, const T* x, int height, int width, int rows),
+               (descents, channels, length, y, x, height, width, rows))
 
 // global_avg_pool is the mean y (N, C) of every channel of an image, whose pixels are a
 // chunk.

@@ -38,11 +38,24 @@ func MaxPoolBackward(g op.Pool, t Type, dx, dy, argmax Pointer) []Launch {
 // AvgPool is the mean of every window, of its whole area with CountPad and of the part
 // inside the image without.
 func AvgPool(g op.Pool, t Type, y, x Pointer) []Launch {
+	if centred(g) {
+		s, c := g.In, coverOf(t, g.In.C)
+		rows := descent(s.H, divideUp(s.N*s.W, c.down)*c.groups)
+		return one(c.launch(vectorInstance("avg_pool_3x3", t, c.vector), s.N*divideUp(s.H, rows)*s.W, s.C, c.down,
+			y, x, int32(s.H), int32(s.W), int32(rows)))
+	}
 	return eachPixel("avg_pool", g.OutShape(), t, append(append([]any{y, x}, window(g)...), flag(g.CountPad))...)
 }
 
+// centred reports whether windows are the 3x3 pixels around each pixel, counted as nine
+// everywhere, so that their means' gradient is such means again.
+func centred(g op.Pool) bool { return g.Kernel == 3 && g.Stride == 1 && g.Pad == 1 && g.CountPad }
+
 // AvgPoolBackward is the gradient of [AvgPool].
 func AvgPoolBackward(g op.Pool, t Type, dx, dy Pointer) []Launch {
+	if centred(g) {
+		return AvgPool(g, t, dx, dy)
+	}
 	return eachPixel("avg_pool_backward", g.In, t, append(append([]any{dx, dy}, window(g)...), flag(g.CountPad))...)
 }
 
@@ -62,7 +75,7 @@ func GlobalAvgPoolBackward(s op.Shape, t Type, dx, dy Pointer) []Launch {
 // Upsample enlarges every image as [op.Upsample] says. y may be a slice.
 func Upsample(g op.Upsample, t Type, y Slice, x Pointer) []Launch {
 	s := g.OutShape()
-	c := coverSlices(t, s.C, y)
+	c := coverSlices(t, t.width(), s.C, y)
 	return one(c.launch(vectorInstance("upsample", t, c.vector), s.Pixels(), s.C, c.mapping(s.Pixels()),
 		y.At, int32(y.Channels), x, int32(g.In.H), int32(g.In.W), int32(g.Scale), flag(g.Bilinear)))
 }
@@ -70,7 +83,7 @@ func Upsample(g op.Upsample, t Type, y Slice, x Pointer) []Launch {
 // UpsampleBackward is the gradient of [Upsample]. dy may be a slice.
 func UpsampleBackward(g op.Upsample, t Type, dx Pointer, dy Slice) []Launch {
 	s := g.In
-	c := coverSlices(t, s.C, dy)
+	c := coverSlices(t, t.width(), s.C, dy)
 	return one(c.launch(vectorInstance("upsample_backward", t, c.vector), s.Pixels(), s.C, c.mapping(s.Pixels()),
 		dx, dy.At, int32(dy.Channels), int32(s.H), int32(s.W), int32(g.Scale), flag(g.Bilinear)))
 }

@@ -459,12 +459,6 @@ CUresult cuModuleGetFunction(CUfunction *to, CUmodule module, const char *name) 
   return CUDA_SUCCESS;
 }
 
-CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction) {
-  MAY(in_context);
-  *value = attribute == CU_FUNC_ATTRIBUTE_NUM_REGS ? 32 : 0;
-  return CUDA_SUCCESS;
-}
-
 CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                         unsigned bz, unsigned shared, CUstream stream, void **params, void **extra) {
   MAY(in_context);
@@ -592,15 +586,6 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph *to) {
   if (!s->invalid) return CUDA_SUCCESS;
   context.graphs.remove(g);
   return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
-}
-
-CUresult cuGraphGetNodes(CUgraph graph, CUgraphNode *nodes, size_t *count) {
-  MAY(in_context);
-  Graph *g = context.graphs.find(graph);
-  WANT(g != nullptr, CUDA_ERROR_INVALID_HANDLE);
-  WANT(nodes == nullptr, CUDA_ERROR_NOT_SUPPORTED);
-  *count = g->nodes.size();
-  return CUDA_SUCCESS;
 }
 
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *to, CUgraph graph, unsigned long long) {
