@@ -85,6 +85,7 @@ type plan struct {
 	groups []storage.RowGroup // those with rows of the split train
 	n      int                // training samples
 	mapped int                // those with a map
+	drawn  int                // those whose map is a predictor's
 	donors []int              // of shuffled: for every row the one whose map it gets, or -1
 	guided bool               // whether maps are used at all, in the loss or on the images
 }
@@ -108,8 +109,25 @@ func newPlan(arm Arm, set *storage.Dataset, seed uint64) *plan {
 		if p.guide(row).column != noMap {
 			p.mapped++
 		}
+		if p.isDrawn(row) {
+			p.drawn++
+		}
 	}
 	return p
+}
+
+// weights are how much the distance from a human map and that from a drawn one count, of
+// which each counts trust times as much. They are such that the guidance of an average
+// image is that of a map on every image, however few have one: without this, images
+// without a map teach the network where to look. But a map never counts for more images
+// than a batch has.
+//
+//	human = n / max(maps of people + trust * drawn maps, n / batch)
+//	drawn = trust * n / max(maps, n / batch)
+func (p *plan) weights(trust float64, batch int) (human, drawn float64) {
+	n, least := float64(p.n), float64(p.n)/float64(batch)
+	people := float64(p.mapped - p.drawn)
+	return n / max(people+trust*float64(p.drawn), least), trust * n / max(float64(p.mapped), least)
 }
 
 // keep reports whether the arm trains on a row.
@@ -156,10 +174,10 @@ func (p *plan) guide(row int) guide {
 	return guide{}
 }
 
-// drawn reports whether the map that guides a training row is a predictor's. The mean
+// isDrawn reports whether the map that guides a training row is a predictor's. The mean
 // map counts as the row's own would in the arm combined, so that all of a control's
 // maps together weigh what those of combined do.
-func (p *plan) drawn(row int) bool {
+func (p *plan) isDrawn(row int) bool {
 	switch g := p.guide(row); g.column {
 	case predicted:
 		return true

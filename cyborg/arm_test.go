@@ -62,7 +62,7 @@ func TestPredictedMapsAreToldFromHumanOnes(t *testing.T) {
 	} {
 		p := newPlan(arm, set, 1)
 		for kind, want := range want {
-			if got := p.drawn(rows[samples[kind].ID]); got != want {
+			if got := p.isDrawn(rows[samples[kind].ID]); got != want {
 				t.Errorf("arm %s: the map of a sample of kind %d counts as predicted: %v, want %v", arm, kind, got, want)
 			}
 			if want && !arm.UsesPredicted() {
@@ -73,7 +73,7 @@ func TestPredictedMapsAreToldFromHumanOnes(t *testing.T) {
 	weakened := func(arm Arm) (n int) {
 		p := newPlan(arm, set, 1)
 		for row := range p.rows {
-			if p.keep(row) && p.drawn(row) {
+			if p.keep(row) && p.isDrawn(row) {
 				n++
 			}
 		}
@@ -200,5 +200,27 @@ func TestShuffledHasNoFixedPattern(t *testing.T) {
 	}
 	if len(seeds) > 10 { // about one is expected
 		t.Errorf("%d of 50 maps move alike under two seeds", len(seeds))
+	}
+}
+
+func TestMapsOnSomeImagesGuideAsMuchAsMapsOnAll(t *testing.T) {
+	for name, c := range map[string]struct {
+		mapped, drawn int // of 100 images
+		trust         float64
+		human, other  float64
+	}{
+		"human maps on all":                          {100, 0, 1, 1, 1},
+		"human maps on a quarter":                    {25, 0, 1, 4, 4},
+		"human maps on fewer than one image a batch": {2, 0, 1, 10, 10},
+		"predicted maps elsewhere":                   {100, 75, 1, 1, 1},
+		"predicted maps half trusted":                {100, 75, 0.5, 1.6, 0.5},
+		"predicted maps not trusted":                 {100, 75, 0, 4, 0},
+		"predicted maps alone, half trusted":         {100, 100, 0.5, 2, 0.5},
+	} {
+		p := &plan{n: 100, mapped: c.mapped, drawn: c.drawn}
+		human, other := p.weights(c.trust, 10)
+		if math.Abs(human-c.human) > 1e-12 || math.Abs(other-c.other) > 1e-12 {
+			t.Errorf("%s: weights %v and %v, want %v and %v", name, human, other, c.human, c.other)
+		}
 	}
 }

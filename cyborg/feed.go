@@ -42,19 +42,28 @@ func (f *feed) fill(ctx context.Context, step int, b nn.ImageBatch) error {
 		if err != nil {
 			return errors.Join(err, group.Wait())
 		}
-		group.Go(func() error { return f.show(p, f.alpha(step, p.row), i, b) })
+		group.Go(func() error { return f.show(p, f.loss(step, p.row), i, b) })
 	}
 	return group.Wait()
 }
 
-// alpha is the weight of the cross-entropy of a row with a map. Of a predicted map it
-// is 1 - (1 - Discount) (1 - alpha).
-func (f *feed) alpha(step, row int) float32 {
-	alpha := f.cfg.alpha(step, f.steps())
-	if f.cfg.Discount > 0 && f.plan.drawn(row) {
-		alpha = 1 - (1-f.cfg.Discount)*(1-alpha)
+// loss says how much the parts of an image's loss count.
+type loss struct{ ce, distance float32 }
+
+// loss is that of a row with a map, in a step: alpha, and 1 - alpha times the weight of
+// its map. Where nothing guides at all, the cross-entropy counts alone.
+func (f *feed) loss(step, row int) loss {
+	trust := 1 - f.cfg.Discount
+	if f.plan.drawn == f.plan.mapped && trust*float64(f.plan.drawn) == 0 {
+		return loss{1, 0}
 	}
-	return float32(alpha)
+	human, drawn := f.plan.weights(trust, f.cfg.Batch)
+	weight := human
+	if f.plan.isDrawn(row) {
+		weight = drawn
+	}
+	alpha := f.cfg.alpha(step, f.steps())
+	return loss{float32(alpha), float32((1 - alpha) * weight)}
 }
 
 // at reads what is at a position.
@@ -90,8 +99,8 @@ func (f *feed) close() {
 	}
 }
 
-// show writes slot i of a batch, which weighs the cross-entropy by alpha if it is guided.
-func (f *feed) show(p place, alpha float32, i int, b nn.ImageBatch) error {
+// show writes slot i of a batch; what its loss is with a map counts where maps guide.
+func (f *feed) show(p place, guided loss, i int, b nn.ImageBatch) error {
 	m, err := f.data.decode(p.source)
 	if err != nil {
 		return err
@@ -109,10 +118,9 @@ func (f *feed) show(p place, alpha float32, i int, b nn.ImageBatch) error {
 	if f.grid == 0 {
 		return nil
 	}
-	x[mapWeightInput][i] = 0
+	x[ceWeightInput][i], x[mapWeightInput][i] = guided.ce, 0
 	if f.target(x[mapInput][i*f.grid*f.grid:(i+1)*f.grid*f.grid], f.grid, view, m.human) {
-		x[ceWeightInput][i] = alpha
-		x[mapWeightInput][i] = 1 - alpha
+		x[mapWeightInput][i] = guided.distance
 	}
 	return nil
 }

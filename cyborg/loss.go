@@ -18,10 +18,10 @@ const (
 
 // addLoss ends a training graph: the mean over the batch of
 //
-//	mapped: alpha*CE + (1-alpha)*distance(CAM, map) + Entropy*entropy(CAM)
-//	else:   CE + Entropy*entropy(CAM)
+//	alpha*CE + (1-alpha)*weight*distance(CAM, map) + Entropy*entropy(CAM)
 //
-// where nothing guides without a distance, and without a CAM where nothing wants one.
+// with the weights of plan.weights, and none of images without a map. Where nothing
+// guides it is CE + Entropy*entropy(CAM), without a CAM where nothing wants one.
 func (c Config) addLoss(g *nn.Graph, built backbone.Classifier, guided bool) error {
 	one := op.Shape{N: c.Batch, C: 1, H: 1, W: 1}
 	label := g.Input(labelInput, one)

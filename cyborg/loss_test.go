@@ -277,14 +277,14 @@ func stepOf(t *testing.T, cfg Config) *nn.Program {
 	for i := range p.Input(mapInput) {
 		p.Input(mapInput)[i] = float32(float64(i*31%13) / 12)
 	}
-	alpha := float32(cfg.alpha(0, 1))
+	alpha, weight := float32(cfg.alpha(0, 1)), float32(4)/3
 	for i, label := range []float32{0, 1, 1, 0} {
-		p.Input(labelInput)[i], p.Input(ceWeightInput)[i], p.Input(mapWeightInput)[i] = label, alpha, 1-alpha
+		p.Input(labelInput)[i], p.Input(ceWeightInput)[i], p.Input(mapWeightInput)[i] = label, alpha, (1-alpha)*weight
 		if cfg.Entropy > 0 {
 			p.Input(entropyWeightInput)[i] = float32(cfg.Entropy)
 		}
 	}
-	p.Input(ceWeightInput)[2], p.Input(mapWeightInput)[2] = 1, 0
+	p.Input(mapWeightInput)[2] = 0
 	if err := p.Run(); err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func stepOf(t *testing.T, cfg Config) *nn.Program {
 // terms are one image's parts of the loss.
 type terms struct {
 	ce, distance, entropy float64
-	mapped                float64 // share of the guidance
+	weight                float64 // of the distance
 }
 
 // lossByHand is the loss of a training's first batch.
@@ -314,6 +314,7 @@ func lossByHand(t *testing.T, tr *training, samples []storage.Sample) (loss floa
 		}
 	}
 	features, reference := o.features(images)
+	human, drawn := weightsByHand(cfg, samples)
 	var all []terms
 	for i, f := range features {
 		p, err := tr.feed.at(context.Background(), i)
@@ -336,20 +337,42 @@ func lossByHand(t *testing.T, tr *training, samples []storage.Sample) (loss floa
 		cam := o.cam(f, class, cfg.CAMClass == "difference")
 		parts.entropy = entropy64(cam)
 		if tr.arm != None && shows(t, sample) {
-			parts.distance, parts.mapped = distance64(cam, targetByHand(t, sample, f.w, tr.arm == Inverted)), 1
+			parts.distance, parts.weight = distance64(cam, targetByHand(t, sample, f.w, tr.arm == Inverted)), human
 			if sample.SaliencySource == storage.SourcePredictor {
-				parts.mapped -= cfg.Discount
+				parts.weight = drawn
 			}
 			mapped++
 		}
 		all = append(all, parts)
 	}
-	alpha := alphaByHand(cfg, all)
+	alpha := 1.0
+	if tr.arm != None {
+		alpha = alphaByHand(cfg, all)
+	}
 	for _, x := range all {
-		x.ce += x.mapped * (1 - alpha) * (x.distance - x.ce)
-		loss += (x.ce + cfg.Entropy*x.entropy) / float64(len(all))
+		loss += (alpha*x.ce + (1-alpha)*x.weight*x.distance + cfg.Entropy*x.entropy) / float64(len(all))
 	}
 	return loss, mapped
+}
+
+// weightsByHand are those of human and of drawn maps in a training on both.
+func weightsByHand(cfg Config, samples []storage.Sample) (human, drawn float64) {
+	var n, people, others float64
+	for _, s := range samples {
+		if s.Split != trainSplit || s.Label == storage.NoLabel {
+			continue
+		}
+		n++
+		switch {
+		case !s.Saliency.Present():
+		case s.SaliencySource == storage.SourceHuman:
+			people++
+		default:
+			others++
+		}
+	}
+	trust := 1 - cfg.Discount
+	return n / max(people+trust*others, n/float64(cfg.Batch)), trust * n / max(people+others, n/float64(cfg.Batch))
 }
 
 // alphaByHand is the weight of the cross-entropy in a batch.
@@ -359,8 +382,8 @@ func alphaByHand(cfg Config, all []terms) float64 {
 	}
 	var ce, distance float64
 	for _, x := range all {
-		ce += x.mapped * x.ce
-		distance += x.mapped * x.distance
+		ce += x.weight * x.ce
+		distance += x.weight * x.distance
 	}
 	if ce+distance == 0 {
 		return 1

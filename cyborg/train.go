@@ -40,8 +40,7 @@ type Point struct {
 	// there was something to be seen.
 	Guided int `json:"guided"`
 	// Alpha is the mean weight of their cross-entropy: what Config.AlphaSchedule came
-	// to, nearer to 1 where Config.Discount weakens predicted maps. It is 1 if nothing
-	// was guided.
+	// to. It is 1 if nothing was guided.
 	Alpha float64 `json:"alpha"`
 	// Validation is on the split val; nil where that cannot be judged.
 	Validation *Scores `json:"validation"`

@@ -24,9 +24,9 @@ const (
 const (
 	codeIngest   = 3
 	codeFit      = 6
-	codeTeach    = 4
+	codeTeach    = 5
 	codeAnnotate = 5
-	codeTrain    = 6
+	codeTrain    = 7
 	codeEvaluate = 5
 	codeExport   = 1
 )

@@ -94,27 +94,27 @@ func WeightedMeanBackward(_ *Env, n int, dvalues, dout, weights []float32) []Pha
 }
 
 // Balance is the weight of each of N samples in the sum of two losses, first and
-// second (N), of which the second is of the samples with mapped (N) 1 alone, not 0:
+// second (N), of which the second counts by weight (N), 0 where there is none:
 //
-//	alpha = sum of mapped*first / sum of mapped*(first+second)
+//	alpha = sum of weight*first / sum of weight*(first+second)
 //
-// mapped samples weigh alpha in the first and 1-alpha in the second, the others 1 and
-// 0. Where that sum is zero, alpha is 1. It has no gradient.
-func Balance(_ *Env, n int, ofSecond bool, weights, first, second, mapped []float32) []Phase {
+// All weigh alpha in the first, and (1-alpha)*weight in the second. Where that sum is
+// zero, alpha is 1. It has no gradient.
+func Balance(_ *Env, n int, ofSecond bool, weights, first, second, weight []float32) []Phase {
 	return []Phase{{Tasks: 1, Run: func(int, int) {
 		var a, b float64
-		for i, m := range mapped[:n] {
-			a += float64(m) * float64(first[i])
-			b += float64(m) * float64(second[i])
+		for i, w := range weight[:n] {
+			a += float64(w) * float64(first[i])
+			b += float64(w) * float64(second[i])
 		}
 		share := 0.0 // of the second: 1 - alpha
 		if a+b != 0 {
 			share = b / (a + b)
 		}
-		for i, m := range mapped[:n] {
-			weights[i] = float32(share * float64(m))
+		for i, w := range weight[:n] {
+			weights[i] = float32(share * float64(w))
 			if !ofSecond {
-				weights[i] = float32(1 - share*float64(m))
+				weights[i] = float32(1 - share)
 			}
 		}
 	}}}

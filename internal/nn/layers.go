@@ -250,19 +250,18 @@ func (g *Graph) Entropy(maps Node) Node {
 }
 
 // Balance weighs the terms of two losses by what they come to in the batch. All are
-// one value an image, (N, 1, 1, 1); mapped is 1 where both count and 0 where only the
-// first does:
+// one value an image, (N, 1, 1, 1); weight is 0 where only the first counts:
 //
-//	alpha = sum of mapped*first / sum of mapped*(first+second)
+//	alpha = sum of weight*first / sum of weight*(first+second)
 //
-// Where mapped, the first weighs alpha and the second 1-alpha, elsewhere 1 and 0. Where
-// that sum is zero, alpha is 1. The weights get no gradient.
-func (g *Graph) Balance(first, second, mapped Node) (ofFirst, ofSecond Node) {
+// The first weighs alpha everywhere, the second (1-alpha)*weight. Where that sum is
+// zero, alpha is 1. The weights get no gradient.
+func (g *Graph) Balance(first, second, weight Node) (ofFirst, ofSecond Node) {
 	n := first.s.N
-	if g.err == nil && (!perImage(first.s, n) || !perImage(second.s, n) || !perImage(mapped.s, n)) {
-		return g.fail("balance", fmt.Errorf("values %v, %v and %v: want one of each for every image", first.s, second.s, mapped.s)), Node{}
+	if g.err == nil && (!perImage(first.s, n) || !perImage(second.s, n) || !perImage(weight.s, n)) {
+		return g.fail("balance", fmt.Errorf("values %v, %v and %v: want one of each for every image", first.s, second.s, weight.s)), Node{}
 	}
-	return g.apply("balance", balance{n, false}, first, second, mapped), g.apply("balance", balance{n, true}, first, second, mapped)
+	return g.apply("balance", balance{n, false}, first, second, weight), g.apply("balance", balance{n, true}, first, second, weight)
 }
 
 // MapLoss is the distance between predicted and target maps (N, 1, H, W), one

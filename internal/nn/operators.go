@@ -630,7 +630,7 @@ func (o entropyBackward) reference(dst []float64, src [][]float64) {
 	reference.EntropyBackward(o.s, dst, src[0], src[1])
 }
 
-// balance is first, second, mapped to the weights of the first or the second loss.
+// balance is first, second, weight to the weights of the first or the second loss.
 type balance struct {
 	n        int
 	ofSecond bool

@@ -111,18 +111,18 @@ extern "C" __global__ void contrast(int classes, int n, float* y, const float* w
 }
 
 // balance is the weight of each of n samples in the first or in the second of two
-// losses: with share = sum of mapped*second / sum of mapped*(first+second), or 0 where
-// that sum is, it is 1 - share*mapped in the first, share*mapped in the second.
-extern "C" __global__ void balance(int n, int of_second, float* weights, const float* first, const float* second, const float* mapped) {
+// losses: with share = sum of weight*second / sum of weight*(first+second), or 0 where
+// that sum is, it is 1 - share in the first, share*weight in the second.
+extern "C" __global__ void balance(int n, int of_second, float* weights, const float* first, const float* second, const float* weight) {
     double a = 0, b = 0;
     for (int i = threadIdx.x; i < n; i += blockDim.x) {
-        a += (double)mapped[i] * first[i];
-        b += (double)mapped[i] * second[i];
+        a += (double)weight[i] * first[i];
+        b += (double)weight[i] * second[i];
     }
     a = block_reduce<Sum>(a);
     b = block_reduce<Sum>(b);
     float share = a + b != 0 ? (float)(b / (a + b)) : 0;
-    for (int i = threadIdx.x; i < n; i += blockDim.x) weights[i] = of_second ? share * mapped[i] : 1 - share * mapped[i];
+    for (int i = threadIdx.x; i < n; i += blockDim.x) weights[i] = of_second ? share * weight[i] : 1 - share;
 }
 
 // The most terms that weighted_mean takes.

@@ -50,14 +50,14 @@ func block(kernel string, args ...any) Launch {
 }
 
 // Balance is the weight of each of n samples in the sum of two losses, first and second
-// (n), of which the second is of the samples with mapped (n) 1 alone, not 0:
+// (n), of which the second counts by weight (n), 0 where there is none:
 //
-//	alpha = sum of mapped*first / sum of mapped*(first+second)
+//	alpha = sum of weight*first / sum of weight*(first+second)
 //
-// mapped samples weigh alpha in the first and 1-alpha in the second, the others 1 and
-// 0. Where that sum is zero, alpha is 1. It has no gradient.
-func Balance(n int, ofSecond bool, weights, first, second, mapped Pointer) []Launch {
-	return one(block("balance", int32(n), flag(ofSecond), weights, first, second, mapped))
+// All weigh alpha in the first, and (1-alpha)*weight in the second. Where that sum is
+// zero, alpha is 1. It has no gradient.
+func Balance(n int, ofSecond bool, weights, first, second, weight Pointer) []Launch {
+	return one(block("balance", int32(n), flag(ofSecond), weights, first, second, weight))
 }
 
 // termsOfLaunch is how many terms the kernel of [WeightedMean] takes.

@@ -119,8 +119,8 @@ var runs = map[string]func(g golden, r results){
 	"adaptive": func(g golden, r results) {
 		n := g.int("n")
 		first, second := make([]float64, n), make([]float64, n)
-		reference.Balance(n, false, first, g.In["ce"], g.In["s"], g.In["mapped"])
-		reference.Balance(n, true, second, g.In["ce"], g.In["s"], g.In["mapped"])
+		reference.Balance(n, false, first, g.In["ce"], g.In["s"], g.In["weight"])
+		reference.Balance(n, true, second, g.In["ce"], g.In["s"], g.In["weight"])
 		y, part := r.like(g, "y"), make([]float64, 1)
 		reference.WeightedMean(n, y, g.In["ce"], first)
 		reference.WeightedMean(n, part, g.In["s"], second)

@@ -82,26 +82,26 @@ func WeightedMeanBackward[T Float](n int, dvalues, dout, weights []T) {
 }
 
 // Balance is the weight of each of N samples in the sum of two losses, first and
-// second (N), of which the second is of the samples with mapped (N) 1 alone, not 0:
+// second (N), of which the second counts by weight (N), 0 where there is none:
 //
-//	alpha = sum of mapped*first / sum of mapped*(first+second)
+//	alpha = sum of weight*first / sum of weight*(first+second)
 //
-// mapped samples weigh alpha in the first and 1-alpha in the second, the others 1 and
-// 0. Where that sum is zero, alpha is 1.
-func Balance[T Float](n int, ofSecond bool, weights, first, second, mapped []T) {
+// All weigh alpha in the first, and (1-alpha)*weight in the second. Where that sum is
+// zero, alpha is 1.
+func Balance[T Float](n int, ofSecond bool, weights, first, second, weight []T) {
 	var a, b float64
 	for i := range n {
-		a += float64(mapped[i]) * float64(first[i])
-		b += float64(mapped[i]) * float64(second[i])
+		a += float64(weight[i]) * float64(first[i])
+		b += float64(weight[i]) * float64(second[i])
 	}
 	alpha := 1.0
 	if a+b != 0 {
 		alpha = a / (a + b)
 	}
 	for i := range n {
-		weights[i] = T(1 - (1-alpha)*float64(mapped[i]))
+		weights[i] = T(alpha)
 		if ofSecond {
-			weights[i] = T((1 - alpha) * float64(mapped[i]))
+			weights[i] = T((1 - alpha) * float64(weight[i]))
 		}
 	}
 }

@@ -173,15 +173,15 @@ def entropy(p):
 case("entropy", dict(n=3, c=1, h=2, w=4), dict(p=rand(3, 1, 2, 4, low=0.01, high=1)), entropy, ("p",))
 
 
-def adaptive(ce, s, mapped):
-    """CYBORG's loss with the alpha of VISER, a constant to the gradient, of the mapped samples."""
-    a, b = ce[mapped > 0].mean(), s[mapped > 0].mean()
+def adaptive(ce, s, weight):
+    """CYBORG's loss with the alpha of VISER, a constant to the gradient; weight 0 has no map."""
+    a, b = (weight * ce).sum(), (weight * s).sum()
     alpha = (a / (a + b)).detach()
-    return torch.where(mapped > 0, alpha * ce + (1 - alpha) * s, ce).mean()[None]
+    return (alpha * ce + (1 - alpha) * weight * s).mean()[None]
 
 
-for mapped in [1.0, 1, 1, 1], [0.0, 1, 1, 0], [0.0, 0, 1, 0]:
-    case("adaptive", dict(n=4), dict(ce=rand(4, low=0.1, high=2), s=rand(4, low=0.1, high=0.5), mapped=torch.tensor(mapped)),
+for weight in [1.0, 1, 1, 1], [0.0, 2, 2, 0], [0.0, 0, 4, 0]:
+    case("adaptive", dict(n=4), dict(ce=rand(4, low=0.1, high=2), s=rand(4, low=0.1, high=0.5), weight=torch.tensor(weight)),
          adaptive, ("ce", "s"))
 
 json.dump(cases, sys.stdout, separators=(",", ":"))
