@@ -26,7 +26,7 @@ const (
 	codeFit      = 6
 	codeTeach    = 5
 	codeAnnotate = 5
-	codeTrain    = 7
+	codeTrain    = 8
 	codeEvaluate = 5
 	codeExport   = 1
 )

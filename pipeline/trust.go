@@ -16,6 +16,8 @@ type Trust struct {
 	Maps    int     `json:"maps"`
 	CC      float64 `json:"cc"`
 	MeanMap float64 `json:"mean_map"`
+	// Skill is the share of the way from the mean map's CC to that of human maps, 1.
+	Skill float64 `json:"skill"`
 
 	beaten bool // whether the mean map is, by more than chance
 	full   bool // whether the weight is so because the configuration says so
@@ -33,7 +35,7 @@ func (p *Pipeline) trust(s *PredictorScores) Trust {
 
 func newTrust(r *predictor.Report, full bool) Trust {
 	t := Trust{
-		Weight: r.Trust(), Maps: r.Predictor.CC.N, CC: r.Predictor.CC.Mean, MeanMap: r.MeanMap.CC.Mean,
+		Weight: r.Trust(), Maps: r.Predictor.CC.N, CC: r.Predictor.CC.Mean, MeanMap: r.MeanMap.CC.Mean, Skill: r.Skill(),
 		beaten: r.BeatsMean, full: full,
 	}
 	if full {
@@ -54,7 +56,7 @@ func (t Trust) String() string {
 	}
 	switch {
 	case t.beaten:
-		return fmt.Sprintf("the predicted maps beat the mean map on %d human maps out of fold (%s): %s", t.Maps, against, weight)
+		return fmt.Sprintf("the predicted maps beat the mean map on %d human maps out of fold (%s) and go %.0f %% of the way to human maps: %s", t.Maps, against, 100*t.Skill, weight)
 	case t.CC <= t.MeanMap:
 		return fmt.Sprintf("the predicted maps are no better than the mean map on %d human maps out of fold (%s): %s", t.Maps, against, weight)
 	case t.Maps < fewMaps:

@@ -3,16 +3,40 @@ package predictor
 import "github.com/surrogaze/surrogaze/internal/metric"
 
 // Trust is how much the predictor's maps may count in a classifier's loss beside
-// human ones, in [0, 1], by how far they are better than the mean map:
+// human ones, in [0, 1], by how surely and how far they are better than the mean map:
 //
-//	trust = min(1, max(0, mean / margin)),  margin = t(0.975, n-1) sd / sqrt(n)
+//	trust = certainty * skill^2
 //
-// where mean and sd are of the n differences, image by image, between the CC of the
-// predicted and of the mean map. It is 1 from where the 95 % interval of the mean
-// difference lies above 0 (BeatsMean), falls in proportion to the gain or as the
-// interval widens, be it by noise or for want of maps, and is 0 where there is no gain
-// or not even two images to tell it by.
+//	certainty = min(1, max(0, gain / margin)),  margin = t(0.975, n-1) sd / sqrt(n)
+//	skill     = gain / (1 - CC of the mean map)
+//
+// where gain and sd are the mean and standard deviation of the n differences, image by
+// image, between the CC of the predicted and of the mean map. Certainty is 1 from where
+// the 95 % interval of the gain lies above 0 (BeatsMean), falls in proportion to the gain
+// or as the interval widens, be it by noise or for want of maps, and is 0 where there is
+// no gain or not even two images to tell it by. Skill is how much of the way from the
+// mean map to human maps the predictor goes; its square weighs maps by the variance that
+// they explain.
 func (r *Report) Trust() float64 {
+	skill := r.Skill()
+	return r.certainty() * skill * skill
+}
+
+// Skill is the share of the way from the mean map's CC to 1 that the predictor's goes, in
+// [0, 1]; 0 without images.
+func (r *Report) Skill() float64 {
+	mean := 0.0
+	for _, image := range r.Images {
+		mean += image.MeanMap / float64(len(r.Images))
+	}
+	if gain := r.gain().Mean; gain > 0 {
+		return min(1, gain/(1-mean))
+	}
+	return 0
+}
+
+// certainty is how sure it is that the mean map is beaten.
+func (r *Report) certainty() float64 {
 	gain := r.gain()
 	margin := gain.High - gain.Mean
 	switch {

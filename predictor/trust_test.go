@@ -17,7 +17,7 @@ func compared(predicted, mean []float64) *Report {
 	return r
 }
 
-func TestTrustIsTheShareOfTheMarginThatTheGainCovers(t *testing.T) {
+func TestCertaintyIsTheShareOfTheMarginThatTheGainCovers(t *testing.T) {
 	// t(0.975, n-1) of 2, 3 and 4 differences, from a table.
 	for _, c := range []struct {
 		gains []float64
@@ -34,27 +34,44 @@ func TestTrustIsTheShareOfTheMarginThatTheGainCovers(t *testing.T) {
 		{[]float64{0.5}, 0},
 		{nil, 0},
 	} {
-		if got := compared(c.gains, make([]float64, len(c.gains))).Trust(); math.Abs(got-c.want) > 1e-4 {
-			t.Errorf("gains %v: trust %v, want %v", c.gains, got, c.want)
+		if got := compared(c.gains, make([]float64, len(c.gains))).certainty(); math.Abs(got-c.want) > 1e-4 {
+			t.Errorf("gains %v: certainty %v, want %v", c.gains, got, c.want)
 		}
 	}
 }
 
-func TestTrustIsFullExactlyWhereTheMeanMapIsBeaten(t *testing.T) {
+func TestTrustIsTheSquareOfTheWayFromTheMeanMapToHumanMaps(t *testing.T) {
+	for _, c := range []struct{ predicted, mean, want float64 }{
+		{1, 0.5, 1},
+		{0.75, 0.5, 0.25},
+		{0.6, 0.2, 0.25},
+		{0.5, 0.5, 0},
+		{0.4, 0.5, 0},
+		{0.4, -0.2, 0.25},
+		{1, 1, 0},
+	} {
+		predicted, mean := []float64{c.predicted, c.predicted, c.predicted}, []float64{c.mean, c.mean, c.mean}
+		if got := compared(predicted, mean).Trust(); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("CC %v against %v: trust %v, want %v", c.predicted, c.mean, got, c.want)
+		}
+	}
+}
+
+func TestItIsCertainExactlyWhereTheMeanMapIsBeaten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cc := rapid.SliceOfN(rapid.Float64Range(-1, 1), 0, 12)
 		predicted := cc.Draw(t, "predicted")
 		mean := rapid.SliceOfN(rapid.Float64Range(-1, 1), len(predicted), len(predicted)).Draw(t, "mean map")
 		r := compared(predicted, mean)
-		trust := r.Trust()
-		if !(trust >= 0 && trust <= 1) {
+		if trust := r.Trust(); !(trust >= 0 && trust <= 1) {
 			t.Fatalf("trust %v, want 0 to 1", trust)
 		}
-		if r.BeatsMean && trust != 1 {
-			t.Fatalf("the mean map is beaten, and the trust is %v", trust)
+		certainty := r.certainty()
+		if r.BeatsMean && certainty != 1 {
+			t.Fatalf("the mean map is beaten, and the certainty is %v", certainty)
 		}
-		if !r.BeatsMean && trust > 1-1e-9 && r.gain().Low < -1e-9 {
-			t.Fatalf("the mean map is not beaten (%+v), and the trust is full", r.gain())
+		if !r.BeatsMean && certainty > 1-1e-9 && r.gain().Low < -1e-9 {
+			t.Fatalf("the mean map is not beaten (%+v), and that is certain", r.gain())
 		}
 	})
 }
