@@ -159,7 +159,7 @@ type Train struct {
 	Alpha         float64   `json:"alpha" min:"0" max:"1" doc:"weight of the cross-entropy against guidance, 1 = no guidance"`
 	AlphaSchedule string    `json:"alpha_schedule" enum:"fixed,linear,cosine,adaptive" doc:"course of alpha over the training: fixed, or to alpha_end in a straight line or half a cosine wave; adaptive = each step's cross-entropy over the sum of cross-entropy and distance, whatever alpha"`
 	AlphaEnd      float64   `json:"alpha_end" min:"0" max:"1" doc:"alpha of the last step, if it is scheduled"`
-	Trust         string    `json:"trust" enum:"auto,full" doc:"weight of predicted maps in the guidance: auto = less where they do not clearly beat the mean map, full = that of human maps"`
+	Trust         string    `json:"trust" enum:"auto,full" doc:"weight of predicted maps in the guidance: auto = less the less surely and the less far they beat the mean map, full = that of human maps"`
 	Guidance      string    `json:"guidance" enum:"mse,bce,kl,cc" doc:"distance between class activation map and saliency map"`
 	Entropy       float64   `json:"entropy" min:"0" doc:"weight of the entropy of every image's class activation map, in nats, in all arms: more makes maps focus, 0 = none"`
 	Blur          float64   `json:"blur" min:"0" max:"100" doc:"standard deviation, in pixels of the square input, of a blur of training images where the map that guides them is low, 0 = none"`
