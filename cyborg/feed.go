@@ -42,20 +42,20 @@ func (f *feed) fill(ctx context.Context, step int, b nn.ImageBatch) error {
 		if err != nil {
 			return errors.Join(err, group.Wait())
 		}
-		group.Go(func() error { return f.show(p, f.loss(step, p.row), i, b) })
+		group.Go(func() error { return f.show(p, f.lossWeights(step, p.row), i, b) })
 	}
 	return group.Wait()
 }
 
-// loss says how much the parts of an image's loss count.
-type loss struct{ ce, distance float32 }
+// lossWeights are those of the parts of an image's loss.
+type lossWeights struct{ ce, distance float32 }
 
-// loss is that of a row with a map, in a step: alpha, and 1 - alpha times the weight of
-// its map. Where nothing guides at all, the cross-entropy counts alone.
-func (f *feed) loss(step, row int) loss {
+// lossWeights are those of a row with a map, in a step: alpha, and 1 - alpha times the
+// weight of its map. Where nothing guides at all, the cross-entropy counts alone.
+func (f *feed) lossWeights(step, row int) lossWeights {
 	trust := 1 - f.cfg.Discount
 	if f.plan.drawn == f.plan.mapped && trust*float64(f.plan.drawn) == 0 {
-		return loss{1, 0}
+		return lossWeights{1, 0}
 	}
 	human, drawn := f.plan.weights(trust, f.cfg.Batch)
 	weight := human
@@ -63,7 +63,7 @@ func (f *feed) loss(step, row int) loss {
 		weight = drawn
 	}
 	alpha := f.cfg.alpha(step, f.steps())
-	return loss{float32(alpha), float32((1 - alpha) * weight)}
+	return lossWeights{float32(alpha), float32((1 - alpha) * weight)}
 }
 
 // at reads what is at a position.
@@ -99,8 +99,9 @@ func (f *feed) close() {
 	}
 }
 
-// show writes slot i of a batch; what its loss is with a map counts where maps guide.
-func (f *feed) show(p place, guided loss, i int, b nn.ImageBatch) error {
+// show writes slot i of a batch. The weights are those of an image with a map; one
+// without has no distance from it.
+func (f *feed) show(p place, w lossWeights, i int, b nn.ImageBatch) error {
 	m, err := f.data.decode(p.source)
 	if err != nil {
 		return err
@@ -118,9 +119,9 @@ func (f *feed) show(p place, guided loss, i int, b nn.ImageBatch) error {
 	if f.grid == 0 {
 		return nil
 	}
-	x[ceWeightInput][i], x[mapWeightInput][i] = guided.ce, 0
+	x[ceWeightInput][i], x[mapWeightInput][i] = w.ce, 0
 	if f.target(x[mapInput][i*f.grid*f.grid:(i+1)*f.grid*f.grid], f.grid, view, m.human) {
-		x[mapWeightInput][i] = guided.distance
+		x[mapWeightInput][i] = w.distance
 	}
 	return nil
 }
