@@ -75,8 +75,8 @@ func TestATeachersRunEndsInAReportThatNamesIt(t *testing.T) {
 	}
 }
 
-// heldOut are the maps that were drawn out of fold, by id.
-func heldOut(t *testing.T, dir string) map[string]string {
+// mapsOf are what of the samples is a map to look at, by id; "" is none.
+func mapsOf(t *testing.T, dir string, of func(storage.Sample) string) map[string]string {
 	t.Helper()
 	set, err := storage.Open(dir)
 	if err != nil {
@@ -87,12 +87,15 @@ func heldOut(t *testing.T, dir string) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Predicted.Present() {
-			maps[s.ID] = string(s.Predicted.Bytes)
+		if m := of(s); m != "" {
+			maps[s.ID] = m
 		}
 	}
 	return maps
 }
+
+// heldOut is the map that was drawn out of fold.
+func heldOut(s storage.Sample) string { return string(s.Predicted.Bytes) }
 
 // TestATeacherDrawsAnnotatedImagesWithoutTheirMaps gives one image another human map.
 // Its own out-of-fold map stays, to the byte; some of the others', which its map helped
@@ -104,7 +107,7 @@ func TestATeacherDrawsAnnotatedImagesWithoutTheirMaps(t *testing.T) {
 			if _, err := p.open(out, nil, drawnBy(name, "train.epochs=8")...).Run(context.Background(), pipeline.StageAnnotate); err != nil {
 				t.Fatal(err)
 			}
-			return heldOut(t, p.path(out))
+			return mapsOf(t, p.path(out), heldOut)
 		}
 		before := upTo("before")
 		var changed string
@@ -263,23 +266,12 @@ func TestAPredictorThatIsABaselineAnnotatesASetUnderItsOwnName(t *testing.T) {
 	}
 }
 
-// predictedMaps are the maps of all samples that have no human one, by id.
-func predictedMaps(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	set, err := storage.Open(dir)
-	if err != nil {
-		t.Fatal(err)
+// predictedMap is the map of a sample that has no human one.
+func predictedMap(s storage.Sample) string {
+	if s.SaliencySource == storage.SourceHuman {
+		return ""
 	}
-	maps := map[string]string{}
-	for s, err := range set.All(context.Background()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.SaliencySource != storage.SourceHuman {
-			maps[s.ID] = s.SaliencySource + " " + string(s.Saliency.Bytes)
-		}
-	}
-	return maps
+	return s.SaliencySource + " " + string(s.Saliency.Bytes)
 }
 
 func TestTeachersDrawTheSameFromTheirFilesAsInTheirRun(t *testing.T) {
@@ -307,7 +299,7 @@ func TestTeachersDrawTheSameFromTheirFilesAsInTheirRun(t *testing.T) {
 		if _, err := pipeline.AnnotateSet(context.Background(), options); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		found, want := predictedMaps(t, again), predictedMaps(t, run)
+		found, want := mapsOf(t, again, predictedMap), mapsOf(t, run, predictedMap)
 		if len(found) != 20 {
 			t.Errorf("%s: found %d maps, want 20", name, len(found))
 		}

@@ -484,16 +484,16 @@ func entropyTrial(d draw, s op.Shape) trial {
 }
 
 func balanceTrial(d draw, n int) trial {
-	first, second, mapped := d.positives(n, 0), d.positives(n, 0), make([]float32, n)
-	for i := range mapped {
-		mapped[i] = float32(d.IntN(2))
+	first, second, weight := d.positives(n, 0), d.positives(n, 0), make([]float32, n)
+	for i := range weight {
+		weight[i] = float32(d.IntN(4))
 	}
 	ofFirst, ofSecond := make([]float64, n), make([]float64, n)
-	reference.Balance(n, false, ofFirst, wide(first), wide(second), wide(mapped))
-	reference.Balance(n, true, ofSecond, wide(first), wide(second), wide(mapped))
+	reference.Balance(n, false, ofFirst, wide(first), wide(second), wide(weight))
+	reference.Balance(n, true, ofSecond, wide(first), wide(second), wide(weight))
 	return trial{fmt.Sprintf("balance of %d", n), func(e *Env) ([]Phase, []result) {
 		r := []result{newResult(vec(n), false), newResult(vec(n), false)}
-		return append(Balance(e, n, false, r[0].data, first, second, mapped), Balance(e, n, true, r[1].data, first, second, mapped)...), r
+		return append(Balance(e, n, false, r[0].data, first, second, weight), Balance(e, n, true, r[1].data, first, second, weight)...), r
 	}, [][]float64{ofFirst, ofSecond}, 0}
 }
 

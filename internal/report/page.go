@@ -176,7 +176,7 @@ func histories(arms []summary) []figure {
 		{"Validation AUC", "By which the epoch is chosen, unless the configuration says otherwise.", historyChart(arms, "validation AUC", func(e Epoch) float64 { return e.ValAUC })},
 	}
 	if hasAlpha(arms) {
-		figures = append(figures, figure{"Alpha", "Mean weight of the cross-entropy of the images that a map guides; the distance from the map has the rest to 1.",
+		figures = append(figures, figure{"Alpha", "Mean weight of the cross-entropy of the images that a map guides; guidance has the rest to 1.",
 			historyChart(arms, "alpha", func(e Epoch) float64 { return e.Alpha })})
 	}
 	return figures

@@ -94,18 +94,18 @@ func TestContrastIsTheReferences(t *testing.T) {
 func TestWeightsOfSamplesAndTheirMeanAreTheReferences(t *testing.T) {
 	g := open(t)
 	for _, n := range []int{1, 31, 600} {
-		first, second, mapped := g.uniform(n, F32, 0, 3), g.uniform(n, F32, 0, 3), make([]float64, n)
+		first, second, weight := g.uniform(n, F32, 0, 3), g.uniform(n, F32, 0, 3), make([]float64, n)
 		for _, share := range []float64{0, 0.5, 1} {
-			for i := range mapped {
-				mapped[i] = 0
+			for i := range weight {
+				weight[i] = 0
 				if g.rng.Float64() < share {
-					mapped[i] = 1
+					weight[i] = float64(1 + i%3)
 				}
 			}
-			p1, p2, pm := g.planar(first), g.planar(second), g.planar(mapped)
+			p1, p2, pw := g.planar(first), g.planar(second), g.planar(weight)
 			for _, ofSecond := range []bool{false, true} {
-				g.compare("balance", n, func(to Pointer) []Launch { return Balance(n, ofSecond, to, p1, p2, pm) },
-					func(to []float64) { reference.Balance(n, ofSecond, to, first, second, mapped) })
+				g.compare("balance", n, func(to Pointer) []Launch { return Balance(n, ofSecond, to, p1, p2, pw) },
+					func(to []float64) { reference.Balance(n, ofSecond, to, first, second, weight) })
 			}
 		}
 		dloss := []float64{0.75}
