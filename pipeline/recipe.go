@@ -26,7 +26,7 @@ const (
 	codeFit      = 6
 	codeTeach    = 5
 	codeAnnotate = 5
-	codeTrain    = 8
+	codeTrain    = 9
 	codeEvaluate = 5
 	codeExport   = 1
 )

@@ -55,6 +55,8 @@ func (t Trust) String() string {
 		weight += ", as train.trust has it"
 	}
 	switch {
+	case t.beaten && t.Weight == 0:
+		return fmt.Sprintf("the predicted maps beat the mean map on %d human maps out of fold (%s) but go only %.0f %% of the way to human maps, too little to guide by: %s", t.Maps, against, 100*t.Skill, weight)
 	case t.beaten:
 		return fmt.Sprintf("the predicted maps beat the mean map on %d human maps out of fold (%s) and go %.0f %% of the way to human maps: %s", t.Maps, against, 100*t.Skill, weight)
 	case t.CC <= t.MeanMap:

@@ -8,7 +8,6 @@ import (
 
 	"github.com/surrogaze/surrogaze/internal/backbone"
 	"github.com/surrogaze/surrogaze/internal/nn"
-	"github.com/surrogaze/surrogaze/internal/op"
 	"github.com/surrogaze/surrogaze/internal/raster"
 )
 
@@ -38,7 +37,7 @@ type Config struct {
 	// Resize is how an image fills that square: "squash" gives up its shape, "pad"
 	// keeps it between black bars.
 	Resize string `json:"resize"`
-	Loss   string `json:"loss"` // "mse", "bce", "kl" or "cc"
+	Loss   string `json:"loss"` // "mse", "bce", "kl", "cc" or a sum such as "bce+cc"
 	Steps  int    `json:"steps"`
 	Batch  int    `json:"batch"`
 	// Select is the checkpoint that is kept: of the highest validation "cc", of
@@ -103,7 +102,7 @@ type Augment struct {
 func DefaultConfig() Config {
 	return Config{
 		Network: "unet", Widths: []int{16, 32, 64, 96}, StemKernel: 5, StemStride: 2, Size: 96, Resize: "squash",
-		Loss: "bce", Steps: 400, Batch: 16, Select: "cc", Folds: 5, ValidationShare: 0.2,
+		Loss: "bce+cc", Steps: 800, Batch: 16, Select: "cc", Folds: 5, ValidationShare: 0.2,
 		Optimizer: Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1},
 		Augment:   Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		Mirror:    true, Seed: 1, Workers: 1,
@@ -146,7 +145,7 @@ func (c Config) validateTraining() error {
 			report(fmt.Errorf(format, args...))
 		}
 	}
-	_, err := op.ParseMapLoss(c.Loss)
+	_, err := c.distances()
 	report(err)
 	want(c.Steps >= 1, "steps %d: want at least 1", c.Steps)
 	want(c.Batch >= 1, "batch %d: want at least 1", c.Batch)

@@ -338,7 +338,7 @@ func (f *fitting) show(s *sample, position, i int, b nn.ImageBatch) error {
 // weight leaves out of KL and CC the views that show nothing of a map: both compare
 // shapes, and nothing has none.
 func (f *fitting) weight(shown raster.SeenMap, i int, drawn []float32) float32 {
-	if (f.cfg.Loss == "kl" || f.cfg.Loss == "cc") && plain(shown, i, drawn) {
+	if f.cfg.comparesShapes() && plain(shown, i, drawn) {
 		return 0
 	}
 	return 1

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -35,7 +36,7 @@ func TestAFewMapsTeachMoreThanTheirMean(t *testing.T) {
 }
 
 func TestEveryLossTrains(t *testing.T) {
-	for _, loss := range []string{"mse", "bce", "kl", "cc"} {
+	for _, loss := range []string{"mse", "bce", "kl", "cc", "bce+cc"} {
 		t.Run(loss, func(t *testing.T) {
 			cfg := tiny()
 			cfg.Loss = loss
@@ -44,6 +45,28 @@ func TestEveryLossTrains(t *testing.T) {
 				t.Errorf("found losses from %v to %v, want them to fall", first, last)
 			}
 		})
+	}
+}
+
+// begun is the loss of a fit's first step, and that of a validation after no more.
+func begun(t *testing.T, loss string) (training, validation float64) {
+	t.Helper()
+	cfg := tiny()
+	cfg.Loss, cfg.Steps, cfg.ValidateEvery = loss, 1, 1
+	cfg.Optimizer.LR = 1e-12
+	point := fit(t, cfg, examples(t, "train", 20), nil).Summary().History[0]
+	return point.TrainLoss, point.Loss
+}
+
+func TestASumOfDistancesIsTheirSumInTrainingAndInValidation(t *testing.T) {
+	bce, bceHeldOut := begun(t, "bce")
+	cc, ccHeldOut := begun(t, "cc")
+	sum, sumHeldOut := begun(t, "bce+cc")
+	if math.Abs(sum-bce-cc) > 1e-5 {
+		t.Errorf("training: found %v, want %v + %v", sum, bce, cc)
+	}
+	if math.Abs(sumHeldOut-bceHeldOut-ccHeldOut) > 1e-5 {
+		t.Errorf("validation: found %v, want %v + %v", sumHeldOut, bceHeldOut, ccHeldOut)
 	}
 }
 

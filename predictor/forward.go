@@ -16,12 +16,12 @@ const (
 	mapInput    = "map"      // (N, 1, size, size)
 	weightInput = "weight"   // (N, 1, 1, 1)
 	mapOutput   = "saliency" // (N, 1, size, size)
-	lossOutput  = "loss"     // (N, 1, 1, 1)
+	lossOutput  = "loss "    // (N, 1, 1, 1), before the name of each distance
 )
 
 // trainingGraph is the network with its loss.
 func trainingGraph(cfg Config, params *nn.Params) (*nn.Graph, error) {
-	kind, err := op.ParseMapLoss(cfg.Loss)
+	distances, err := cfg.distances()
 	if err != nil {
 		return nil, err
 	}
@@ -33,14 +33,18 @@ func trainingGraph(cfg Config, params *nn.Params) (*nn.Graph, error) {
 	logits := net.Build(g, g.Image(imageInput, op.Shape{N: cfg.Batch, C: 3, H: cfg.Size, W: cfg.Size}))
 	target := g.Image(mapInput, op.Shape{N: cfg.Batch, C: 1, H: cfg.Size, W: cfg.Size})
 	weight := g.Input(weightInput, op.Shape{N: cfg.Batch, C: 1, H: 1, W: 1})
-	g.Loss(nn.Term{Value: g.MapLoss(kind, true, logits, target), Weight: weight})
+	var terms []nn.Term
+	for _, kind := range distances {
+		terms = append(terms, nn.Term{Value: g.MapLoss(kind, true, logits, target), Weight: weight})
+	}
+	g.Loss(terms...)
 	return g, g.Err()
 }
 
 // evaluationGraph is the network with its map and, where wanted, the loss of each
 // image.
 func evaluationGraph(cfg Config, params *nn.Params, batch int, withLoss bool) (*nn.Graph, error) {
-	kind, err := op.ParseMapLoss(cfg.Loss)
+	distances, err := cfg.distances()
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +57,9 @@ func evaluationGraph(cfg Config, params *nn.Params, batch int, withLoss bool) (*
 	g.Output(mapOutput, g.Sigmoid(logits))
 	if withLoss {
 		target := g.Image(mapInput, op.Shape{N: batch, C: 1, H: cfg.Size, W: cfg.Size})
-		g.Output(lossOutput, g.MapLoss(kind, true, logits, target))
+		for _, kind := range distances {
+			g.Output(lossOutput+kind.String(), g.MapLoss(kind, true, logits, target))
+		}
 	}
 	return g, g.Err()
 }
@@ -76,6 +82,7 @@ type forward struct {
 	lane     nn.Lane
 	cfg      Config
 	withLoss bool
+	lossOf   []op.MapLossKind
 	batch    nn.ImageBatch
 	shown    []*sample // what the images are of
 	maps     []float32 // of the last run
@@ -90,9 +97,13 @@ func newForwards(cfg Config, params *nn.Params, n, batch int, withLoss bool, opt
 	if err != nil {
 		return nil, err
 	}
+	distances, err := cfg.distances()
+	if err != nil {
+		return nil, err
+	}
 	forwards := make([]*forward, n)
 	for i, lane := range lanes {
-		f := &forward{lane: lane, cfg: cfg, withLoss: withLoss, shown: make([]*sample, batch), maps: lane.Output(mapOutput)}
+		f := &forward{lane: lane, cfg: cfg, withLoss: withLoss, lossOf: distances, shown: make([]*sample, batch), maps: lane.Output(mapOutput)}
 		if cfg.Mirror {
 			f.maps, f.mirrored = make([]float32, batch*f.plane()), f.maps
 		}
@@ -122,13 +133,25 @@ func (f *forward) run() error {
 	if err := f.lane.Run(); err != nil {
 		return err
 	}
-	copy(f.losses, f.lane.Output(lossOutput))
+	if f.withLoss {
+		f.sumLosses()
+	}
 	if !f.cfg.Mirror {
 		return nil
 	}
 	copy(f.maps, f.lane.Output(mapOutput))
 	f.lane.Mirror(imageInput)
 	return f.lane.Run()
+}
+
+// sumLosses adds up the distances of the last run's images.
+func (f *forward) sumLosses() {
+	clear(f.losses)
+	for _, distance := range f.lossOf {
+		for i, v := range f.lane.Output(lossOutput + distance.String()) {
+			f.losses[i] += v
+		}
+	}
 }
 
 // prediction is what is predicted of one image.

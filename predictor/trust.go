@@ -5,7 +5,7 @@ import "github.com/surrogaze/surrogaze/internal/metric"
 // Trust is how much the predictor's maps may count in a classifier's loss beside
 // human ones, in [0, 1], by how surely and how far they are better than the mean map:
 //
-//	trust = certainty * skill^2
+//	trust = certainty * min(1, max(0, (skill - 0.2) / 0.3))
 //
 //	certainty = min(1, max(0, gain / margin)),  margin = t(0.975, n-1) sd / sqrt(n)
 //	skill     = gain / (1 - CC of the mean map)
@@ -15,12 +15,18 @@ import "github.com/surrogaze/surrogaze/internal/metric"
 // the 95 % interval of the gain lies above 0 (BeatsMean), falls in proportion to the gain
 // or as the interval widens, be it by noise or for want of maps, and is 0 where there is
 // no gain or not even two images to tell it by. Skill is how much of the way from the
-// mean map to human maps the predictor goes; its square weighs maps by the variance that
-// they explain.
+// mean map to human maps the predictor goes: up to a fifth its maps count nothing, from
+// half of it as much as human ones.
 func (r *Report) Trust() float64 {
-	skill := r.Skill()
-	return r.certainty() * skill * skill
+	return r.certainty() * min(1, max(0, (r.Skill()-poorSkill)/(fairSkill-poorSkill)))
 }
+
+// The skill up to which maps did harm in the project's trials, and from which they did
+// as well as full weight (docs/adr/0013).
+const (
+	poorSkill = 0.2
+	fairSkill = 0.5
+)
 
 // Skill is the share of the way from the mean map's CC to 1 that the predictor's goes, in
 // [0, 1]; 0 without images.

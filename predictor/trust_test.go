@@ -40,14 +40,16 @@ func TestCertaintyIsTheShareOfTheMarginThatTheGainCovers(t *testing.T) {
 	}
 }
 
-func TestTrustIsTheSquareOfTheWayFromTheMeanMapToHumanMaps(t *testing.T) {
+func TestTrustRisesFromAFifthToHalfOfTheWayFromTheMeanMapToHumanMaps(t *testing.T) {
 	for _, c := range []struct{ predicted, mean, want float64 }{
 		{1, 0.5, 1},
-		{0.75, 0.5, 0.25},
-		{0.6, 0.2, 0.25},
+		{0.75, 0.5, 1},
+		{0.48, 0.2, 0.5},
+		{0.54, -0.15, 1},
+		{0.35, 0, 0.5},
+		{0.6, 0.5, 0},
 		{0.5, 0.5, 0},
 		{0.4, 0.5, 0},
-		{0.4, -0.2, 0.25},
 		{1, 1, 0},
 	} {
 		predicted, mean := []float64{c.predicted, c.predicted, c.predicted}, []float64{c.mean, c.mean, c.mean}

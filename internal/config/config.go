@@ -84,7 +84,7 @@ type Predictor struct {
 	Resize       string    `json:"resize" enum:"squash,pad" doc:"squash = images fill the square and lose their shape, pad = they keep it between black bars"`
 	Pretrained   string    `json:"pretrained" doc:"weights of a classifier for the encoder to start from, a safetensors or PyTorch file; none if empty"`
 	AllowMissing []string  `json:"allow_missing" doc:"patterns, such as encoder.layer4.*, of the encoder's parameters that the weights may lack and of tensors that they may have beyond them"`
-	Loss         string    `json:"loss" enum:"mse,bce,kl,cc" doc:"distance between predicted and human map"`
+	Loss         string    `json:"loss" enum:"mse,bce,kl,cc,bce+cc" doc:"distance between predicted and human map; bce+cc = the sum of both"`
 	Steps        int       `json:"steps" min:"1" doc:"optimiser steps"`
 	Batch        int       `json:"batch" min:"1" doc:"samples a step"`
 	Select       string    `json:"select" enum:"cc,loss,last" doc:"which checkpoint is kept: best validation cc or loss, or the last"`

@@ -102,7 +102,7 @@ func TestProblemsSayWhereWhatAndWhatWasWanted(t *testing.T) {
 		{"exclusive range", minimal + "train: {optimizer: {lr: 0}}\n", nil,
 			[]string{"test.yaml:2:25: train.optimizer.lr: want more than 0, found 0"}},
 		{"word outside the list", minimal + "predictor: {loss: bec}\n", nil,
-			[]string{`test.yaml:2:19: predictor.loss: want one of mse, bce, kl, cc, found "bec"; did you mean "bce"?`}},
+			[]string{`test.yaml:2:19: predictor.loss: want one of mse, bce, kl, cc, bce+cc, found "bec"; did you mean "bce"?`}},
 		{"trust", minimal + "train: {trust: ful}\n", nil,
 			[]string{`test.yaml:2:16: train.trust: want one of auto, full, found "ful"; did you mean "full"?`}},
 		{"word in a list", minimal + "train: {arms: [none, combine]}\n", nil,
