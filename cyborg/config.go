@@ -54,7 +54,7 @@ type Config struct {
 	// training images where the map that guides them is low. 0 is none.
 	Blur float64 `json:"blur,omitempty"`
 	// Epochs is the number of passes through the training samples; 0 is as many as make
-	// 1280 steps, but 20 to 200.
+	// 2560 steps, half of that from pretrained weights, but 20 to 200.
 	Epochs int `json:"epochs"`
 	Batch  int `json:"batch"`
 	// Select is the epoch that is kept, by the samples of the split val: of the
@@ -256,9 +256,13 @@ func (o Optimizer) schedule(epoch float64) nn.Schedule {
 
 // epochs is how often a training sees n samples.
 func (c Config) epochs(n int) int {
-	const steps, least, most = 1280, 20, 200
+	const least, most = 20, 200
 	if c.Epochs > 0 {
 		return c.Epochs
+	}
+	steps := 2560
+	if c.Pretrained != "" {
+		steps /= 2
 	}
 	return min(max((steps*c.Batch+n-1)/n, least), most)
 }

@@ -342,15 +342,21 @@ func TestMapsOfASampleThatCannotBeDecodedNameIt(t *testing.T) {
 }
 
 func TestATrainingWithoutEpochsHasAsManyAsMakeEnoughSteps(t *testing.T) {
-	for _, c := range []struct{ epochs, batch, n, want int }{
-		{0, 16, 512, 40}, // 1280 steps of 16
-		{0, 16, 510, 41},
-		{0, 16, 50, 200},
-		{0, 16, 100_000, 20},
-		{0, 4, 256, 20},
-		{7, 16, 512, 7},
+	for _, c := range []struct {
+		epochs, batch, n int
+		pretrained       string
+		want             int
+	}{
+		{0, 16, 512, "", 80}, // 2560 steps of 16
+		{0, 16, 510, "", 81},
+		{0, 16, 512, "weights.pth", 40},
+		{0, 16, 50, "", 200},
+		{0, 16, 100_000, "", 20},
+		{0, 4, 256, "", 40},
+		{7, 16, 512, "", 7},
+		{7, 16, 512, "weights.pth", 7},
 	} {
-		if got := (Config{Epochs: c.epochs, Batch: c.batch}).epochs(c.n); got != c.want {
+		if got := (Config{Epochs: c.epochs, Batch: c.batch, Pretrained: c.pretrained}).epochs(c.n); got != c.want {
 			t.Errorf("%+v: %d epochs", c, got)
 		}
 	}

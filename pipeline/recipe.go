@@ -24,9 +24,9 @@ const (
 const (
 	codeIngest   = 3
 	codeFit      = 6
-	codeTeach    = 5
+	codeTeach    = 6
 	codeAnnotate = 5
-	codeTrain    = 9
+	codeTrain    = 10
 	codeEvaluate = 5
 	codeExport   = 1
 )

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional
 
-SIDE, EPOCHS, BATCH, RATE, DECAY, WARMUP, JITTER = 96, 40, 16, 3e-3, 1e-2, 0.15, 0.1
+SIDE, EPOCHS, BATCH, RATE, DECAY, WARMUP, JITTER = 96, 80, 16, 3e-3, 1e-2, 0.15, 0.1
 
 
 def square(image, resize):

@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import pathlib
 import platform
+import signal
 import sys
 import time
 import warnings
@@ -55,6 +56,7 @@ def arguments():
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process inherits that it is ignored
     warnings.simplefilter("ignore", UserWarning)  # Pillow's and timm's of old files and names
     torch.backends.cudnn.allow_tf32 = False
     a = arguments()

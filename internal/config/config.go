@@ -163,7 +163,7 @@ type Train struct {
 	Guidance      string    `json:"guidance" enum:"mse,bce,kl,cc" doc:"distance between class activation map and saliency map"`
 	Entropy       float64   `json:"entropy" min:"0" doc:"weight of the entropy of every image's class activation map, in nats, in all arms: more makes maps focus, 0 = none"`
 	Blur          float64   `json:"blur" min:"0" max:"100" doc:"standard deviation, in pixels of the square input, of a blur of training images where the map that guides them is low, 0 = none"`
-	Epochs        int       `json:"epochs" min:"0" doc:"passes through the training samples, 0 = as many as make 1280 steps, but 20 to 200"`
+	Epochs        int       `json:"epochs" min:"0" doc:"passes through the training samples, 0 = as many as make 2560 steps, from pretrained weights 1280, but 20 to 200"`
 	Batch         int       `json:"batch" min:"1" doc:"samples a step"`
 	Select        string    `json:"select" enum:"auc,accuracy,loss,last" doc:"which epoch is kept, by the validation split; ties go to the later"`
 	Optimizer     Optimizer `json:"optimizer" doc:"how the weights are changed"`
