@@ -133,6 +133,34 @@ func TestATeacherDrawsAnnotatedImagesWithoutTheirMaps(t *testing.T) {
 	}
 }
 
+// TestATeacherLearnsFromLabelledImagesWithoutAMapToo exchanges one of them.
+func TestATeacherLearnsFromLabelledImagesWithoutAMapToo(t *testing.T) {
+	p := newProject(t)
+	upTo := func(out string) map[string]string {
+		if _, err := p.open(out, nil, drawnBy("teacher-cam", "train.epochs=8")...).Run(context.Background(), pipeline.StageAnnotate); err != nil {
+			t.Fatal(err)
+		}
+		return mapsOf(t, p.path(out), heldOut)
+	}
+	before := upTo("before")
+	var changed string
+	for _, r := range rowsOf(t, p.path("before")) {
+		if _, err := os.Stat(p.path("set", "images", r.ID)); err == nil && r.Split == "train" && before[r.ID] == "" {
+			changed = r.ID
+		}
+	}
+	other, err := os.ReadFile(p.path("set", "images", "test-00000.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.path("set", "images", changed), other, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if cmp.Equal(before, upTo("after")) {
+		t.Errorf("no out-of-fold map has changed with %s: it was never learnt from", changed)
+	}
+}
+
 func TestATeachersMapsDoNotDependOnWorkersOrInterruptions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs again and again")

@@ -24,7 +24,7 @@ const (
 const (
 	codeIngest   = 3
 	codeFit      = 6
-	codeTeach    = 6
+	codeTeach    = 7
 	codeAnnotate = 5
 	codeTrain    = 10
 	codeEvaluate = 5

@@ -108,8 +108,8 @@ func (p *Pipeline) openTeacher(a *storage.Artefact) (*fitted, error) {
 	return &fitted{annotator: teacher{t, calibration}, pretrained: s.Pretrained, course: report.Predictor{Train: s.Mapped}}, nil
 }
 
-// makeTeacher trains classifiers on the annotated images alone, with the maps of all
-// and of all folds but one, and judges what they draw of the others.
+// makeTeacher trains classifiers on the annotated set, with the maps of all and of all
+// folds but one, and judges what they draw of the others.
 func (p *Pipeline) makeTeacher(ctx context.Context, d draft, in *annotated, events *stageEvents) error {
 	samples, err := in.samples(ctx, true)
 	if err != nil {
@@ -209,8 +209,8 @@ func (t *teaching) dir(fold int) string {
 }
 
 // open writes the data set that the teacher of a fold learns from and makes it ready:
-// the annotated training images of the other folds with their human maps, and the
-// validation images without.
+// the training images but for those of the fold's groups, with the human maps that may
+// be used, and the validation images without.
 func (t *teaching) open(ctx context.Context, fold int, budget int64) (*cyborg.Data, error) {
 	dir := filepath.Join(t.dir(fold), datasetFolder)
 	if err := os.RemoveAll(dir); err != nil { // of an earlier, interrupted try
@@ -242,7 +242,7 @@ func (t *teaching) write(ctx context.Context, w *storage.Writer, fold int) error
 			return err
 		}
 	}
-	for s, err := range t.in.set.Read(ctx, t.in.rows(func(r storage.Row) bool { return r.Split == splitVal })) {
+	for s, err := range t.in.set.Read(ctx, t.unguided(fold)) {
 		if err != nil {
 			return err
 		}
@@ -252,6 +252,22 @@ func (t *teaching) write(ctx context.Context, w *storage.Writer, fold int) error
 		}
 	}
 	return nil
+}
+
+// unguided are the rows that a fold's teacher sees without a map: the validation images,
+// and the labelled training images of other groups than the fold's that have no map or
+// one that may not be used.
+func (t *teaching) unguided(fold int) []int {
+	held := map[string]bool{}
+	for i, s := range t.samples {
+		if t.of[i] == fold && s.Group != "" {
+			held[s.Group] = true
+		}
+	}
+	return t.in.rows(func(r storage.Row) bool {
+		teaches := r.Split == splitTrain && r.Label != storage.NoLabel && !held[r.Group] && !(r.HasMap && t.in.chosen[r.ID])
+		return teaches || r.Split == splitVal
+	})
 }
 
 // classifier trains one classifier of a fold's teacher, unless an earlier try has
@@ -264,7 +280,7 @@ func (t *teaching) classifier(ctx context.Context, images *cyborg.Data, fold, me
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return cyborg.LoadModel(path)
 	}
-	m, err := cyborg.Train(ctx, t.p.classifierConfig(workers), images, cyborg.HumanSmall, member,
+	m, err := cyborg.Train(ctx, t.p.classifierConfig(workers), images, cyborg.Human, member,
 		filepath.Join(t.dir(fold), "member-"+strconv.Itoa(member)), func(done cyborg.Progress) { t.progress.tell(fold, done) })
 	if err != nil {
 		return nil, fmt.Errorf("teacher: %w", err)
