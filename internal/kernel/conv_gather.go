@@ -313,7 +313,7 @@ func (g *gather) load(frame, src []float32, s strip, c piece) []float32 {
 // none; what lies outside is zero. Lines that are whole follow one another.
 func (g *gather) joinLines(dst, src []float32, plane, image, top, left, n int) {
 	at := plane*g.layout.plane + image*g.layout.image
-	if left == 0 && g.unitRow == 1 && g.frame.line == g.shape.W*Block && top >= 0 && top+n <= g.shape.H {
+	if left == 0 && g.unitRow == 1 && g.unitCol == 1 && g.frame.line == g.shape.W*Block && top >= 0 && top+n <= g.shape.H {
 		g.join(dst[:n*g.frame.line], src[at+top*g.layout.line:], plane)
 		return
 	}
