@@ -94,8 +94,26 @@ func mapsOf(t *testing.T, dir string, of func(storage.Sample) string) map[string
 	return maps
 }
 
-// heldOut is the map that was drawn out of fold.
-func heldOut(s storage.Sample) string { return string(s.Predicted.Bytes) }
+// heldOut are the maps that an annotator draws out of fold, by id.
+func (p project) heldOut(out, annotator string) map[string]string {
+	p.t.Helper()
+	if _, err := p.open(out, nil, drawnBy(annotator, "train.epochs=8")...).Run(context.Background(), pipeline.StageAnnotate); err != nil {
+		p.t.Fatal(err)
+	}
+	return mapsOf(p.t, p.path(out), func(s storage.Sample) string { return string(s.Predicted.Bytes) })
+}
+
+// exchange replaces a file in one of the set's folders by that of a test image.
+func (p project) exchange(folder, name string) {
+	p.t.Helper()
+	other, err := os.ReadFile(p.path("set", folder, "test-00000.png"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.WriteFile(p.path("set", folder, name), other, 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+}
 
 // TestATeacherDrawsAnnotatedImagesWithoutTheirMaps gives one image another human map.
 // Its own out-of-fold map stays, to the byte; some of the others', which its map helped
@@ -103,27 +121,15 @@ func heldOut(s storage.Sample) string { return string(s.Predicted.Bytes) }
 func TestATeacherDrawsAnnotatedImagesWithoutTheirMaps(t *testing.T) {
 	for _, name := range []string{"teacher-cam", "pca"} {
 		p := newProject(t)
-		upTo := func(out string) map[string]string {
-			if _, err := p.open(out, nil, drawnBy(name, "train.epochs=8")...).Run(context.Background(), pipeline.StageAnnotate); err != nil {
-				t.Fatal(err)
-			}
-			return mapsOf(t, p.path(out), heldOut)
-		}
-		before := upTo("before")
+		before := p.heldOut("before", name)
 		var changed string
 		for _, r := range rowsOf(t, p.path("before")) {
 			if r.HasPredicted && r.Split == "train" {
 				changed = r.ID
 			}
 		}
-		other, err := os.ReadFile(p.path("set", "maps", "test-00000.png"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(p.path("set", "maps", changed), other, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		after := upTo("after")
+		p.exchange("maps", changed)
+		after := p.heldOut("after", name)
 		if before[changed] == "" || before[changed] != after[changed] {
 			t.Errorf("%s: the out-of-fold map of the image with another human map has changed", name)
 		}
@@ -136,27 +142,15 @@ func TestATeacherDrawsAnnotatedImagesWithoutTheirMaps(t *testing.T) {
 // TestATeacherLearnsFromLabelledImagesWithoutAMapToo exchanges one of them.
 func TestATeacherLearnsFromLabelledImagesWithoutAMapToo(t *testing.T) {
 	p := newProject(t)
-	upTo := func(out string) map[string]string {
-		if _, err := p.open(out, nil, drawnBy("teacher-cam", "train.epochs=8")...).Run(context.Background(), pipeline.StageAnnotate); err != nil {
-			t.Fatal(err)
-		}
-		return mapsOf(t, p.path(out), heldOut)
-	}
-	before := upTo("before")
+	before := p.heldOut("before", "teacher-cam")
 	var changed string
 	for _, r := range rowsOf(t, p.path("before")) {
 		if _, err := os.Stat(p.path("set", "images", r.ID)); err == nil && r.Split == "train" && before[r.ID] == "" {
 			changed = r.ID
 		}
 	}
-	other, err := os.ReadFile(p.path("set", "images", "test-00000.png"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(p.path("set", "images", changed), other, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if cmp.Equal(before, upTo("after")) {
+	p.exchange("images", changed)
+	if cmp.Equal(before, p.heldOut("after", "teacher-cam")) {
 		t.Errorf("no out-of-fold map has changed with %s: it was never learnt from", changed)
 	}
 }

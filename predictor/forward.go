@@ -79,14 +79,13 @@ type drawer interface {
 
 // forward is the drawer of one network.
 type forward struct {
-	lane     nn.Lane
-	cfg      Config
-	withLoss bool
-	lossOf   []op.MapLossKind
-	batch    nn.ImageBatch
-	shown    []*sample // what the images are of
-	maps     []float32 // of the last run
-	losses   []float32 // of the images as they are, not mirrored
+	lane   nn.Lane
+	cfg    Config
+	lossOf []op.MapLossKind // what each loss is the sum of; nil without losses
+	batch  nn.ImageBatch
+	shown  []*sample // what the images are of
+	maps   []float32 // of the last run
+	losses []float32 // of the images as they are, not mirrored
 	// mirrored are the maps of the mirror images; nil without Config.Mirror.
 	mirrored []float32
 }
@@ -97,13 +96,15 @@ func newForwards(cfg Config, params *nn.Params, n, batch int, withLoss bool, opt
 	if err != nil {
 		return nil, err
 	}
-	distances, err := cfg.distances()
-	if err != nil {
-		return nil, err
+	var lossOf []op.MapLossKind
+	if withLoss {
+		if lossOf, err = cfg.distances(); err != nil {
+			return nil, err
+		}
 	}
 	forwards := make([]*forward, n)
 	for i, lane := range lanes {
-		f := &forward{lane: lane, cfg: cfg, withLoss: withLoss, lossOf: distances, shown: make([]*sample, batch), maps: lane.Output(mapOutput)}
+		f := &forward{lane: lane, cfg: cfg, lossOf: lossOf, shown: make([]*sample, batch), maps: lane.Output(mapOutput)}
 		if cfg.Mirror {
 			f.maps, f.mirrored = make([]float32, batch*f.plane()), f.maps
 		}
@@ -123,7 +124,7 @@ func (f *forward) begin() { f.batch = f.lane.Begin() }
 func (f *forward) show(i int, s *sample) error {
 	f.shown[i] = s
 	err := f.batch.Show(imageInput, i, raster.SeenImage{Image: s.image, Side: f.cfg.Size})
-	if err == nil && f.withLoss {
+	if err == nil && f.lossOf != nil {
 		err = f.batch.Show(mapInput, i, raster.SeenMap{Map: s.human, Side: f.cfg.Size})
 	}
 	return err
@@ -133,9 +134,7 @@ func (f *forward) run() error {
 	if err := f.lane.Run(); err != nil {
 		return err
 	}
-	if f.withLoss {
-		f.sumLosses()
-	}
+	f.sumLosses()
 	if !f.cfg.Mirror {
 		return nil
 	}
@@ -171,7 +170,7 @@ func (f *forward) prediction(i int) prediction {
 			p.shown.Pix[k] = (p.shown.Pix[k] + v) / 2
 		}
 	}
-	if f.withLoss {
+	if f.lossOf != nil {
 		p.loss = f.losses[i]
 	}
 	p.evidence = gather(p.shown.Pix, agreement)

@@ -31,12 +31,8 @@ const (
 // Skill is the share of the way from the mean map's CC to 1 that the predictor's goes, in
 // [0, 1]; 0 without images.
 func (r *Report) Skill() float64 {
-	mean := 0.0
-	for _, image := range r.Images {
-		mean += image.MeanMap / float64(len(r.Images))
-	}
 	if gain := r.gain().Mean; gain > 0 {
-		return min(1, gain/(1-mean))
+		return min(1, gain/(1-r.MeanMap.CC.Mean))
 	}
 	return 0
 }

@@ -12,6 +12,7 @@ func compared(predicted, mean []float64) *Report {
 	r := &Report{}
 	for i := range predicted {
 		r.Images = append(r.Images, ImageScore{CC: predicted[i], MeanMap: mean[i]})
+		r.MeanMap.CC.Mean += mean[i] / float64(len(mean))
 	}
 	r.BeatsMean = r.gain().Low > 0
 	return r

@@ -1,8 +1,9 @@
 package config
 
 // DefaultConfig is what a file that says nothing gets: the recipe of the
-// project's study on small image sets (docs/method), without a data set. A file that
-// chooses other networks gets what suits them.
+// project's study on small image sets with longer trainings and another loss of the
+// predictor (docs/method.md), without a data set. A file that chooses other networks gets
+// what suits them.
 func DefaultConfig() *Config {
 	adamw := Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1}
 	return &Config{

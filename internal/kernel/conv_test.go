@@ -48,7 +48,7 @@ var oddConvs = []op.Conv{
 	conv(2, 33, 8, 9, 40, 3, 1, 1), // Winograd's
 	with(conv(1, 5, 9, 8, 6, 3, 1, 2), func(g *op.Conv) { g.DilationH, g.DilationW = 2, 2 }),
 	with(conv(2, 6, 11, 9, 7, 3, 2, 1), func(g *op.Conv) { g.DilationH, g.KernelW, g.PadW, g.StrideW = 3, 5, 2, 1 }),
-	with(conv(1, 5, 4, 1, 6, 1, 1, 0), func(g *op.Conv) { g.StrideW = 3 }),
+	with(conv(1, 5, 4, 1, 6, 1, 1, 0), func(g *op.Conv) { g.StrideW = 3 }), // a column of single pixels
 	with(conv(1, 37, 4, 1, 6, 1, 1, 0), func(g *op.Conv) { g.StrideW = 3 }),
 	with(conv(1, 8, 10, 12, 9, 2, 1, 0), func(g *op.Conv) { g.KernelH, g.StrideW, g.StrideH, g.PadH = 1, 3, 2, 3 }),
 	with(conv(1, 12, 5, 6, 6, 3, 1, 1), func(g *op.Conv) { g.Groups = 3 }),
