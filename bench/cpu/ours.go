@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -36,6 +37,9 @@ func serve(ctx context.Context, args []string, in io.Reader, out io.Writer) erro
 
 // writeProfile writes what the operators of a job's steps take.
 func writeProfile(ctx context.Context, j job, path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
 	f, err := os.Create(path)
 	if err != nil {
 		return err
