@@ -59,14 +59,10 @@ func (j *job) registerThreads(f *flag.FlagSet) {
 // options are those of our side.
 func (j *job) options() nn.Options { return nn.Options{Workers: j.threads} }
 
-// masks are the variables that keep both sides to an instruction set. torch.compile's
-// cache does not tell instruction sets apart: what was generated for one fails on another.
+// masks are the variables that keep both sides to an instruction set.
 var masks = map[string]map[string]string{
-	"": nil,
-	"avx2": {"SURROGAZE_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
-		"TORCHINDUCTOR_CACHE_DIR": filepath.Join(os.TempDir(), "torchinductor-avx2")},
-	"avx512": {"SURROGAZE_ISA": "avx512", "ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE",
-		"TORCHINDUCTOR_CACHE_DIR": filepath.Join(os.TempDir(), "torchinductor-avx512")},
+	"avx2":   {"SURROGAZE_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+	"avx512": {"SURROGAZE_ISA": "avx512", "ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
 }
 
 func compare(ctx context.Context, args []string) error {
@@ -112,8 +108,13 @@ func compare(ctx context.Context, args []string) error {
 	return err
 }
 
-// setMask keeps both sides to an instruction set.
+// setMask keeps both sides to an instruction set, if one is named. torch.compile's cache
+// does not tell instruction sets apart, and what was generated for one fails on another:
+// each has its own.
 func setMask(isa string) error {
+	if isa == "" {
+		return nil
+	}
 	mask, ok := masks[isa]
 	if !ok {
 		return fmt.Errorf("isa %q: want avx2 or avx512", isa)
@@ -123,7 +124,7 @@ func setMask(isa string) error {
 			return err
 		}
 	}
-	return nil
+	return os.Setenv("TORCHINDUCTOR_CACHE_DIR", filepath.Join(os.TempDir(), "torchinductor-"+isa))
 }
 
 // title says where the sides ran and how.
