@@ -123,7 +123,7 @@ type Augment struct {
 func DefaultConfig() Config {
 	return Config{
 		Network: "resnet-small", Size: 96, Resize: "squash", CAMClass: "true",
-		Alpha: 0.1, Guidance: "mse", Batch: 16, Select: "auc",
+		Alpha: 0.1, Guidance: "mse", Batch: 16, Select: "last",
 		Optimizer: Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1},
 		Augment:   Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		Seed:      1, Workers: 1,

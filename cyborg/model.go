@@ -25,7 +25,7 @@ type Summary struct {
 	Arm        Arm `json:"arm"`
 	Run        int `json:"run"`
 	Train      int `json:"train"`      // samples trained on
-	Validation int `json:"validation"` // samples that chose the epoch
+	Validation int `json:"validation"` // samples that every epoch was judged by
 	// Mapped is the number of training samples with a map that the arm uses, be it
 	// blank or not; Point.Guided counts where there was something to be seen.
 	Mapped     int         `json:"mapped"`

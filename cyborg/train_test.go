@@ -298,17 +298,17 @@ func TestTheEpochThatDoesBestIsKeptTheLaterOfEquals(t *testing.T) {
 
 func TestASplitThatCannotChooseIsAnErrorUnlessTheLastEpochIsWanted(t *testing.T) {
 	cfg := tiny()
+	best, last := cfg, cfg
+	best.Select, last.Select = "auc", "last"
 	for name, drop := range map[string]func(storage.Sample) bool{
 		"no validation samples":           func(s storage.Sample) bool { return s.Split == "val" },
 		"validation samples of one class": func(s storage.Sample) bool { return s.Split == "val" && s.Label == 0 },
 	} {
 		d := opened(t, dataset(t, oneGroup, slices.DeleteFunc(mixed(t, 12), drop)), cfg, cacheAll)
-		_, err := Train(context.Background(), cfg, d, None, 0, t.TempDir(), nil)
+		_, err := Train(context.Background(), best, d, None, 0, t.TempDir(), nil)
 		if err == nil || !strings.Contains(err.Error(), `split "val"`) || !strings.Contains(err.Error(), "at least two") {
 			t.Errorf("%s: error %v", name, err)
 		}
-		last := cfg
-		last.Select = "last"
 		m := trained(t, last, d, None, 0)
 		if s := m.Summary(); s.Best.Epoch != cfg.Epochs || s.Best.Validation != nil {
 			t.Errorf("%s: kept %+v, want the last epoch, not validated", name, s.Best)

@@ -23,7 +23,7 @@ type evaluated struct {
 	table       *Table
 }
 
-// judgedSplits are the splits that classifiers are judged on: val, which chose
+// judgedSplits are the splits that classifiers are judged on: val, which may choose
 // their epochs and sets the threshold of both, and test.
 var judgedSplits = []string{"val", "test"}
 

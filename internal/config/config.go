@@ -165,7 +165,7 @@ type Train struct {
 	Blur          float64   `json:"blur" min:"0" max:"100" doc:"standard deviation, in pixels of the square input, of a blur of training images where the map that guides them is low, 0 = none"`
 	Epochs        int       `json:"epochs" min:"0" doc:"passes through the training samples, 0 = as many as make 2560 steps, from pretrained weights 1280, but 20 to 200"`
 	Batch         int       `json:"batch" min:"1" doc:"samples a step"`
-	Select        string    `json:"select" enum:"auc,accuracy,loss,last" doc:"which epoch is kept, by the validation split; ties go to the later"`
+	Select        string    `json:"select" enum:"auc,accuracy,loss,last" doc:"which epoch is kept: the last, or the best by the validation split, of equals the later"`
 	Optimizer     Optimizer `json:"optimizer" doc:"how the weights are changed"`
 	Augment       Augment   `json:"augment" doc:"random changes of image and map together"`
 }

@@ -27,7 +27,7 @@ func DefaultConfig() *Config {
 		Classifier: Classifier{Network: "resnet-small", Size: 96, Resize: "squash", AllowMissing: []string{}, CAM: CAM{Class: "true", Features: "pool_input"}},
 		Train: Train{
 			Arms: []string{"none", "human", "predicted", "combined"}, Seeds: 5, Alpha: 0.1, AlphaSchedule: "fixed", AlphaEnd: 1, Trust: "auto", Guidance: "mse",
-			Batch: 16, Select: "auc", Optimizer: adamw,
+			Batch: 16, Select: "last", Optimizer: adamw,
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},
 		Evaluate: Evaluate{Split: "test"},
