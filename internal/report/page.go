@@ -173,7 +173,7 @@ func histories(arms []summary) []figure {
 	figures := []figure{
 		{"Training loss", "What is minimised: with guidance it has a second term, so compare heights within an arm only.", historyChart(arms, "training loss", func(e Epoch) float64 { return e.TrainLoss })},
 		{"Validation loss", "Cross-entropy alone, comparable across arms.", historyChart(arms, "validation loss", func(e Epoch) float64 { return e.ValLoss })},
-		{"Validation AUC", "By which the epoch is chosen, unless the configuration says otherwise.", historyChart(arms, "validation AUC", func(e Epoch) float64 { return e.ValAUC })},
+		{"Validation AUC", "How well the epoch ranks the classes. On few images it jumps; it chooses the epoch only where train.select is auc.", historyChart(arms, "validation AUC", func(e Epoch) float64 { return e.ValAUC })},
 	}
 	if hasAlpha(arms) {
 		figures = append(figures, figure{"Alpha", "Mean weight of the cross-entropy of the images that a map guides; guidance has the rest to 1.",
