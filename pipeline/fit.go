@@ -123,7 +123,11 @@ func (p *Pipeline) openPredictor(a *storage.Artefact) (*fitted, error) {
 	s := model.Summary()
 	f := &fitted{annotator: model, pretrained: s.Pretrained, course: report.Predictor{Train: s.Train, Validation: s.Validation, Best: s.Best.Step}}
 	for _, x := range s.History {
-		f.course.History = append(f.course.History, report.Point{Step: x.Step, TrainLoss: x.TrainLoss, Loss: x.Loss, CC: x.CC})
+		point := report.Point{Step: x.Step, TrainLoss: x.TrainLoss, Loss: nan(), CC: nan()}
+		if v := x.Validation; v != nil {
+			point.Loss, point.CC = v.Loss, v.CC
+		}
+		f.course.History = append(f.course.History, point)
 	}
 	return f, nil
 }
@@ -273,8 +277,8 @@ func (f *fitProgress) tell(fold int, x predictor.Progress, what string) {
 	}
 	f.record.step(sum)
 	text := fmt.Sprintf("%s: loss %.4f", what, x.Loss)
-	if x.Validation.Step > 0 {
-		text += fmt.Sprintf(", validation CC %.3f", x.Validation.CC)
+	if v := x.Last.Validation; v != nil {
+		text += fmt.Sprintf(", validation CC %.3f", v.CC)
 	}
 	f.events.progress(sum, f.total, "steps", text)
 }

@@ -23,7 +23,7 @@ const (
 // output for the same input; a golden test for each says when that is so.
 const (
 	codeIngest   = 3
-	codeFit      = 6
+	codeFit      = 7
 	codeTeach    = 7
 	codeAnnotate = 5
 	codeTrain    = 10

@@ -45,11 +45,11 @@ type Config struct {
 	Select string `json:"select"`
 	// Folds is how many models FitFolds fits.
 	Folds int `json:"folds"`
-	// ValidationShare of the examples, in whole groups, validates where no
-	// validation examples are given.
+	// ValidationShare of the examples, in whole groups, validates where that chooses
+	// the checkpoint and no validation examples are given.
 	ValidationShare float64 `json:"validation_share"`
-	// ValidateEvery is the number of steps between validations; 0 is a twentieth
-	// of Steps.
+	// ValidateEvery is the number of steps between points of the course, which
+	// validation examples, where there are some, judge; 0 is a twentieth of Steps.
 	ValidateEvery int       `json:"validate_every"`
 	Optimizer     Optimizer `json:"optimizer"`
 	Augment       Augment   `json:"augment"`
@@ -103,7 +103,7 @@ type Augment struct {
 func DefaultConfig() Config {
 	return Config{
 		Network: "unet", Widths: []int{16, 32, 64, 96}, StemKernel: 5, StemStride: 2, Size: 96, Resize: "squash",
-		Loss: "bce+cc", Steps: 800, Batch: 16, Select: "cc", Folds: 5, ValidationShare: 0.2,
+		Loss: "bce+cc", Steps: 800, Batch: 16, Select: "last", Folds: 5, ValidationShare: 0.2,
 		Optimizer: Optimizer{Name: "adamw", LR: 3e-3, WeightDecay: 1e-2, Schedule: "one-cycle", Warmup: 0.15, Gamma: 0.1},
 		Augment:   Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		Mirror:    true, Seed: 1, Workers: 1,
@@ -136,6 +136,9 @@ func (c Config) Validate() error {
 	}
 	return nil
 }
+
+// validates reports whether validation examples choose the checkpoint.
+func (c Config) validates() bool { return c.Select != "last" }
 
 // validateTraining returns all that is wrong with how a network is trained.
 func (c Config) validateTraining() error {

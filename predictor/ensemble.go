@@ -34,7 +34,7 @@ func (c Config) memberDir(dir string, i int) string {
 // Member is the course of one network's fit.
 type Member struct {
 	Best    Point   `json:"best"`    // the checkpoint kept
-	History []Point `json:"history"` // all validations, in order
+	History []Point `json:"history"` // all points, in order
 }
 
 // ensemble draws the mean of the maps of several networks.

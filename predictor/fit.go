@@ -21,26 +21,32 @@ type Progress struct {
 	Steps  int     // of the member's whole fit
 	Loss   float64 // of the step
 	Rate   float64 // learning rate of the step
-	// Validation is the last one, Best the one whose weights are kept so far;
-	// both are zero before the first.
-	Validation, Best Point
+	// Last is the last point, Best the one whose weights are kept so far; both are
+	// zero before the first.
+	Last, Best Point
 }
 
-// Point is a validation during a fit.
+// Point is a stage of a fit.
 type Point struct {
 	Step int `json:"step"` // steps done
 	// TrainLoss is the mean over the steps since the last point.
 	TrainLoss float64 `json:"train_loss"`
-	Loss      float64 `json:"loss"` // mean over the validation examples
-	CC        float64 `json:"cc"`   // likewise; a constant prediction counts 0
+	*Validation
+}
+
+// Validation is how the weights of a point do on the validation examples; nil where
+// there are none.
+type Validation struct {
+	Loss float64 `json:"loss"` // mean over the examples
+	CC   float64 `json:"cc"`   // likewise; a constant prediction counts 0
 }
 
 // Fit trains a predictor on examples with human maps and returns the checkpoint
-// that does best on the validation examples, on which it also calibrates the
-// quality estimate. Without validation examples it takes Config.ValidationShare
-// of the training examples, in whole groups unless there is only one; Summary
-// counts them. A baseline has nothing to choose: it learns from all examples, and
-// its quality estimate waits for Calibrate.
+// that Config.Select names. Where that is the last, all training examples teach.
+// Where validation examples choose it and none are given, Config.ValidationShare of
+// the training examples are taken, in whole groups unless there is only one; Summary
+// counts them. A baseline has nothing to choose either. The quality estimate is
+// calibrated on the validation examples; without any it waits for Calibrate.
 //
 // The folder dir, made if need be, holds the fit's checkpoints. A fit that was
 // killed, or whose context ended (the error then is the context's), continues
@@ -74,7 +80,7 @@ func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir strin
 		return fitBaseline(cfg, slices.Concat(train, val))
 	}
 	given := len(train) + len(val)
-	train, hold := mapped(train), len(val) == 0
+	train, hold := mapped(train), len(val) == 0 && cfg.validates()
 	val = mapped(val)
 	if hold && len(train) > 0 {
 		var err error
@@ -83,7 +89,7 @@ func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir strin
 		}
 	}
 	blank := given - len(train) - len(val)
-	if len(train) == 0 || len(val) == 0 {
+	if len(train) == 0 || len(val) == 0 && cfg.validates() {
 		return nil, storage.Unusable("found %d training and %d validation examples with a map that is not blank (%d are), want at least one of each", len(train), len(val), blank)
 	}
 	m := &Model{cfg: cfg, mean: meanMap(train, cfg.Size), summary: Summary{Train: len(train), Validation: len(val), Blank: blank}}
@@ -151,7 +157,7 @@ type fitting struct {
 	checkpoint nn.Checkpoint
 	progress   func(Progress)
 	trainer    *nn.Trainer
-	team       *team // shares the trainer's parameters
+	team       *team // shares the trainer's parameters; nil without validation
 	pretrained *Pretrained
 	best       *nn.Params // of state.Best
 	state      state
@@ -191,16 +197,18 @@ func newFitting(cfg Config, train, val []*sample, dir string, progress func(Prog
 	if f.pretrained, err = loadPretrained(cfg, params); err != nil {
 		return nil, err
 	}
-	f.team, err = newTeam(cfg.options(), len(val), cfg.Batch, func(members, batch int) ([]drawer, error) {
-		forwards, err := newForwards(cfg, params, members, batch, true, cfg.options())
-		drawers := make([]drawer, len(forwards))
-		for i, forward := range forwards {
-			drawers[i] = forward
+	if len(val) > 0 {
+		f.team, err = newTeam(cfg.options(), len(val), cfg.Batch, func(members, batch int) ([]drawer, error) {
+			forwards, err := newForwards(cfg, params, members, batch, true, cfg.options())
+			drawers := make([]drawer, len(forwards))
+			for i, forward := range forwards {
+				drawers[i] = forward
+			}
+			return drawers, err
+		})
+		if err != nil {
+			return nil, err
 		}
-		return drawers, err
-	})
-	if err != nil {
-		return nil, err
 	}
 	f.best = params.Clone()
 	id, err := fingerprint(cfg, f.pretrained, train, val)
@@ -254,12 +262,12 @@ func (f *fitting) steps(ctx context.Context) error {
 func (f *fitting) report(step nn.Step) Progress {
 	p := Progress{Member: f.member, Step: step.Index + 1, Steps: f.cfg.Steps, Loss: float64(step.Loss), Rate: step.Rate, Best: f.state.Best}
 	if n := len(f.state.History); n > 0 {
-		p.Validation = f.state.History[n-1]
+		p.Last = f.state.History[n-1]
 	}
 	return p
 }
 
-// settle validates where it is due and has not been done.
+// settle sets a point where one is due and has not been set.
 func (f *fitting) settle(ctx context.Context) error {
 	done := f.trainer.Done()
 	due := done > 0 && (done%f.cfg.validateEvery() == 0 || done == f.cfg.Steps)
@@ -269,9 +277,12 @@ func (f *fitting) settle(ctx context.Context) error {
 	if err := f.trainer.CheckFinite(); err != nil {
 		return err
 	}
-	point, err := f.validate(ctx)
-	if err != nil {
-		return err
+	point := Point{Step: done, TrainLoss: f.state.LossSum / float64(done-f.state.last())}
+	if f.team != nil {
+		var err error
+		if point.Validation, err = f.validate(ctx); err != nil {
+			return err
+		}
 	}
 	f.state.LossSum = 0
 	f.state.History = append(f.state.History, point)
@@ -283,18 +294,18 @@ func (f *fitting) settle(ctx context.Context) error {
 }
 
 // validate judges the present weights.
-func (f *fitting) validate(ctx context.Context) (Point, error) {
+func (f *fitting) validate(ctx context.Context) (*Validation, error) {
 	done := f.trainer.Done()
 	found, err := f.team.predict(ctx, f.val)
 	if err != nil {
-		return Point{}, fmt.Errorf("validation after step %d: %w", done, err)
+		return nil, fmt.Errorf("validation after step %d: %w", done, err)
 	}
-	point := Point{Step: done, TrainLoss: f.state.LossSum / float64(done-f.state.last())}
+	v := &Validation{}
 	for i, j := range judge(found, f.val, f.cfg.resizing()) {
-		point.CC += j.cc / float64(len(f.val))
-		point.Loss += float64(found[i].loss) / float64(len(f.val))
+		v.CC += j.cc / float64(len(f.val))
+		v.Loss += float64(found[i].loss) / float64(len(f.val))
 	}
-	return point, nn.CheckLoss("validation loss", point.Loss, done)
+	return v, nn.CheckLoss("validation loss", v.Loss, done)
 }
 
 // better reports whether a point is to be kept in place of the best so far.

@@ -265,6 +265,27 @@ func TestTheSelectedCheckpointIsKept(t *testing.T) {
 	}
 }
 
+func TestEveryExampleTeachesWhereTheLastCheckpointIsKept(t *testing.T) {
+	cfg, train := tiny(), examples(t, "train", 30)
+	cfg.Select = "last"
+	m := fit(t, cfg, train, nil)
+	if s := m.Summary(); s.Train != 30 || s.Validation != 0 || s.Best.Step != cfg.Steps {
+		t.Errorf("found %d for training, %d for validation, step %d kept, want 30, 0, %d", s.Train, s.Validation, s.Best.Step, cfg.Steps)
+	}
+	for _, p := range m.Summary().History {
+		if p.Validation != nil || !(p.TrainLoss > 0) {
+			t.Errorf("found a point %+v, want a training loss alone", p)
+		}
+	}
+	if m.Calibrated() != 0 {
+		t.Errorf("found a calibration on %d maps, want none", m.Calibrated())
+	}
+	val := examples(t, "val", 4)
+	if s := fit(t, cfg, train, val).Summary(); s.Train != 30 || s.Validation != 4 || s.Best.Validation == nil {
+		t.Errorf("found %d for training, %d for validation, want 30 and the 4 that are given, which judge", s.Train, s.Validation)
+	}
+}
+
 func TestAFitThatDivergesSaysWhenAndKeepsItsLastCheckpoint(t *testing.T) {
 	cfg, train := tiny(), examples(t, "train", 30)
 	// Decoupled decay multiplies the weights by -99 a step, whatever the images.
@@ -297,8 +318,8 @@ func TestProgressFollowsEveryStep(t *testing.T) {
 		if steps, last = append(steps, p.Step), p; p.Steps != cfg.Steps || !(p.Loss > 0) || !(p.Rate > 0) {
 			t.Errorf("found %+v", p)
 		}
-		if validated := p.Step / cfg.ValidateEvery * cfg.ValidateEvery; p.Validation.Step != validated || p.Best.Step > validated {
-			t.Errorf("after step %d: found validations %d and %d, want %d at most", p.Step, p.Validation.Step, p.Best.Step, validated)
+		if validated := p.Step / cfg.ValidateEvery * cfg.ValidateEvery; p.Last.Step != validated || p.Best.Step > validated {
+			t.Errorf("after step %d: found points %d and %d, want %d at most", p.Step, p.Last.Step, p.Best.Step, validated)
 		}
 	})
 	if err != nil {

@@ -38,8 +38,8 @@ type HeldOut struct {
 }
 
 // FitFolds fits Config.Folds models, or as many as there are groups, each on the
-// examples of all groups but its own, of which it takes Config.ValidationShare
-// to choose its checkpoint. Where there are fewer than three groups, the examples
+// examples of all groups but its own, of which it may take Config.ValidationShare
+// to choose its checkpoint, as Fit does. Where there are fewer than three groups, the examples
 // are divided one by one. At least three examples are needed. Fits run side by
 // side within Config.Workers; they leave checkpoints in folders below dir and
 // continue as Fit does. Examples with a blank map are predicted too.
@@ -176,7 +176,7 @@ func pool(cfg Config, samples []*sample, of []int, found []prediction, means [][
 }
 
 // Calibrate sets the quality estimate by out-of-fold predictions, which are more
-// and fairer than the validation maps, on which the checkpoint was chosen. The
+// and fairer than validation maps, on which the checkpoint was chosen. The
 // folds must have been fitted with the model's configuration.
 func (m *Model) Calibrate(f *Folds) { m.calibration = f.Calibration() }
 

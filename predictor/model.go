@@ -26,10 +26,10 @@ type Model struct {
 // Summary says how a model came about.
 type Summary struct {
 	Train      int     `json:"train"`      // examples trained on
-	Validation int     `json:"validation"` // examples that chose the checkpoint
+	Validation int     `json:"validation"` // examples that judged its points, and may have chosen one
 	Blank      int     `json:"blank"`      // examples left out for a blank map
 	Best       Point   `json:"best"`       // the checkpoint kept
-	History    []Point `json:"history"`    // all validations, in order
+	History    []Point `json:"history"`    // all points, in order
 	// Members are the courses of an ensemble's networks behind the first.
 	Members []Member `json:"members,omitempty"`
 	// Pretrained is nil if all began at random.

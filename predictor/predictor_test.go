@@ -17,7 +17,7 @@ func tiny() Config {
 	c := DefaultConfig()
 	c.Widths, c.StemKernel, c.StemStride, c.Size = []int{4, 8}, 3, 2, 16
 	c.Steps, c.Batch, c.ValidateEvery, c.CheckpointEvery = 12, 4, 4, 5
-	c.Folds = 3
+	c.Folds, c.Select = 3, "cc"
 	return c
 }
 

@@ -87,7 +87,7 @@ type Predictor struct {
 	Loss         string    `json:"loss" enum:"mse,bce,kl,cc,bce+cc" doc:"distance between predicted and human map; bce+cc = the sum of both"`
 	Steps        int       `json:"steps" min:"1" doc:"optimiser steps"`
 	Batch        int       `json:"batch" min:"1" doc:"samples a step"`
-	Select       string    `json:"select" enum:"cc,loss,last" doc:"which checkpoint is kept: best validation cc or loss, or the last"`
+	Select       string    `json:"select" enum:"cc,loss,last" doc:"which checkpoint is kept: the last, or the best by the cc or loss of a fifth of the maps, which then teach nothing"`
 	Folds        int       `json:"folds" min:"2" doc:"parts of the annotated images for out-of-fold predictions"`
 	Optimizer    Optimizer `json:"optimizer" doc:"how the weights are changed"`
 	Augment      Augment   `json:"augment" doc:"random changes of image and map together"`

@@ -20,7 +20,7 @@ func DefaultConfig() *Config {
 		},
 		Predictor: Predictor{
 			Network: "unet", Widths: []int{16, 32, 64, 96}, Stem: Stem{Kernel: 5, Stride: 2}, Size: 96, Resize: "squash", AllowMissing: []string{},
-			Loss: "bce+cc", Steps: 800, Batch: 16, Select: "cc", Folds: 5, Optimizer: adamw,
+			Loss: "bce+cc", Steps: 800, Batch: 16, Select: "last", Folds: 5, Optimizer: adamw,
 			Augment: Augment{Flip: true, Transpose: true, Zoom: 0.2, Color: 0.2, Brightness: 0.2},
 		},
 		Annotate:   Annotate{Annotator: "predictor", Ensemble: 1, Batch: 32, Mirror: true, RISE: RISE{Masks: 500, Cells: 7, Keep: 0.5}},

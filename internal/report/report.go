@@ -92,18 +92,18 @@ type Epoch struct {
 // it is.
 type Predictor struct {
 	Annotator         string  // predictor, or what it is instead
-	Train, Validation int     // human maps fitted on, and those that chose the checkpoint
-	History           []Point // validations in order
+	Train, Validation int     // human maps fitted on, and those that judged its points
+	History           []Point // in order
 	Best              int     // the Point.Step that was kept
 	Checks            []Check // against human maps that it had not seen
 	Trust             string  // how much its maps count in the loss, and why
 }
 
-// Point is a validation during the predictor's fit.
+// Point is a stage of the predictor's fit.
 type Point struct {
 	Step      int     // optimiser steps done
 	TrainLoss float64 // mean since the last point
-	Loss      float64 // of the validation maps
+	Loss      float64 // of the validation maps, where there are some
 	CC        float64 // likewise
 }
 

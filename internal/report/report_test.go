@@ -133,6 +133,23 @@ func TestAlphaIsDrawnOnlyWhereItHasACourse(t *testing.T) {
 	}
 }
 
+func TestAFitThatNothingJudgedShowsItsTrainingAlone(t *testing.T) {
+	r := filled(t)
+	r.Predictor.Validation = 0
+	for i := range r.Predictor.History {
+		r.Predictor.History[i].Loss, r.Predictor.History[i].CC = nan, nan
+	}
+	page := written(t, r)
+	if !strings.Contains(page, "loss of the predictor by step") {
+		t.Error("the page lacks the loss of the fit")
+	}
+	for _, text := range []string{"validation maps by step", "orange: validation", "chose the checkpoint"} {
+		if strings.Contains(page, text) {
+			t.Errorf("the page says %q of a fit without validation", text)
+		}
+	}
+}
+
 // runsOf are runs of an arm with these AUCs and nothing else.
 func runsOf(arm string, aucs ...float64) []Run {
 	var runs []Run
