@@ -92,7 +92,7 @@ func split(samples []*sample, share float64, seed uint64) (train, val []*sample,
 func folds(samples []*sample, k int, seed uint64) ([]int, error) {
 	groups := units(samples, 3, seed, streamFolds)
 	if len(groups) < 3 {
-		return nil, storage.Unusable("found %d examples, want at least 3: to train, to choose a checkpoint and to hold out", len(groups))
+		return nil, storage.Unusable("found %d examples, want at least 3, to learn from and to hold out", len(groups))
 	}
 	k = min(k, len(groups))
 	slices.SortStableFunc(groups, func(a, b []int) int { return cmp.Compare(len(b), len(a)) })
