@@ -10,7 +10,7 @@ import (
 // numbers. It would do so again: the same arguments give the same numbers.
 type DivergedError struct {
 	Steps int    // that had been taken
-	Kept  *Model // of the best epoch before; nil if none had ended
+	Kept  *Model // of the epoch kept until then; nil if none had ended
 	Err   error  // what was found
 }
 

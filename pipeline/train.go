@@ -98,8 +98,8 @@ func newTrained(runs []run, models []*cyborg.Model, failures []error, images *cy
 	return t
 }
 
-// failure is err, which ended a run. If it diverged, its best epoch is saved, and the
-// error says of which run it is and what is kept.
+// failure is err, which ended a run. If it diverged, the epoch that it had kept is
+// saved, and the error says of which run it is and what is kept.
 func (p *Pipeline) failure(r run, err error) error {
 	var diverged *cyborg.DivergedError
 	if !errors.As(err, &diverged) {

@@ -89,8 +89,11 @@ func fitSamples(ctx context.Context, cfg Config, train, val []*sample, dir strin
 		}
 	}
 	blank := given - len(train) - len(val)
-	if len(train) == 0 || len(val) == 0 && cfg.validates() {
+	switch {
+	case cfg.validates() && (len(train) == 0 || len(val) == 0):
 		return nil, storage.Unusable("found %d training and %d validation examples with a map that is not blank (%d are), want at least one of each", len(train), len(val), blank)
+	case len(train) == 0:
+		return nil, storage.Unusable("found no training examples with a map that is not blank (%d are), want at least one", blank)
 	}
 	m := &Model{cfg: cfg, mean: meanMap(train, cfg.Size), summary: Summary{Train: len(train), Validation: len(val), Blank: blank}}
 	if err := m.fitMembers(ctx, train, val, dir, progress); err != nil {
@@ -198,15 +201,7 @@ func newFitting(cfg Config, train, val []*sample, dir string, progress func(Prog
 		return nil, err
 	}
 	if len(val) > 0 {
-		f.team, err = newTeam(cfg.options(), len(val), cfg.Batch, func(members, batch int) ([]drawer, error) {
-			forwards, err := newForwards(cfg, params, members, batch, true, cfg.options())
-			drawers := make([]drawer, len(forwards))
-			for i, forward := range forwards {
-				drawers[i] = forward
-			}
-			return drawers, err
-		})
-		if err != nil {
+		if f.team, err = validationTeam(cfg, params, len(val)); err != nil {
 			return nil, err
 		}
 	}
@@ -217,6 +212,19 @@ func newFitting(cfg Config, train, val []*sample, dir string, progress func(Prog
 	}
 	f.checkpoint = nn.Checkpoint{Dir: dir, Fingerprint: id, Replace: storage.AtomicWrite}
 	return f, f.checkpoint.Restore(f.trainer, f.best, &f.state)
+}
+
+// validationTeam draws the maps of n validation examples, with their losses, by
+// parameters that are being trained.
+func validationTeam(cfg Config, params *nn.Params, n int) (*team, error) {
+	return newTeam(cfg.options(), n, cfg.Batch, func(members, batch int) ([]drawer, error) {
+		forwards, err := newForwards(cfg, params, members, batch, true, cfg.options())
+		drawers := make([]drawer, len(forwards))
+		for i, forward := range forwards {
+			drawers[i] = forward
+		}
+		return drawers, err
+	})
 }
 
 func (f *fitting) save() error {

@@ -348,16 +348,19 @@ func TestTooFewExamplesAreAnError(t *testing.T) {
 	flat := examples(t, "train", 2)
 	flat[0].Map, flat[1].Map = blank(t), blank(t)
 	for _, c := range []struct {
-		name       string
+		name, keep string
 		train, val []Example
 		want       string
 	}{
-		{"none", nil, nil, "found 0 training and 0 validation examples"},
-		{"all blank", flat, nil, "(2 are)"},
-		{"blank validation", examples(t, "val", 2), flat, "found 2 training and 0 validation examples"},
-		{"one example", examples(t, "train", 1), nil, "found 1 examples with a map, want at least 2"},
+		{"none", "cc", nil, nil, "found 0 training and 0 validation examples"},
+		{"all blank", "cc", flat, nil, "(2 are)"},
+		{"all blank, the last kept", "last", flat, nil, "found no training examples with a map that is not blank (2 are)"},
+		{"blank validation", "cc", examples(t, "val", 2), flat, "found 2 training and 0 validation examples"},
+		{"one example", "cc", examples(t, "train", 1), nil, "found 1 examples with a map, want at least 2"},
 	} {
-		_, err := Fit(t.Context(), tiny(), c.train, c.val, t.TempDir(), nil)
+		cfg := tiny()
+		cfg.Select = c.keep
+		_, err := Fit(t.Context(), cfg, c.train, c.val, t.TempDir(), nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: found error %v, want %q in it", c.name, err, c.want)
 		}

@@ -224,46 +224,32 @@ func course(runs []Run, value func(Epoch) float64) (mean, low, high []point) {
 // predictedColour is the colour of the arm predicted, and of predicted maps.
 const predictedColour = 2
 
-// lossChart shows the predictor's losses in the course of its fit.
-func lossChart(p *Predictor) template.HTML {
-	var train, validation []point
-	var losses []float64
+// fitCharts show the course of the predictor's fit: losses and, where validation maps
+// judged it, CC.
+func fitCharts(p *Predictor) (loss, agreement template.HTML) {
+	var train, validation, cc []point
+	var losses, ccs []float64
+	last := 1.0
 	for _, h := range p.History {
 		x := float64(h.Step)
-		train, losses = append(train, point{x, h.TrainLoss}), append(losses, h.TrainLoss)
-		if p.Validation > 0 {
-			validation, losses = append(validation, point{x, h.Loss}), append(losses, h.Loss)
-		}
+		train = append(train, point{x, h.TrainLoss})
+		validation = append(validation, point{x, h.Loss})
+		cc = append(cc, point{x, h.CC})
+		losses = append(losses, h.TrainLoss, h.Loss)
+		ccs = append(ccs, h.CC)
+		last = max(last, x)
 	}
+	steps := axis{label: "step", min: 0, max: last}
 	low, high := span(losses...)
 	kept := float64(p.Best)
-	return chart(narrow, "loss of the predictor by step", stepsOf(p), axis{label: "loss", min: max(low, 0), max: high},
+	loss = chart(narrow, "loss of the predictor by step", steps, axis{label: "loss", min: max(low, 0), max: high},
 		segment(point{kept, max(low, 0)}, point{kept, high}, 1.2, ink, dashed),
 		curve(train, muted, solid), curve(validation, armColour(predictedColour), solid))
-}
-
-// agreementChart shows the CC with the validation maps in the course of the
-// predictor's fit.
-func agreementChart(p *Predictor) template.HTML {
-	var cc []point
-	var ccs []float64
-	for _, h := range p.History {
-		cc, ccs = append(cc, point{float64(h.Step), h.CC}), append(ccs, h.CC)
-	}
-	low, high := span(ccs...)
-	kept := float64(p.Best)
-	return chart(narrow, "CC of the predictor with the validation maps by step", stepsOf(p), axis{label: "validation CC", min: low, max: min(high, 1.01)},
+	low, high = span(ccs...)
+	agreement = chart(narrow, "CC of the predictor with the validation maps by step", steps, axis{label: "validation CC", min: low, max: min(high, 1.01)},
 		segment(point{kept, low}, point{kept, min(high, 1.01)}, 1.2, ink, dashed),
 		curve(cc, armColour(predictedColour), solid))
-}
-
-// stepsOf is the axis of the steps of the predictor's fit.
-func stepsOf(p *Predictor) axis {
-	last := 1
-	for _, h := range p.History {
-		last = max(last, h.Step)
-	}
-	return axis{label: "step", min: 0, max: float64(last)}
+	return loss, agreement
 }
 
 // mostDots is how many points of a scatter plot are drawn.

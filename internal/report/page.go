@@ -193,14 +193,15 @@ func hasAlpha(arms []summary) bool {
 
 func (p *page) drawPredictor() {
 	if len(p.Predictor.History) > 0 {
-		caption := "The dashed line marks the checkpoint kept."
-		if p.Predictor.Validation > 0 {
-			caption = "Grey: training; orange: validation. " + caption
+		loss, agreement := fitCharts(p.Predictor)
+		kept := "The dashed line marks the checkpoint kept."
+		if p.Predictor.Validation == 0 {
+			p.Fit = append(p.Fit, figure{"Loss of the fit", kept, loss})
+		} else {
+			p.Fit = append(p.Fit,
+				figure{"Loss of the fit", "Grey: training; orange: validation. " + kept, loss},
+				figure{"Agreement during the fit", "CC with the validation maps.", agreement})
 		}
-		p.Fit = append(p.Fit, figure{"Loss of the fit", caption, lossChart(p.Predictor)})
-	}
-	if p.Predictor.Validation > 0 {
-		p.Fit = append(p.Fit, figure{"Agreement during the fit", "CC with the validation maps.", agreementChart(p.Predictor)})
 	}
 	if estimated, found := qualityPairs(p.Predictor.Checks); len(found) > 0 {
 		caption := fmt.Sprintf("Each dot is a held-out image; rank correlation %s over %s. On the dotted line the estimate is exact.",

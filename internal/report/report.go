@@ -103,7 +103,7 @@ type Predictor struct {
 type Point struct {
 	Step      int     // optimiser steps done
 	TrainLoss float64 // mean since the last point
-	Loss      float64 // of the validation maps, where there are some
+	Loss      float64 // of the validation maps; NaN without any
 	CC        float64 // likewise
 }
 
