@@ -24,9 +24,9 @@ const (
 const (
 	codeIngest   = 3
 	codeFit      = 7
-	codeTeach    = 7
+	codeTeach    = 8
 	codeAnnotate = 5
-	codeTrain    = 10
+	codeTrain    = 11
 	codeEvaluate = 5
 	codeExport   = 1
 )

@@ -1,6 +1,9 @@
 package storage
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // RowGroup is a run of rows that lie together in one file and are read together.
 type RowGroup struct {
@@ -14,23 +17,23 @@ type RowGroup struct {
 // than window groups at a time. A window below 1 counts as 1.
 //
 // It is a pure function of its arguments: no machine, number of workers or
-// version of Go changes it.
+// version of Go changes it. Where a window holds all groups, how the rows are cut
+// into groups does not change it either.
 func Order(groups []RowGroup, keep func(row int) bool, seed uint64, epoch, window int) []int {
-	r := newShuffler(seed, uint64(epoch))
 	order := make([]int, len(groups))
 	for i := range order {
 		order[i] = i
 	}
-	r.shuffle(order)
+	newShuffler(seed, ^uint64(epoch)).shuffle(order)
+	ofRows := newShuffler(seed, uint64(epoch))
 	var rows []int
-	for len(order) > 0 {
-		n := min(max(window, 1), len(order))
+	for together := range slices.Chunk(order, max(window, 1)) {
+		slices.Sort(together)
 		start := len(rows)
-		for _, g := range order[:n] {
+		for _, g := range together {
 			rows = appendKept(rows, groups[g], keep)
 		}
-		r.shuffle(rows[start:])
-		order = order[n:]
+		ofRows.shuffle(rows[start:])
 	}
 	return rows
 }
