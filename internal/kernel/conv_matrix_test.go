@@ -18,7 +18,7 @@ func init() {
 	peaks = standIn(peaks)
 	pairPeaks = standIn(pairPeaks)
 	pairMultipliers = standIn(pairMultipliers)
-	pairMultipliers[AMX] = &multiplier{depth: matrixDepth, room: matrixRoom, matrix: true, spans: []span{{1, tilesGenericPairs}}}
+	pairMultipliers[AMX] = &multiplier{depth: matrixDepth, room: matrixRoom, matrix: true, spans: []span{{1, tilesGenericPairs}}, adding: []span{{1, tilesGenericPairs}}}
 }
 
 // standIn is a table in which the best instruction set of this machine stands in for AMX.

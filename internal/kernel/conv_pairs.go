@@ -90,25 +90,25 @@ func (v *vector) pairLine(words []float32, line []BF16, from, unit, distance int
 	begin, last := inside(n, width, from, unit)
 	_, end := inside(n, width-distance, from, unit)
 	end = max(end, begin)
-	clear(words[:begin*Block])
+	at := func(i int) []BF16 { return line[(from+i*unit)*Block:] }
 	if begin < end {
-		at := (from + begin*unit) * Block
-		v.pairs(words[begin*Block:end*Block], line[at:], line[at+distance*Block:], unit*Block)
+		v.pairs(words[begin*Block:end*Block], at(begin), at(begin)[distance*Block:], unit*Block)
 	}
 	for i := end; i < last; i++ { // the second is outside
-		for l, v := range line[(from+i*unit)*Block:][:Block] {
-			words[i*Block+l] = pair(v, 0)
-		}
+		v.pairs(words[i*Block:][:Block], at(i), noPixel[:], Block)
 	}
 	clear(words[last*Block:])
-	for i := range begin { // or only the first
+	for i := range begin { // or the first
 		if second := from + i*unit + distance; second >= 0 && second < width {
-			for l, v := range line[second*Block:][:Block] {
-				words[i*Block+l] = pair(0, v)
-			}
+			v.pairs(words[i*Block:][:Block], noPixel[:], line[second*Block:], Block)
+		} else {
+			clear(words[i*Block:][:Block])
 		}
 	}
 }
+
+// noPixel is outside of an image.
+var noPixel [Block]BF16
 
 // pointwise reports whether every pixel of the result sees the image's pixel at its
 // place alone.

@@ -41,12 +41,17 @@ type multiplier struct {
 	depth int
 	// spans are the kernels, those for the most blocks first.
 	spans []span
+	// adding are those of a matrix unit that add the product to y, and nothing else. The
+	// outs of a tile's rows are Block apart, none negative.
+	adding []span
 	// room is the number of float32 that a frame may hold.
 	room int
 	// matrix says that the kernels are those of a matrix unit.
 	matrix bool
 	// squares transposes 8 rows of some times 8 columns; nil if there is none.
 	squares func(dst, src *float32, dstStride, srcStride, squares int)
+	// tiles transposes n tiles of Block*Block that follow one another; nil if there is none.
+	tiles func(dst, src *float32, n int)
 }
 
 // span is a kernel for a number of channel blocks at a time.
@@ -84,11 +89,20 @@ func (m *multiplier) blocksPerTask(n, most int) int {
 }
 
 // run multiplies a number of channel blocks. It leaves t's slices moved on.
+func (m *multiplier) run(t *tiles, blocks int) { t.multiply(m.spans, blocks) }
+
+// addTo is run for what a matrix unit adds to y.
+func (m *multiplier) addTo(t *tiles, blocks int) {
+	t.add = t.y
+	t.multiply(m.adding, blocks)
+}
+
+// multiply runs kernels for a number of channel blocks.
 // Fetching next during the product spreads what memory has to deliver over time.
-func (m *multiplier) run(t *tiles, blocks int) {
+func (t *tiles) multiply(kernels []span, blocks int) {
 	after := t.next
 	t.pace = ceil(len(t.steps)*tileRows, len(t.rows))
-	for _, s := range m.spans {
+	for _, s := range kernels {
 		for blocks >= s.blocks {
 			blocks -= s.blocks
 			if blocks > 0 {
@@ -138,6 +152,18 @@ func (m *multiplier) transpose(dst []float32, dstStride int, src []float32, srcS
 		for i := first; i < cols; i++ {
 			dst[i*dstStride+l] = src[l*srcStride+i]
 		}
+	}
+}
+
+// transposeTiles transposes tiles of Block*Block that follow one another.
+func (m *multiplier) transposeTiles(dst, src []float32) {
+	const size = Block * Block
+	if m.tiles != nil {
+		m.tiles(&dst[0], &src[0], len(src)/size)
+		return
+	}
+	for i := 0; i < len(src); i += size {
+		m.transpose(dst[i:], Block, src[i:], Block, Block, Block)
 	}
 }
 

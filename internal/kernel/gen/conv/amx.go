@@ -23,8 +23,9 @@ const (
 func sumTile(blocks, tall, b int) int { return tall*blocks + b }
 
 // matrixTiles writes the product of a kernel.tiles whose rows and steps lie as a
-// matrix unit wants them, blocks channel blocks at a time.
-func (p *printer) matrixTiles(blocks int) {
+// matrix unit wants them, blocks channel blocks at a time. An adding one adds it to y, of
+// which every tile's rows follow one another, and does nothing else.
+func (p *printer) matrixTiles(blocks int, adding bool) {
 	const (
 		frame = 63 + 4*matrixSize + 64 // the sums, from a cache line on, and the configuration
 
@@ -41,8 +42,12 @@ func (p *printer) matrixTiles(blocks int) {
 		scratch            = "DI"
 	)
 	p.line("")
-	p.line("// func tilesAMX%d(t *tiles)", blocks)
-	p.line("TEXT ·tilesAMX%d(SB), $%d-8", blocks, frame+1)
+	name := fmt.Sprintf("tilesAMX%d", blocks)
+	if adding {
+		name = fmt.Sprintf("tilesAMXAdd%d", blocks)
+	}
+	p.line("// func %s(t *tiles)", name)
+	p.line("TEXT ·%s(SB), $%d-8", name, frame+1)
 	p.line("NO_LOCAL_POINTERS")
 	p.line("MOVQ t+0(FP), %s", args)
 	p.line("LEAQ 63(SP), %s", scratch)
@@ -70,8 +75,14 @@ func (p *printer) matrixTiles(blocks int) {
 	p.line("MOVQ    %d(%s), %s", fieldW, args, right)
 	p.line("MOVQ    %d(%s), %s", fieldSteps, args, stepList)
 	p.line("MOVQ    %d(%s), %s", fieldSteps+length, args, count)
-	for i := range matrixTall * blocks {
-		p.instruction(fmt.Sprintf("TILEZERO T%d", i), 0xc4, 0xe2, 0x7b, 0x49, 0xc0|i<<3)
+	if adding {
+		p.sumTiles(blocks, p.loadTile)
+		p.line("MOVQ t+0(FP), %s", args)
+		p.line("MOVQ %d(%s), %s", fieldSteps+length, args, count)
+	} else {
+		for i := range matrixTall * blocks {
+			p.instruction(fmt.Sprintf("TILEZERO T%d", i), 0xc4, 0xe2, 0x7b, 0x49, 0xc0|i<<3)
+		}
 	}
 	p.line("SHRQ $4, %s", count)
 	p.line("JZ   finish")
@@ -98,19 +109,54 @@ func (p *printer) matrixTiles(blocks int) {
 	p.line("JNZ  steps")
 	p.line("")
 	p.line("finish:")
-	for i := range matrixTall * blocks {
-		p.line("LEAQ %d(%s), %s", i*matrixSize, scratch, source)
-		p.tileMemory("TILESTORED", f3, i, source, line)
+	if adding {
+		p.line("MOVQ t+0(FP), %s", args)
+		p.sumTiles(blocks, p.storeTile)
+		p.line("MOVQ t+0(FP), %s", args)
+		p.line("MOVQ %d(%s), %s", fieldHeight, args, count)
+		p.line("LEAQ (%s)(%s*8), %s", outsList, count, outsList)
+	} else {
+		for i := range matrixTall * blocks {
+			p.line("LEAQ %d(%s), %s", i*matrixSize, scratch, source)
+			p.storeTile(i, source, line)
+		}
+		p.matrixEpilogue(blocks, scratch, outsList)
+		p.line("MOVQ t+0(FP), %s", args)
+		p.line("MOVQ %d(%s), %s", fieldHeight, args, count)
 	}
-	p.matrixEpilogue(blocks, scratch, outsList)
-	p.line("MOVQ t+0(FP), %s", args)
-	p.line("MOVQ %d(%s), %s", fieldHeight, args, count)
 	p.line("SHLQ $1, %s", count)
 	p.line("SUBQ %s, %s", count, remaining)
 	p.line("JGT  tile")
 	p.instruction("TILERELEASE", 0xc4, 0xe2, 0x78, 0x49, 0xc0)
 	p.line("VZEROUPPER")
 	p.line("RET")
+}
+
+// sumTiles moves the sums between y and their registers. It changes some of the
+// others: args, the count, source and index.
+func (p *printer) sumTiles(blocks int, move func(tile int, base, pitch string)) {
+	const (
+		outs, line = "R9", "CX"
+		result     = "SI"
+		further    = "R14"
+		index      = "DI"
+	)
+	p.line("MOVQ %d(%s), %s", fieldY, args, result)
+	p.line("MOVQ %d(%s), %s", fieldHeight, args, further)
+	p.line("MOVLQSX (%s)(%s*4), %s", outs, further, index)
+	p.line("MOVQ %d(%s), %s", fieldYBlock, args, further)
+	p.line("SHLQ $2, %s", further)
+	p.line("LEAQ (%s)(%s*4), %s", result, index, index)
+	p.line("MOVLQSX (%s), %s", outs, args)
+	p.line("LEAQ (%s)(%s*4), %s", result, args, result)
+	for b := range blocks {
+		if b > 0 {
+			p.line("ADDQ %s, %s", further, result)
+			p.line("ADDQ %s, %s", further, index)
+		}
+		move(sumTile(blocks, 0, b), result, line)
+		move(sumTile(blocks, 1, b), index, line)
+	}
 }
 
 // configure says how large the tiles are: those of the right operand are full, the
@@ -227,6 +273,54 @@ func (p *printer) matrixEpilogue(blocks int, scratch, outs string) {
 	}
 }
 
+// matrixTranspose writes the transposition of tiles that follow one another.
+func (p *printer) matrixTranspose() {
+	p.line("")
+	p.line("// func transposeTilesAVX512(dst, src *float32, n int)")
+	p.line("TEXT ·transposeTilesAVX512(SB), NOSPLIT, $0-24")
+	p.line("MOVQ dst+0(FP), AX")
+	p.line("MOVQ src+8(FP), BX")
+	p.line("MOVQ n+16(FP), CX")
+	p.line("")
+	p.line("tile:")
+	for i := range block {
+		p.line("VMOVUPS %d(BX), Z%d", i*block*size, i)
+	}
+	for i := 0; i < block; i += 2 { // lanes of two rows
+		p.line("VUNPCKLPS Z%d, Z%d, Z%d", i+1, i, block+i)
+		p.line("VUNPCKHPS Z%d, Z%d, Z%d", i+1, i, block+i+1)
+	}
+	for i := 0; i < block; i += 4 { // of four: register i+j has lanes j, 4+j, 8+j and 12+j
+		for half := range 2 {
+			p.line("VUNPCKLPD Z%d, Z%d, Z%d", block+i+2+half, block+i+half, i+2*half)
+			p.line("VUNPCKHPD Z%d, Z%d, Z%d", block+i+2+half, block+i+half, i+2*half+1)
+		}
+	}
+	for j := range 4 { // of eight
+		for half := range 2 {
+			first, to := 8*half+j, block+8*half+2*j
+			p.line("VSHUFF32X4 $0x88, Z%d, Z%d, Z%d", first+4, first, to)   // lanes j and 8+j
+			p.line("VSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", first+4, first, to+1) // 4+j and 12+j
+		}
+	}
+	for j := range 4 {
+		for odd := range 2 {
+			upper := block + 2*j + odd
+			p.line("VSHUFF32X4 $0x88, Z%d, Z%d, Z%d", upper+8, upper, 4*odd+j)
+			p.line("VSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", upper+8, upper, 8+4*odd+j)
+		}
+	}
+	for i := range block {
+		p.line("VMOVUPS Z%d, %d(AX)", i, i*block*size)
+	}
+	p.line("ADDQ $%d, BX", block*block*size)
+	p.line("ADDQ $%d, AX", block*block*size)
+	p.line("DECQ CX")
+	p.line("JNZ  tile")
+	p.line("VZEROUPPER")
+	p.line("RET")
+}
+
 // matrixPeak writes a loop of products of tiles.
 func (p *printer) matrixPeak() {
 	p.line("")
@@ -267,6 +361,10 @@ var number = map[string]int{
 
 func (p *printer) loadTile(tile int, base, pitch string) {
 	p.tileMemory("TILELOADD", f2, tile, base, pitch)
+}
+
+func (p *printer) storeTile(tile int, base, pitch string) {
+	p.tileMemory("TILESTORED", f3, tile, base, pitch)
 }
 
 // tileMemory is VEX.128.prefix.0F38.W0 4B /r of a tile in memory, whose rows lie a

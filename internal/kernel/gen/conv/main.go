@@ -80,9 +80,12 @@ func generate() string {
 	p.tiles(avx512bf16, 1, 2)
 	p.tiles(avx512bf16, 2, 1)
 	p.tiles(avx512bf16, 4, 1)
-	p.matrixTiles(1)
-	p.matrixTiles(2)
+	for _, adding := range []bool{false, true} {
+		p.matrixTiles(1, adding)
+		p.matrixTiles(2, adding)
+	}
 	p.transpose()
+	p.matrixTranspose()
 	p.peak(avx2)
 	p.peak(avx512)
 	p.peak(avx512bf16)
