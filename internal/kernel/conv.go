@@ -11,7 +11,7 @@ import "github.com/surrogaze/surrogaze/internal/op"
 // infinite weights make NaN there.
 //
 // In bfloat16 products are summed in float32, the weights are rounded first, and so
-// is the result at last. A planar image is taken as it is.
+// is the result at last. A planar image is taken as it is, but rounded too for a matrix unit.
 func ConvForward[T Element](e *Env, g op.Conv, y, x []T, w []float32, ep Epilogue[T]) []Phase {
 	switch {
 	case depthwise(g):
@@ -36,6 +36,9 @@ func ConvForwardPlanar[T Element](e *Env, g op.Conv, y []T, x, w []float32, ep E
 	if g.Groups > 1 {
 		blocked := make([]T, BlockedLen(g.In))
 		return append(ToBlocked(e, g.In, blocked, x), groupedForward(e, g, y, blocked, w, ep)...)
+	}
+	if patchable[T](e, g) {
+		return patchForward(e, g, any(y).([]BF16), x, w, any(ep).(Epilogue[BF16]))
 	}
 	return convForward(e, g, planarSource(g.In), y, x, w, ep)
 }

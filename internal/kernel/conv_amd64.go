@@ -52,6 +52,12 @@ func transposeAVX2(dst, src *float32, dstStride, srcStride, squares int)
 //go:noescape
 func transposeTilesAVX512(dst, src *float32, n int)
 
+// The lanes of n pixels that are written, from elements of src a step further on for each,
+// or zero where they are not taken.
+//
+//go:noescape
+func spreadAVX512(dst, src *BF16, n, lanes, step int, taken, written uint32)
+
 //go:noescape
 func peakAVX2(rounds int)
 
@@ -79,7 +85,7 @@ var avx512Multiplier = multiplier{depth: 144, room: frameSize, spans: []span{{4,
 // pairMultipliers are those of pairs of bfloat16.
 var pairMultipliers = map[ISA]*multiplier{
 	AVX512BF16: {depth: 208, room: frameSize, spans: []span{{4, tilesAVX512BF164}, {2, tilesAVX512BF162}, {1, tilesAVX512BF161}}, squares: transposeAVX2},
-	AMX:        {depth: matrixDepth, room: matrixRoom, matrix: true, spans: []span{{2, tilesAMX2}, {1, tilesAMX1}}, adding: []span{{2, tilesAMXAdd2}, {1, tilesAMXAdd1}}, squares: transposeAVX2, tiles: transposeTilesAVX512},
+	AMX:        {depth: matrixDepth, room: matrixRoom, matrix: true, spans: []span{{2, tilesAMX2}, {1, tilesAMX1}}, adding: []span{{2, tilesAMXAdd2}, {1, tilesAMXAdd1}}, squares: transposeAVX2, tiles: transposeTilesAVX512, spread: spreadAVX512},
 }
 
 // peaks of the instruction sets, 24 registers a round.

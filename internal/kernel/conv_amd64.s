@@ -3445,6 +3445,30 @@ tile:
 	VZEROUPPER
 	RET
 
+// func spreadAVX512(dst, src *BF16, n, lanes, step int, taken, written uint32)
+TEXT ·spreadAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), BX
+	MOVQ n+16(FP), CX
+	MOVQ lanes+24(FP), SI
+	MOVQ step+32(FP), DI
+	ADDQ  SI, SI
+	ADDQ  DI, DI
+	MOVL  taken+40(FP), DX
+	KMOVD DX, K1
+	MOVL  written+44(FP), DX
+	KMOVD DX, K2
+
+pixel:
+	VMOVDQU16.Z (BX), K1, Z0
+	VMOVDQU16 Z0, K2, (AX)
+	ADDQ DI, BX
+	ADDQ SI, AX
+	DECQ CX
+	JNZ  pixel
+	VZEROUPPER
+	RET
+
 // func peakAVX2(rounds int)
 TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	MOVQ rounds+0(FP), CX

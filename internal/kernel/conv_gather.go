@@ -103,9 +103,10 @@ type source struct {
 	channels int // words of channels
 	lanes    int // of a plane
 	layout   layout
-	inPlace  bool // may be read where it is
-	pairs    bool // words are two bfloat16
-	joined   bool // a plane of the frame is two of the source, pixel by pixel
+	inPlace  bool     // may be read where it is
+	pairs    bool     // words are two bfloat16
+	joined   bool     // a plane of the frame is two of the source, pixel by pixel
+	patches  *patches // what is joined, if it is made of a planar image
 }
 
 func blockedSource(s op.Shape) source {
@@ -296,6 +297,10 @@ func (g *gather) load(frame, src []float32, s strip, c piece) []float32 {
 	for p := c.from; p < c.to; p++ {
 		for n := range s.images {
 			lines, many := frame[(p-c.from)*g.frame.plane+n*g.frame.image:], g.rows.span(s.lines)
+			if g.patches != nil {
+				g.patchLines(lines, p, s.image+n, top, many)
+				continue
+			}
 			if g.joined {
 				g.joinLines(lines, src, 2*p, s.image+n, top, left, many)
 				continue
@@ -307,6 +312,18 @@ func (g *gather) load(frame, src []float32, s strip, c piece) []float32 {
 		}
 	}
 	return frame
+}
+
+// patchLines makes lines of patches of an image, from one on; those outside are zero.
+func (g *gather) patchLines(dst []float32, plane, image, top, n int) {
+	for i := range n {
+		dst, line := dst[i*g.frame.line:][:g.frame.line], top+i*g.unitRow
+		if line < 0 || line >= g.shape.H {
+			clear(dst)
+		} else {
+			g.patches.fill(BF16s(dst), image, line, plane*2*Block, 2*Block)
+		}
+	}
 }
 
 // joinLines joins two planes' lines of an image from one on, the second of which may be

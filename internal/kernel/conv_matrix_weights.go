@@ -41,6 +41,7 @@ type matrixWeights struct {
 	conv      op.Conv
 	dw        []float32
 	x, dy     []BF16
+	patches   *patches // instead of x
 	cols      axis
 	taps      []matrixRow
 	every     int // lines from an image of a strip to the next
@@ -60,11 +61,13 @@ type matrixRow struct {
 }
 
 func matrixBackwardWeights(e *Env, g op.Conv, dw []float32, x, dy []BF16) []Phase {
-	d := newMatrixWeights(e, g, dw, x, dy)
-	var phases []Phase
-	if out := Blocks(g.Out); !d.turnsItself() {
+	return newMatrixWeights(e, g, dw, x, dy).phases()
+}
+
+func (d *matrixWeights) phases() (phases []Phase) {
+	if out := Blocks(d.conv.Out); !d.turnsItself() {
 		phases = append(phases, Phase{Tasks: d.strips() * out, Run: func(task, worker int) {
-			d.turn(d.turned(task/out, task%out), task/out, task%out, e.scratch[worker])
+			d.turn(d.turned(task/out, task%out), task/out, task%out, d.env.scratch[worker])
 		}})
 	}
 	phases = append(phases, Phase{Tasks: d.shares() * d.chunks, Run: d.sum})
@@ -102,7 +105,7 @@ func newMatrixWeights(e *Env, g op.Conv, dw []float32, x, dy []BF16) *matrixWeig
 	d.divideChannels()
 	d.chunks = ceil(d.strips(), ceil(d.strips(), ceil(matrixTasks, d.shares())))
 	e.share(d.turnedLen() + d.shares()*d.chunks*d.sumsLen())
-	e.reserve(d.pairsLen() + d.sumsLen() + (d.rows()+Block)*len(d.steps))
+	e.reserve(d.pairsLen() + d.sumsLen() + max((d.rows()+Block)*len(d.steps), g.In.W*Block))
 	return d
 }
 
@@ -213,23 +216,26 @@ func (d *matrixWeights) region(column, remainder int) int {
 
 // load pairs a strip of a channel block of the image. Steps of no result are multiplied,
 // too, by zero: whatever they meet is finite.
-func (d *matrixWeights) load(words []float32, s strip, block int) {
+func (d *matrixWeights) load(words []float32, s strip, block int, spare []float32) {
 	if s.images*s.lines < d.images*d.lines {
 		clear(words)
 	}
-	l := blockedLayout(d.conv.In)
 	top := s.line*d.conv.StrideH - d.conv.PadH
 	for n := range s.images {
-		image := d.x[block*l.plane+(s.image+n)*l.image:][:l.image]
 		for line := range d.every * d.stride {
 			from := top + line
+			outside := from < 0 || from >= d.conv.In.H
+			var source []BF16
+			if !outside {
+				source = d.line(block, s.image+n, from, spare)
+			}
 			at := (n*d.every + line/d.stride) * d.pairs * Block
 			for column, tap := range d.cols.taps {
 				to := words[d.region(column, line%d.stride)+at:][:d.pairs*Block]
-				if from < 0 || from >= d.conv.In.H {
+				if outside {
 					clear(to)
 				} else {
-					d.vectors.pairLine(to, image[from*l.line:][:l.line], tap, 2*d.cols.step, d.cols.step)
+					d.vectors.pairLine(to, source, tap, 2*d.cols.step, d.cols.step)
 				}
 			}
 		}
@@ -241,17 +247,29 @@ func (d *matrixWeights) load(words []float32, s strip, block int) {
 	}
 }
 
+// line is one of a channel block of an image.
+func (d *matrixWeights) line(block, image, line int, spare []float32) []BF16 {
+	l := blockedLayout(d.conv.In)
+	if d.patches == nil {
+		return d.x[block*l.plane+image*l.image+line*l.line:][:l.line]
+	}
+	patches := BF16s(spare)[:l.line]
+	d.patches.fill(patches, image, line, block*Block, Block)
+	return patches
+}
+
 // sum adds up a chunk's strips for a share.
 func (d *matrixWeights) sum(task, worker int) {
 	block, blocks, channel, channels := d.share(task / d.chunks)
 	words, sums := d.env.scratch[worker][:d.pairsLen()], d.sums(task, worker)
+	spare := d.env.scratch[worker][d.pairsLen()+d.sumsLen():]
 	clear(sums)
 	n := ceil(channels, matrixPart) * matrixPart
 	each := ceil(d.strips(), d.chunks)
 	first := task % d.chunks * each
 	for i := first; i < min(first+each, d.strips()); i++ {
 		for b := range blocks {
-			d.load(words[b*d.planeLen():][:d.planeLen()], d.strip(i), block+b)
+			d.load(words[b*d.planeLen():][:d.planeLen()], d.strip(i), block+b, spare)
 		}
 		all := tiles{
 			x: d.gradient(worker, i, channel, channels), rows: d.channels.rows[:n], outs: d.channels.outs[:n], steps: d.steps,

@@ -52,6 +52,8 @@ type multiplier struct {
 	squares func(dst, src *float32, dstStride, srcStride, squares int)
 	// tiles transposes n tiles of Block*Block that follow one another; nil if there is none.
 	tiles func(dst, src *float32, n int)
+	// spread is that of patches.write; nil if there is none.
+	spread func(dst, src *BF16, n, lanes, step int, taken, written uint32)
 }
 
 // span is a kernel for a number of channel blocks at a time.

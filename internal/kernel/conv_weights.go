@@ -38,6 +38,9 @@ func ConvBackwardWeightsPlanar[T Element](e *Env, g op.Conv, dw, x []float32, dy
 		blocked := make([]T, BlockedLen(g.In))
 		return append(ToBlocked(e, g.In, blocked, x), groupedBackwardWeights(e, g, dw, blocked, dy)...)
 	}
+	if patchable[T](e, g) {
+		return patchBackwardWeights(e, g, dw, x, any(dy).([]BF16))
+	}
 	return convBackwardWeights(e, g, planarSource(g.In), dw, x, dy)
 }
 

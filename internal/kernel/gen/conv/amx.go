@@ -321,6 +321,32 @@ func (p *printer) matrixTranspose() {
 	p.line("RET")
 }
 
+// matrixSpread writes lanes of pixels, of up to 32, from elements a step apart.
+func (p *printer) matrixSpread() {
+	p.line("")
+	p.line("// func spreadAVX512(dst, src *BF16, n, lanes, step int, taken, written uint32)")
+	p.line("TEXT ·spreadAVX512(SB), NOSPLIT, $0-48")
+	for _, r := range [...]string{"dst+0(FP), AX", "src+8(FP), BX", "n+16(FP), CX", "lanes+24(FP), SI", "step+32(FP), DI"} {
+		p.line("MOVQ %s", r)
+	}
+	p.line("ADDQ  SI, SI")
+	p.line("ADDQ  DI, DI")
+	p.line("MOVL  taken+40(FP), DX")
+	p.line("KMOVD DX, K1")
+	p.line("MOVL  written+44(FP), DX")
+	p.line("KMOVD DX, K2")
+	p.line("")
+	p.line("pixel:")
+	p.line("VMOVDQU16.Z (BX), K1, Z0")
+	p.line("VMOVDQU16 Z0, K2, (AX)")
+	p.line("ADDQ DI, BX")
+	p.line("ADDQ SI, AX")
+	p.line("DECQ CX")
+	p.line("JNZ  pixel")
+	p.line("VZEROUPPER")
+	p.line("RET")
+}
+
 // matrixPeak writes a loop of products of tiles.
 func (p *printer) matrixPeak() {
 	p.line("")

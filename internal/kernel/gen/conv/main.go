@@ -86,6 +86,7 @@ func generate() string {
 	}
 	p.transpose()
 	p.matrixTranspose()
+	p.matrixSpread()
 	p.peak(avx2)
 	p.peak(avx512)
 	p.peak(avx512bf16)
