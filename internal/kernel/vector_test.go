@@ -291,7 +291,11 @@ func normBackwardTrials(name string, g op.BatchNorm, relu, keep bool, x, dy, dyb
 		}
 		return y
 	}
-	y32, mean32, rstd32 := narrow(y), narrow(mean), narrow(rstd)
+	frozen := make([]float64, c)
+	for i, v := range runningVar {
+		frozen[i] = 1 / math.Sqrt(float64(v+g.Eps))
+	}
+	y32, mean32, rstd32, frozen32 := narrow(y), narrow(mean), narrow(rstd), narrow(frozen)
 	var yb []float32
 	var wideY []float64
 	if relu {
@@ -315,12 +319,21 @@ func normBackwardTrials(name string, g op.BatchNorm, relu, keep bool, x, dy, dyb
 		return BatchNormBackward(e, g, r[0].data, dresidual, r[1].data, r[2].data, dyb, xb, yb, gamma, mean32, rstd32), r
 	}, want(func(dx, dresidual, dgamma, dbeta []float64) {
 		reference.BatchNormBackward(g, dx, dresidual, dgamma, dbeta, wide(dy), wide(x), wideY, wide(gamma), wide(mean32), wide(rstd32))
-	}), 0}, {name + ", frozen backward", func(e *Env) ([]Phase, []result) {
+	}), largestTerm(g.In, dy, x, mean32, rstd32)}, {name + ", frozen backward", func(e *Env) ([]Phase, []result) {
 		r, dresidual := destinations()
 		return BatchNormFrozenBackward(e, g, r[0].data, dresidual, r[1].data, r[2].data, dyb, xb, yb, gamma, runningMean, runningVar), r
 	}, want(func(dx, dresidual, dgamma, dbeta []float64) {
 		reference.BatchNormFrozenBackward(g, dx, dresidual, dgamma, dbeta, wide(dy), wide(x), wideY, wide(gamma), wide(runningMean), wide(runningVar))
-	}), 0}}
+	}), largestTerm(g.In, dy, x, runningMean, frozen32)}}
+}
+
+// largestTerm is that of the sums that are gamma's gradient, which may nearly cancel.
+func largestTerm(s op.Shape, dy, x, mean, rstd []float32) (largest float64) {
+	for i := range x {
+		c := i / (s.H * s.W) % s.C
+		largest = max(largest, math.Abs(float64(dy[i]*(x[i]-mean[c])*rstd[c])))
+	}
+	return largest
 }
 
 func poolTrials(d draw, s op.Shape, k, stride, pad int) []trial {
