@@ -45,9 +45,14 @@ func (d *depthwiseConv[T]) frameLen() int { return d.frameLines * d.frameLine }
 
 // load copies a plane of the source into a frame.
 func (d *depthwiseConv[T]) load(frame []float32, src []T, plane int) {
+	d.loadLines(frame, src, plane, 0, d.frameLines)
+}
+
+// loadLines copies n lines of a plane's frame, from one on.
+func (d *depthwiseConv[T]) loadLines(frame []float32, src []T, plane, from, n int) {
 	l := blockedLayout(d.source)
-	for i := range d.frameLines {
-		widenLine(d.vectors, l, frame[i*d.frameLine:][:d.frameLine], src[plane*l.image:], i-d.g.PadH, d.source.H, -d.g.PadW)
+	for i := range n {
+		widenLine(d.vectors, l, frame[i*d.frameLine:][:d.frameLine], src[plane*l.image:], from+i-d.g.PadH, d.source.H, -d.g.PadW)
 	}
 }
 
@@ -105,29 +110,34 @@ func (d *depthwiseConv[T]) filterLine(dst, frame, filters []float32) {
 	d.vectors.windowFilter(dst, frame, filters, d.g.KernelH, d.g.KernelW, d.frameLine, Block)
 }
 
-// depthwiseBackwardWeights sums dy times the image, plane by plane, tap by tap: the
-// gradient lies in a frame as wide as the image's, so that a plane is one sum.
+// depthwiseBackwardWeights sums dy times the image, some lines of a plane at a time, tap
+// by tap: the gradient lies in a frame as wide as the image's, so that they are one sum.
 func depthwiseBackwardWeights[T Element](e *Env, g op.Conv, dw []float32, x, dy []T) []Phase {
 	out := g.OutShape()
 	d := newDepthwise[T](e, g.In, out, g)
 	n, line := d.taps(), out.W*Block
+	lines := even(out.H, frameSize/2/d.frameLine)
 	perWorker := make([]float64, e.Workers*n*Block)
 	return []Phase{ranges(Blocks(g.In.C), n*out.Pixels()*Block, func(from, to, worker int) {
-		scratch := e.scratch[worker]
-		frame, gradient := scratch[:d.frameLen()], scratch[d.frameLen():][:(out.H-1)*d.frameLine+line]
+		frame, gradient := e.scratch[worker][:d.frameLen()], e.scratch[worker][d.frameLen():]
 		for block := from; block < to; block++ {
 			sums := perWorker[worker*n*Block:][:n*Block]
 			clear(sums)
 			for image := range g.In.N {
 				plane := block*g.In.N + image
-				d.load(frame, x, plane)
 				l := blockedLayout(out)
-				for i := range out.H {
-					widenLine(d.vectors, l, gradient[i*d.frameLine:][:min(d.frameLine, len(gradient)-i*d.frameLine)], dy[plane*l.image:], i, out.H, 0)
-				}
-				for tap := range n {
-					at := tap/g.KernelW*d.frameLine + tap%g.KernelW*Block
-					d.vectors.sumProducts(sums[tap*Block:][:Block], gradient, frame[at:])
+				for top := 0; top < out.H; top += lines {
+					some := min(lines, out.H-top)
+					d.loadLines(frame, x, plane, top, some+g.KernelH-1)
+					gradient := gradient[:(some-1)*d.frameLine+line]
+					for i := range some {
+						to := gradient[i*d.frameLine:]
+						widenLine(d.vectors, l, to[:min(d.frameLine, len(to))], dy[plane*l.image:], top+i, out.H, 0)
+					}
+					for tap := range n {
+						at := tap/g.KernelW*d.frameLine + tap%g.KernelW*Block
+						d.vectors.sumProducts(sums[tap*Block:][:Block], gradient, frame[at:])
+					}
 				}
 			}
 			for lane := range min(Block, g.In.C-block*Block) {

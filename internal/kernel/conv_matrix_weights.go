@@ -20,6 +20,12 @@ const (
 	// matrixBlocks is the number of channel blocks of the image that a task takes if
 	// there are no more: no gradient is turned, and no image paired, twice.
 	matrixBlocks = 4
+	// matrixTaps is about the number of channel blocks, each as often as a filter has taps,
+	// that meet what a task reads of the gradient.
+	matrixTaps = 8
+	// matrixGradient is about the number of float32 of a strip's gradient that stay in the
+	// second level cache.
+	matrixGradient = 128 << 10
 )
 
 // matrixWeights is the gradient by the weights for a matrix unit. Rows are channels of
@@ -112,11 +118,11 @@ func newMatrixWeights(e *Env, g op.Conv, dw []float32, x, dy []BF16) *matrixWeig
 // divideChannels chooses how many channels a task takes.
 func (d *matrixWeights) divideChannels() {
 	if d.perTask = Blocks(d.conv.In.C); d.perTask > matrixBlocks {
-		d.perTask = d.wide()
+		d.perTask = d.blocksPerTask(d.perTask, matrixTaps/d.tapsLen())
 	}
 	parts := max(min(ceil(enoughTasks, d.groups()), d.conv.Out*len(d.taps)/matrixReuse), 1)
-	n := min(ceil(d.conv.Out, parts), matrixResult/(d.perTask*d.tapsLen()*Block))
-	n = ceil(n, matrixPart) * matrixPart
+	most := min(matrixResult/(d.perTask*d.tapsLen()*Block), matrixGradient/len(d.steps))
+	n := ceil(even(d.conv.Out, min(ceil(d.conv.Out, parts), most)), matrixPart) * matrixPart
 	rows := make([]int32, n)
 	for i := range rows {
 		rows[i] = int32(i/Block*d.turnedBlock() + i%Block*Block)
