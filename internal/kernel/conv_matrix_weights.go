@@ -36,9 +36,9 @@ const (
 // lines further on. Between the images of a strip are lines of no result, where the
 // gradient is zero.
 //
-// A task is a share of the filters, some channel blocks of the image, all of them or as
-// many as the widest kernel takes, and some channels of dy, and a chunk of the strips. Its
-// sums are (blocks, taps, channels of dy, Block); those of several chunks are added up.
+// A task is a share of the filters, some channel blocks of the image and some channels of
+// dy, and a chunk of the strips. Its sums are (blocks, taps, channels of dy, Block); those
+// of several chunks are added up.
 type matrixWeights struct {
 	division
 	*multiplier
@@ -110,7 +110,7 @@ func newMatrixWeights(e *Env, g op.Conv, dw []float32, x, dy []BF16) *matrixWeig
 	}
 	d.divideChannels()
 	d.chunks = ceil(d.strips(), ceil(d.strips(), ceil(matrixTasks, d.shares())))
-	e.share(d.turnedLen() + d.shares()*d.chunks*d.sumsLen())
+	e.share(d.turnedLen() + d.sharedSums())
 	e.reserve(d.pairsLen() + d.sumsLen() + max((d.rows()+Block)*len(d.steps), g.In.W*Block))
 	return d
 }
@@ -153,6 +153,14 @@ func (d *matrixWeights) tapsLen() int { return len(d.taps) * len(d.cols.taps) }
 func (d *matrixWeights) tapSums() int   { return d.rows() * Block }
 func (d *matrixWeights) blockSums() int { return d.tapsLen() * d.tapSums() }
 func (d *matrixWeights) sumsLen() int   { return d.perTask * d.blockSums() }
+
+// sharedSums is the number of float32 of the sums that are added up.
+func (d *matrixWeights) sharedSums() int {
+	if d.chunks == 1 {
+		return 0
+	}
+	return d.shares() * d.chunks * d.sumsLen()
+}
 
 // sums are a task's: what is added up later is shared.
 func (d *matrixWeights) sums(task, worker int) []float32 {
