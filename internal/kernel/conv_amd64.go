@@ -47,10 +47,10 @@ func tilesAMXAdd2(t *tiles)
 //go:noescape
 func transposeAVX2(dst, src *float32, dstStride, srcStride, squares int)
 
-// dst[i*Block+l] = src[l*Block+i] in each of n tiles of Block*Block.
+// dst[i*Block+l] = src[l*Block+i] in each of n squares of Block*Block.
 //
 //go:noescape
-func transposeTilesAVX512(dst, src *float32, n int)
+func transposeSquaresAVX512(dst, src *float32, n int)
 
 // The lanes of n pixels that are written, from elements of src a step further on for each,
 // or zero where they are not taken.
@@ -85,7 +85,11 @@ var avx512Multiplier = multiplier{depth: 144, room: frameSize, spans: []span{{4,
 // pairMultipliers are those of pairs of bfloat16.
 var pairMultipliers = map[ISA]*multiplier{
 	AVX512BF16: {depth: 208, room: frameSize, spans: []span{{4, tilesAVX512BF164}, {2, tilesAVX512BF162}, {1, tilesAVX512BF161}}, squares: transposeAVX2},
-	AMX:        {depth: matrixDepth, room: matrixRoom, matrix: true, spans: []span{{2, tilesAMX2}, {1, tilesAMX1}}, adding: []span{{2, tilesAMXAdd2}, {1, tilesAMXAdd1}}, squares: transposeAVX2, tiles: transposeTilesAVX512, spread: spreadAVX512},
+	AMX: {
+		depth: matrixDepth, room: matrixRoom, matrix: true,
+		spans: []span{{2, tilesAMX2}, {1, tilesAMX1}}, adding: []span{{2, tilesAMXAdd2}, {1, tilesAMXAdd1}},
+		squares: transposeAVX2, wideSquares: transposeSquaresAVX512, spread: spreadAVX512,
+	},
 }
 
 // peaks of the instruction sets, 24 registers a round.

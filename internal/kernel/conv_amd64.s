@@ -3335,8 +3335,8 @@ square:
 	VZEROUPPER
 	RET
 
-// func transposeTilesAVX512(dst, src *float32, n int)
-TEXT ·transposeTilesAVX512(SB), NOSPLIT, $0-24
+// func transposeSquaresAVX512(dst, src *float32, n int)
+TEXT ·transposeSquaresAVX512(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), AX
 	MOVQ src+8(FP), BX
 	MOVQ n+16(FP), CX

@@ -8,7 +8,7 @@ import (
 )
 
 // Where there is no AMX, Go's loops stand in for its kernels, so that what surrounds
-// them is tested on every machine.
+// them is tested on every machine. What AVX-512 alone does for them runs where it can.
 func init() {
 	if Detect() == AMX {
 		return
@@ -17,8 +17,13 @@ func init() {
 	multipliers = standIn(multipliers)
 	peaks = standIn(peaks)
 	pairPeaks = standIn(pairPeaks)
+	amx := pairMultipliers[AMX]
 	pairMultipliers = standIn(pairMultipliers)
-	pairMultipliers[AMX] = &multiplier{depth: matrixDepth, room: matrixRoom, matrix: true, spans: []span{{1, tilesGenericPairs}}, adding: []span{{1, tilesGenericPairs}}}
+	loops := &multiplier{depth: matrixDepth, room: matrixRoom, matrix: true, spans: []span{{1, tilesGenericPairs}}, adding: []span{{1, tilesGenericPairs}}}
+	if amx != nil && Detect() >= AVX512 {
+		loops.wideSquares, loops.spread = amx.wideSquares, amx.spread
+	}
+	pairMultipliers[AMX] = loops
 }
 
 // standIn is a table in which the best instruction set of this machine stands in for AMX.

@@ -201,7 +201,7 @@ func (d *matrixWeights) turn(to []float32, i, block int, scratch []float32) {
 		}
 	}
 	clear(words[done:])
-	d.transposeTiles(to, words)
+	d.transposeSquares(to, words)
 }
 
 // gradient is a strip's turned gradient from a channel on.
@@ -228,8 +228,8 @@ func (d *matrixWeights) region(column, remainder int) int {
 	return (column*d.stride + remainder) * d.regionLen()
 }
 
-// load pairs a strip of a channel block of the image. Steps of no result are multiplied,
-// too, by zero: whatever they meet is finite.
+// load pairs a strip of a channel block of the image. Steps of no result are multiplied by
+// zero, too, which is no zero if what another kernel left there is infinite: all is written.
 func (d *matrixWeights) load(words []float32, s strip, block int, spare []float32) {
 	if s.images*s.lines < d.images*d.lines {
 		clear(words)

@@ -50,8 +50,9 @@ type multiplier struct {
 	matrix bool
 	// squares transposes 8 rows of some times 8 columns; nil if there is none.
 	squares func(dst, src *float32, dstStride, srcStride, squares int)
-	// tiles transposes n tiles of Block*Block that follow one another; nil if there is none.
-	tiles func(dst, src *float32, n int)
+	// wideSquares transposes n squares of Block*Block that follow one another; nil if there
+	// is none.
+	wideSquares func(dst, src *float32, n int)
 	// spread is that of patches.write; nil if there is none.
 	spread func(dst, src *BF16, n, lanes, step int, taken, written uint32)
 }
@@ -157,11 +158,11 @@ func (m *multiplier) transpose(dst []float32, dstStride int, src []float32, srcS
 	}
 }
 
-// transposeTiles transposes tiles of Block*Block that follow one another.
-func (m *multiplier) transposeTiles(dst, src []float32) {
+// transposeSquares transposes squares of Block*Block that follow one another.
+func (m *multiplier) transposeSquares(dst, src []float32) {
 	const size = Block * Block
-	if m.tiles != nil {
-		m.tiles(&dst[0], &src[0], len(src)/size)
+	if m.wideSquares != nil {
+		m.wideSquares(&dst[0], &src[0], len(src)/size)
 		return
 	}
 	for i := 0; i < len(src); i += size {

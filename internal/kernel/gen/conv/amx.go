@@ -273,11 +273,11 @@ func (p *printer) matrixEpilogue(blocks int, scratch, outs string) {
 	}
 }
 
-// matrixTranspose writes the transposition of tiles that follow one another.
+// matrixTranspose writes the transposition of squares that follow one another.
 func (p *printer) matrixTranspose() {
 	p.line("")
-	p.line("// func transposeTilesAVX512(dst, src *float32, n int)")
-	p.line("TEXT ·transposeTilesAVX512(SB), NOSPLIT, $0-24")
+	p.line("// func transposeSquaresAVX512(dst, src *float32, n int)")
+	p.line("TEXT ·transposeSquaresAVX512(SB), NOSPLIT, $0-24")
 	p.line("MOVQ dst+0(FP), AX")
 	p.line("MOVQ src+8(FP), BX")
 	p.line("MOVQ n+16(FP), CX")
