@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,16 +21,24 @@ import (
 	"github.com/surrogaze/surrogaze/internal/cuda/driver"
 )
 
-// opening makes the test binary a program that opens a device and says what came of it.
-const opening = "SURROGAZE_TEST_OPENING"
+// These make the test binary a program: opening one that opens a device, misusing one
+// that launches the example of that name, and says what came of it.
+const (
+	opening  = "SURROGAZE_TEST_OPENING"
+	misusing = "SURROGAZE_TEST_MISUSING"
+)
 
 func TestMain(m *testing.M) {
-	if os.Getenv(opening) == "" {
+	switch {
+	case os.Getenv(opening) != "":
+		_, err := driver.Open(0)
+		var unavailable *driver.UnavailableError
+		fmt.Println(errors.As(err, &unavailable), err)
+	case os.Getenv(misusing) != "":
+		fmt.Println(misuse(os.Getenv(misusing)))
+	default:
 		os.Exit(m.Run())
 	}
-	_, err := driver.Open(0)
-	var unavailable *driver.UnavailableError
-	fmt.Println(errors.As(err, &unavailable), err)
 }
 
 func TestAProgramStartsAndSaysWhyThereIsNoGPU(t *testing.T) {
@@ -201,12 +210,84 @@ func TestTheMockTurnsTheOrderOfThreadsAround(t *testing.T) {
 	got, bytes := pinned(t, d, int32(-1))
 	for order, want := range map[string]int32{"": 63, "reverse": 0} {
 		t.Setenv("MOCK_CUDA_ORDER", order)
-		check(t, launch(t, m, s, driver.Launch{Kernel: "race", Grid: [3]int{2, 1, 1}, Block: [3]int{32, 1, 1}, Args: []any{x}}),
+		check(t, launch(t, m, s, driver.Launch{Kernel: "last", Grid: [3]int{2, 1, 1}, Block: [3]int{32, 1, 1}, Args: []any{x}}),
 			s.CopyOut(bytes, x), s.Synchronize())
 		if got[0] != want {
 			t.Errorf("order %q: thread %d was last, want %d", order, got[0], want)
 		}
 	}
+}
+
+// misuse launches an example in two blocks of 32 threads, or for those that stay in a
+// block in one of 64, on as many numbers.
+func misuse(kernel string) error {
+	d, err := driver.Open(0)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	s, err := d.NewStream()
+	if err != nil {
+		return err
+	}
+	ptx, err := os.ReadFile("../mock/testdata/example.ptx")
+	if err != nil {
+		return err
+	}
+	m, err := d.Load(string(ptx))
+	if err != nil {
+		return err
+	}
+	f, err := m.Function(kernel)
+	if err != nil {
+		return err
+	}
+	const n = 64
+	x, err := d.Alloc(4 * n)
+	if err != nil {
+		return err
+	}
+	l := driver.Launch{Kernel: kernel, Grid: [3]int{1, 1, 1}, Block: [3]int{n, 1, 1}, Shared: 4 * n, Args: []any{x, int32(n)}}
+	if kernel == "example_shift_blocks" {
+		l.Grid[0], l.Block[0] = 2, n/2
+	}
+	return errors.Join(s.Fill(x, 0, 4*n), s.Launch(f, l), s.Synchronize())
+}
+
+func TestTheMockFindsKernelsThatUseMemoryAsTheyMustNot(t *testing.T) {
+	library := cudatest.Mock(t)
+	const race = "(reads|writes) 4 bytes at 0x[0-9a-f]+ that another thread (reads|writes) meanwhile"
+	for kernel, want := range map[string]string{
+		"race":         race,
+		"shift":        race,
+		"shift_blocks": race,
+		"hurry":        race + "|that its block did not write",
+		"turn":         race + "|that its block did not write",
+		"reuse":        race,
+		"unwritten":    "reads 4 bytes at 0x[0-9a-f]+ that its block did not write",
+		"overread":     "reads 4 bytes at 0x[0-9a-f]+ that no block of memory has",
+		"overshare":    "writes 4 bytes at 0x[0-9a-f]+ that no block of memory has",
+		"unaligned":    "example.cu:[0-9]+: thread .* uses an address that is not aligned",
+		"short":        "example.cu:[0-9]+: thread .* uses an element that an array does not have",
+	} {
+		for _, order := range []string{"", "reverse"} {
+			program := exec.Command(os.Args[0])
+			program.Env = append(os.Environ(), misusing+"=example_"+kernel, "SURROGAZE_LIBCUDA="+library, "MOCK_CUDA_ORDER="+order)
+			said, err := program.CombinedOutput()
+			if ok, _ := regexp.Match("(?s)kernel example_"+kernel+": .*("+want+").*the device is lost", said); err != nil || !ok {
+				t.Errorf("%s, order %q: %v, said %q, want %q", kernel, order, err, said, want)
+			}
+		}
+	}
+}
+
+func TestThreadsOfAWarpMaySynchroniseAlone(t *testing.T) {
+	d := open(t)
+	s, m := must(d.NewStream())(t), kernels(t, d)
+	x := must(d.Alloc(4 * 32))(t)
+	check(t, s.Fill(x, 0, 4*32),
+		launch(t, m, s, driver.Launch{Kernel: "turn", Grid: [3]int{1, 1, 1}, Block: [3]int{32, 1, 1}, Shared: 4 * 32, Args: []any{x, int32(32)}}),
+		s.Synchronize())
 }
 
 // adding puts y += 2 x of four numbers into a stream.

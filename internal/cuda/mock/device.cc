@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 
+#include "accesses.h"
 #include "entry.h"
 
 #ifndef __x86_64__
@@ -47,12 +48,13 @@ mock_switch:
 namespace mock {
 
 unsigned char *shared;
+size_t shared_bytes;
 
 namespace {
 
 constexpr size_t stack_size = 256 << 10, page = 4096;
 constexpr unsigned max_threads = 1024, warp = 32;
-constexpr size_t shared_limit = 48 << 10, guard = 256;
+constexpr size_t shared_limit = 48 << 10;
 
 // A Fiber is a stack. It runs threads one after another, until one has to wait; then
 // another fiber takes the next.
@@ -62,28 +64,33 @@ struct Fiber {
   unsigned thread;
 };
 
-// An Exchange is a meeting of the threads in a mask of one warp. Values of two
-// generations are kept: a thread may bring its next before others have read the last.
+// An Exchange is a meeting of the threads in a mask of one warp, and a barrier for what
+// they do to memory if it is of __syncwarp(). Values of two generations are kept: a thread
+// may bring its next before others have read the last.
 struct Exchange {
   unsigned mask, arrived, generation;
+  bool barrier;
   uint64_t values[2][warp];
   std::vector<Fiber *> waiting;
 };
 
 struct Warp {
-  unsigned alive;
+  unsigned alive, barriers;
   std::deque<Exchange> exchanges;
 };
 
 struct Block {
-  const std::function<void()> *kernel;
+  const Entry *kernel;
+  const uint64_t *arguments;
+  uint64_t number;                    // of all blocks of all launches, from 1 on
+  unsigned barriers;                  // passed
   unsigned size, started, alive;      // threads: all, those started, those not done
   bool backwards;                     // the last thread starts first
   std::vector<Fiber *> at_barrier;    // of __syncthreads
   std::vector<Warp> warps{max_threads / warp};
   std::deque<Fiber *> ready;
   std::vector<Fiber *> idle;          // fibers without a thread
-  Fiber *fiber;                       // that runs
+  Fiber *fiber;                       // that runs, or null
   void *caller;                       // stack pointer of run_block
   std::string failure;
 } block;
@@ -147,10 +154,17 @@ void release(std::vector<Fiber *> &waiting) {
 
 bool complete(const Exchange &e, const Warp &w) { return (e.mask & w.alive & ~e.arrived) == 0; }
 
-void release(Exchange &e) {
+void release(Exchange &e, Warp &w) {
+  if (e.barrier) w.barriers++;
   e.arrived = 0;
   e.generation++;
   release(e.waiting);
+}
+
+// pass lets all threads go on that wait in __syncthreads().
+void pass() {
+  block.barriers++;
+  release(block.at_barrier);
 }
 
 // done lets those go on who only waited for the thread that has ended.
@@ -158,9 +172,9 @@ void done(unsigned thread) {
   Warp &w = block.warps[thread / warp];
   w.alive &= ~(1u << thread % warp);
   block.alive--;
-  if (block.at_barrier.size() == block.alive) release(block.at_barrier);
+  if (block.at_barrier.size() == block.alive) pass();
   for (Exchange &e : w.exchanges)
-    if (e.arrived != 0 && complete(e, w)) release(e);
+    if (e.arrived != 0 && complete(e, w)) release(e, w);
 }
 
 void work() {
@@ -169,24 +183,27 @@ void work() {
     unsigned n = block.started++;
     me->thread = block.backwards ? block.size - 1 - n : n;
     enter(me->thread);
-    (*block.kernel)();
+    block.kernel->call(block.kernel->kernel, block.arguments);
     done(me->thread);
   }
   block.idle.push_back(me);
   leave();
 }
 
-void run_block(const std::function<void()> &kernel) {
-  block.kernel = &kernel;
+void run_block() {
+  block.number++;
+  block.barriers = 0;
   block.size = blockDim.x * blockDim.y * blockDim.z;
   block.started = 0;
   block.alive = block.size;
   for (unsigned i = 0; i * warp < block.size; i++) {
     unsigned lanes = std::min(warp, block.size - i * warp);
     block.warps[i].alive = ~0u >> (warp - lanes);
+    block.warps[i].barriers = 0;
   }
   block.fiber = start();
   mock_switch(&block.caller, block.fiber->sp);
+  block.fiber = nullptr;
 }
 
 // abandon forgets the fibers of a block that failed: some still wait.
@@ -200,7 +217,7 @@ void abandon() {
 Exchange &meeting(Warp &w, unsigned mask) {
   for (Exchange &e : w.exchanges)
     if (e.mask == mask) return e;
-  w.exchanges.push_back(Exchange{mask, 0, 0, {}, {}});
+  w.exchanges.push_back(Exchange{mask, 0, 0, false, {}, {}});
   return w.exchanges.back();
 }
 
@@ -213,21 +230,49 @@ std::map<std::string, Entry> &entries() {
 
 unsigned lane() { return block.fiber->thread % warp; }
 
-const uint64_t *exchange(unsigned mask, uint64_t value) {
+namespace {
+
+// meet waits until every living thread of the mask has brought a value, and returns all
+// by lane.
+const uint64_t *meet(unsigned mask, uint64_t value, bool barrier = false) {
   Warp &w = block.warps[block.fiber->thread / warp];
   Exchange &e = meeting(w, mask);
   if (!(mask >> lane() & 1)) fail("a thread is no part of the mask that it synchronises with");
   uint64_t *values = e.values[e.generation % 2];
   if (e.arrived == 0) std::fill(values, values + warp, ~uint64_t(0));
   values[lane()] = value;
+  e.barrier = barrier;
   e.arrived |= 1u << lane();
   if (complete(e, w)) {
-    release(e);
+    release(e, w);
   } else {
     e.waiting.push_back(block.fiber);
     leave();
   }
   return values;
+}
+
+}  // namespace
+
+uint64_t exchange(unsigned mask, uint64_t value, unsigned lane) { return meet(mask, value)[lane]; }
+
+unsigned ballot(unsigned mask, bool predicate) {
+  const uint64_t *all = meet(mask, predicate);
+  unsigned lanes = 0;
+  for (unsigned i = 0; i < warp; i++) lanes |= unsigned(all[i] == 1) << i;
+  return lanes;
+}
+
+bool in_kernel() { return block.fiber != nullptr; }
+
+Moment now() {
+  unsigned thread = block.fiber->thread;
+  return Moment{block.number, thread, block.barriers, block.warps[thread / warp].barriers};
+}
+
+bool in_own_stack(const void *p) {
+  const char *stack = block.fiber->stack;
+  return stack <= p && p < stack + stack_size;
 }
 
 void fail(const char *why) {
@@ -251,9 +296,19 @@ bool runs(dim3 grid, dim3 b, size_t bytes) {
          within(b.x * b.y * b.z, max_threads) && bytes <= shared_limit;
 }
 
-std::string run(const std::function<void()> &thread, dim3 grid, dim3 b, size_t bytes) {
-  alignas(256) static unsigned char memory[shared_limit + guard];
+std::vector<uint64_t> copies(const Entry &kernel, void **params) {
+  std::vector<uint64_t> all(kernel.parameters.size());
+  for (size_t i = 0; i < all.size(); i++) memcpy(&all[i], params[i], kernel.parameters[i].size);
+  return all;
+}
+
+std::string run(const Entry &kernel, const std::vector<uint64_t> &arguments, dim3 grid, dim3 b, size_t bytes) {
+  static auto *const memory = static_cast<unsigned char *>(aligned_alloc(256, shared_limit));
   shared = memory;
+  shared_bytes = bytes;
+  block.kernel = &kernel;
+  block.arguments = arguments.data();
+  begin_launch(block.number + 1);
   gridDim = grid;
   blockDim = b;
   block.failure.clear();
@@ -263,10 +318,7 @@ std::string run(const std::function<void()> &thread, dim3 grid, dim3 b, size_t b
   for (uint64_t i = 0; i < blocks; i++) {
     uint64_t n = block.backwards ? blocks - 1 - i : i;
     blockIdx = {unsigned(n % grid.x), unsigned(n / grid.x % grid.y), unsigned(n / grid.x / grid.y)};
-    memset(memory, 0xff, bytes + guard);
-    run_block(thread);
-    if (block.failure.empty() && std::count(memory + bytes, memory + bytes + guard, 0xff) != guard)
-      block.failure = "a block wrote behind its dynamic shared memory";
+    run_block();
     if (!block.failure.empty()) {
       abandon();
       return block.failure;
@@ -285,5 +337,7 @@ void __syncthreads() {
     return;
   }
   block.at_barrier.pop_back();
-  mock::release(block.at_barrier);
+  mock::pass();
 }
+
+void __syncwarp(unsigned mask) { mock::meet(mask, 0, true); }

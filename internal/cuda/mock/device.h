@@ -2,7 +2,8 @@
 //
 // The threads of a block are fibers (device.cc): each runs until it waits for others.
 // Blocks run one after another, so that __shared__ is static. Where threads wait for
-// each other in vain, as in a __syncthreads() that some never reach, the launch fails.
+// each other in vain, as in a __syncthreads() that some never reach, the launch fails; so
+// it does where they use memory as they must not (accesses.h).
 #ifndef SURROGAZE_MOCK_DEVICE_H
 #define SURROGAZE_MOCK_DEVICE_H
 
@@ -71,13 +72,17 @@ namespace mock {
 
 // shared is the dynamic shared memory of the block that runs.
 extern unsigned char *shared;
+extern size_t shared_bytes;
 
 // lane is the running thread's place in its warp.
 unsigned lane();
 
 // exchange waits until every living thread of the mask has brought a value, and returns
-// the values by lane; ~0 where a lane brought none.
-const uint64_t *exchange(unsigned mask, uint64_t value);
+// that of a lane; ~0 if it brought none.
+uint64_t exchange(unsigned mask, uint64_t value, unsigned lane);
+
+// ballot are the lanes of the mask that bring true.
+unsigned ballot(unsigned mask, bool predicate);
 
 // fail ends the launch with an error.
 [[noreturn]] void fail(const char *why);
@@ -107,58 +112,53 @@ template <class To, class From> To bit_cast(From v) {
 // Threads together.
 
 void __syncthreads();
-inline void __syncwarp(unsigned mask = ~0u) { mock::exchange(mask, 0); }
+void __syncwarp(unsigned mask = ~0u);
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 inline void __trap() { mock::fail("__trap()"); }
 
 template <class T> T __shfl_sync(unsigned mask, T v, int source, int width = 32) {
   unsigned first = mock::lane() & ~(width - 1);
-  return mock::value<T>(mock::exchange(mask, mock::bits(v))[first + (source & (width - 1))]);
+  return mock::value<T>(mock::exchange(mask, mock::bits(v), first + (source & (width - 1))));
 }
 
 template <class T> T __shfl_xor_sync(unsigned mask, T v, int with, int width = 32) {
   unsigned lane = mock::lane(), source = lane ^ with;
-  const uint64_t *all = mock::exchange(mask, mock::bits(v));
-  return source >= (lane & ~(width - 1)) + width ? v : mock::value<T>(all[source]);
+  if (source >= (lane & ~(width - 1)) + width) source = lane;
+  return mock::value<T>(mock::exchange(mask, mock::bits(v), source));
 }
 
 template <class T> T __shfl_down_sync(unsigned mask, T v, unsigned delta, int width = 32) {
   unsigned lane = mock::lane(), source = lane + delta;
-  const uint64_t *all = mock::exchange(mask, mock::bits(v));
-  return source >= (lane & ~(width - 1)) + width ? v : mock::value<T>(all[source]);
+  if (source >= (lane & ~(width - 1)) + width) source = lane;
+  return mock::value<T>(mock::exchange(mask, mock::bits(v), source));
 }
 
 template <class T> T __shfl_up_sync(unsigned mask, T v, unsigned delta, int width = 32) {
-  unsigned lane = mock::lane();
-  const uint64_t *all = mock::exchange(mask, mock::bits(v));
-  return (lane & (width - 1)) < delta ? v : mock::value<T>(all[lane - delta]);
+  unsigned lane = mock::lane(), source = (lane & (width - 1)) < delta ? lane : lane - delta;
+  return mock::value<T>(mock::exchange(mask, mock::bits(v), source));
 }
 
-inline unsigned __ballot_sync(unsigned mask, int predicate) {
-  const uint64_t *all = mock::exchange(mask, predicate != 0);
-  unsigned ballot = 0;
-  for (int i = 0; i < 32; i++) ballot |= unsigned(all[i] == 1) << i;
-  return ballot;
-}
-
+inline unsigned __ballot_sync(unsigned mask, int predicate) { return mock::ballot(mask, predicate); }
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, !predicate) == 0; }
 
-// Atomic operations: threads take turns only where they wait, so that plain ones do.
+// Atomic operations: threads take turns only where they wait, so that plain ones do. They
+// race with none, and are not looked at.
+#define ATOMIC __attribute__((no_sanitize("thread")))
 
-template <class T> T atomicExch(T *p, T v) { T old = *p; *p = v; return old; }
-template <class T> T atomicCAS(T *p, T compare, T v) { T old = *p; if (old == compare) *p = v; return old; }
+template <class T> ATOMIC T atomicExch(T *p, T v) { T old = *p; *p = v; return old; }
+template <class T> ATOMIC T atomicCAS(T *p, T compare, T v) { T old = *p; if (old == compare) *p = v; return old; }
 
 #define ATOMICS(T) \
-  inline T atomicAdd(T *p, T v) { return atomicExch(p, *p + v); }
+  ATOMIC inline T atomicAdd(T *p, T v) { return atomicExch(p, *p + v); }
 #define ATOMICS_INT(T) \
   ATOMICS(T) \
-  inline T atomicSub(T *p, T v) { return atomicExch(p, *p - v); } \
-  inline T atomicMax(T *p, T v) { return atomicExch(p, *p > v ? *p : v); } \
-  inline T atomicMin(T *p, T v) { return atomicExch(p, *p < v ? *p : v); } \
-  inline T atomicAnd(T *p, T v) { return atomicExch(p, *p & v); } \
-  inline T atomicOr(T *p, T v) { return atomicExch(p, *p | v); }
+  ATOMIC inline T atomicSub(T *p, T v) { return atomicExch(p, *p - v); } \
+  ATOMIC inline T atomicMax(T *p, T v) { return atomicExch(p, *p > v ? *p : v); } \
+  ATOMIC inline T atomicMin(T *p, T v) { return atomicExch(p, *p < v ? *p : v); } \
+  ATOMIC inline T atomicAnd(T *p, T v) { return atomicExch(p, *p & v); } \
+  ATOMIC inline T atomicOr(T *p, T v) { return atomicExch(p, *p | v); }
 ATOMICS(float)
 ATOMICS(double)
 ATOMICS_INT(int)
@@ -167,7 +167,8 @@ ATOMICS_INT(unsigned long long)
 #undef ATOMICS
 #undef ATOMICS_INT
 
-inline unsigned atomicInc(unsigned *p, unsigned limit) { return atomicExch(p, *p >= limit ? 0 : *p + 1); }
+ATOMIC inline unsigned atomicInc(unsigned *p, unsigned limit) { return atomicExch(p, *p >= limit ? 0 : *p + 1); }
+#undef ATOMIC
 
 // Loads and stores with a hint to the cache.
 

@@ -191,11 +191,11 @@ mock::Work kernel_work(const Function &f, dim3 grid, dim3 block, size_t shared, 
   std::vector<void *> pointers;
   for (size_t i = 0; i < f.entry->parameters.size(); i++)
     if (f.entry->parameters[i].pointer) pointers.push_back(*static_cast<void **>(params[i]));
-  auto thread = f.entry->bind(params);
-  return {"kernel " + f.name, [=]() -> std::string {
+  auto arguments = mock::copies(*f.entry, params);
+  return {"kernel " + f.name, [=, kernel = f.entry]() -> std::string {
             for (void *p : pointers)
               if (p != nullptr && !context.device.holds(p, 1)) return outside("argument", p, 1);
-            std::string failure = mock::run(thread, grid, block, shared);
+            std::string failure = mock::run(*kernel, arguments, grid, block, shared);
             if (!failure.empty()) return failure;
             std::string damage = context.device.damaged();
             return damage.empty() ? "" : "it wrote " + damage;

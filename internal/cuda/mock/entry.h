@@ -3,9 +3,7 @@
 #ifndef SURROGAZE_MOCK_ENTRY_H
 #define SURROGAZE_MOCK_ENTRY_H
 
-#include <functional>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -20,11 +18,11 @@ struct Parameter {
   bool pointer;  // to device memory
 };
 
-// Entry is a kernel. bind copies the arguments that params points to and returns the
-// call of one thread with them.
+// Entry is a kernel, and how one thread calls it with copies of its arguments.
 struct Entry {
   std::vector<Parameter> parameters;
-  std::function<std::function<void()>(void **params)> bind;
+  void (*kernel)();
+  void (*call)(void (*kernel)(), const uint64_t *arguments);
 };
 
 // add makes a kernel known by its name; find looks one up, or returns null.
@@ -34,19 +32,23 @@ const Entry *find(const std::string &name);
 // runs says whether a device runs such a grid at all.
 bool runs(dim3 grid, dim3 block, size_t shared);
 
-// run executes a kernel, bound to its arguments, on the threads of a grid with so many
-// bytes of dynamic shared memory a block. It returns why it failed, or "".
-std::string run(const std::function<void()> &thread, dim3 grid, dim3 block, size_t shared);
+// copies are the arguments that params points to.
+std::vector<uint64_t> copies(const Entry &kernel, void **params);
 
+// run executes a kernel on the threads of a grid with so many bytes of dynamic shared
+// memory a block. It returns why it failed, or "".
+std::string run(const Entry &kernel, const std::vector<uint64_t> &arguments, dim3 grid, dim3 block, size_t shared);
+
+// call reads the arguments, which are no memory of the device's.
 template <class... P, size_t... I>
-std::tuple<P...> arguments(void **params, std::index_sequence<I...>) {
-  return std::tuple<P...>(*static_cast<const P *>(params[I])...);
+__attribute__((no_sanitize("thread"))) void call(void (*kernel)(P...), const uint64_t *arguments, std::index_sequence<I...>) {
+  kernel(value<P>(arguments[I])...);
 }
 
 template <class... P> Entry entry(void (*kernel)(P...)) {
-  return {{Parameter{sizeof(P), std::is_pointer_v<P>}...}, [kernel](void **params) {
-            auto args = arguments<P...>(params, std::index_sequence_for<P...>());
-            return std::function<void()>([kernel, args] { std::apply(kernel, args); });
+  return {{Parameter{sizeof(P), std::is_pointer_v<P>}...}, reinterpret_cast<void (*)()>(kernel),
+          [](void (*kernel)(), const uint64_t *arguments) {
+            call(reinterpret_cast<void (*)(P...)>(kernel), arguments, std::index_sequence_for<P...>());
           }};
 }
 

@@ -10,8 +10,12 @@ CXX := g++
 CXXFLAGS := -std=c++17 -O2 -fPIC -Wall -Wno-unused-function -Wno-unknown-pragmas
 CPPFLAGS := $(CGO_CFLAGS) -I$(mock) -I$(kernels)
 
+# Kernels call accesses.cc with all that they read and write, and where an address is not
+# aligned or an array too short.
+CHECKS := -g -fsanitize=thread,alignment,bounds -fno-sanitize-recover=all --param tsan-instrument-func-entry-exit=0
+
 sources := $(notdir $(wildcard $(kernels)/*.cu $(mock)testdata/*.cu))
-objects := device.o memory.o stream.o module.o driver.o $(sources:.cu=.cu.o)
+objects := device.o accesses.o memory.o stream.o module.o driver.o $(sources:.cu=.cu.o)
 headers := $(wildcard $(mock)*.h $(kernels)/*.cuh)
 
 all: libcuda.so.1 libcudnn.so.9
@@ -25,8 +29,8 @@ libcudnn.so.9: cudnn.o libcuda.so.1 $(mock)mock.mk
 %.o: %.cc $(headers)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
-%.cu.o: %.cu.cc $(headers)
-	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
+%.cu.o: %.cu.cc $(headers) $(mock)mock.mk
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) $(CHECKS) -c -o $@ $<
 
 # The PTX beside a source names the kernels in it. They stand in a namespace of their
 # own, so that other files may use the same names.

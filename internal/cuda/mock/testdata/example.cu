@@ -51,5 +51,72 @@ extern "C" __global__ void example_types(double *x, int a, unsigned b, long long
   x[0] = a, x[1] = b, x[2] = c, x[3] = d, x[4] = e;
 }
 
-// example_race leaves the thread that was last.
-extern "C" __global__ void example_race(int *x) { *x = (int)thread_index(); }
+// example_last leaves the thread that was last.
+extern "C" __global__ void example_last(int *x) { atomicExch(x, (int)thread_index()); }
+
+// What kernels must not do, in n elements of x.
+
+// example_race writes one element by all threads.
+extern "C" __global__ void example_race(int *x, int n) { x[0] = n; }
+
+// example_shift reads what other threads, or only those of other blocks, write.
+extern "C" __global__ void example_shift(int *x, int n) { x[thread_index()] = x[(thread_index() + 1) % n]; }
+extern "C" __global__ void example_shift_blocks(int *x, int n) {
+  int next = x[(thread_index() + blockDim.x) % n];
+  __syncthreads();
+  x[thread_index()] = next;
+}
+
+// example_hurry reads shared memory before all have written it.
+extern "C" __global__ void example_hurry(int *x, int n) {
+  DYNAMIC_SHARED(int, copy);
+  copy[threadIdx.x] = x[threadIdx.x];
+  x[threadIdx.x] = copy[n - 1 - threadIdx.x];
+}
+
+// example_turn does so, too, but for threads of the same warp.
+extern "C" __global__ void example_turn(int *x, int n) {
+  DYNAMIC_SHARED(int, copy);
+  copy[threadIdx.x] = x[threadIdx.x];
+  __syncwarp();
+  x[threadIdx.x] = copy[n - 1 - threadIdx.x];
+}
+
+// example_reuse writes shared memory before all have read it.
+extern "C" __global__ void example_reuse(int *x, int n) {
+  __shared__ int first;
+  for (int i = 0; i < n; i++) {
+    if (threadIdx.x == i) first = x[i];
+    __syncthreads();
+    if (threadIdx.x != i) x[threadIdx.x] += first;
+  }
+}
+
+// example_unwritten reads shared memory that nobody wrote.
+extern "C" __global__ void example_unwritten(int *x, int n) {
+  DYNAMIC_SHARED(int, copy);
+  if (threadIdx.x < n / 2) copy[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  x[threadIdx.x] = copy[threadIdx.x];
+}
+
+// example_overread reads one element behind the last, and example_overshare one behind
+// the shared memory.
+extern "C" __global__ void example_overread(int *x, int n) {
+  if (threadIdx.x == 0) x[0] = x[n];
+}
+extern "C" __global__ void example_overshare(int *x, int n) {
+  DYNAMIC_SHARED(int, copy);
+  copy[threadIdx.x + 1] = x[threadIdx.x];
+}
+
+// example_unaligned reads two elements together from the second on.
+extern "C" __global__ void example_unaligned(int *x, int n) { x[0] = reinterpret_cast<const int2 *>(x + 1)->x; }
+
+// example_short has an array that is too short.
+extern "C" __global__ void example_short(int *x, int n) {
+  __shared__ int few[4];
+  if (threadIdx.x < 4) few[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  x[threadIdx.x] = few[threadIdx.x];
+}
