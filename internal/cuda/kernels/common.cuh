@@ -299,8 +299,8 @@ __device__ inline int64 offset(int image, int row, int column, int height, int w
 template <int V> __device__ void sum_rows(Vec<V>& v) {
     __shared__ float of_thread[V][256];
     uint32 thread = threadIdx.y * blockDim.x + threadIdx.x;
+    __syncthreads(); // a call before may still read
     for (uint32 rows = blockDim.y / 2; rows > 0; rows /= 2) {
-        __syncthreads();
         if (threadIdx.y >= rows && threadIdx.y < 2 * rows) {
 #pragma unroll
             for (int i = 0; i < V; i++) of_thread[i][thread] = v[i];
