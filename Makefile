@@ -3,7 +3,7 @@
 FUZZTIME ?= 10s
 RUN ?= runs/quickstart
 
-.PHONY: cuda ci test lint race noasm generate ptx bench fuzz kill kill-gpu memory readback parity report
+.PHONY: cuda ci test lint race noasm generate ptx assemble barriers bench fuzz kill kill-gpu memory readback parity report
 
 cuda: ## bin/surrogaze with the GPU backend, which starts on machines without one too
 	internal/cuda/env go build -tags gpu -o bin/surrogaze ./cmd/surrogaze
@@ -28,6 +28,12 @@ generate: ## assembly, schema, documentation of the configuration
 
 ptx: ## the CUDA kernels (about 60 MB are fetched once)
 	internal/cuda/kernels/compile
+
+assemble: ## the CUDA kernels' registers, by NVIDIA's assembler (20 MB are fetched once)
+	internal/cuda/kernels/assemble sm_80 sm_90
+
+barriers: ## whether tests notice a barrier less in a CUDA kernel
+	internal/cuda/kernels/barriers
 
 bench:
 	go test -run '^$$' -bench . ./...
