@@ -266,9 +266,12 @@ func orChance(v float64) float64 {
 	return v
 }
 
-// shown is the part of a map on the CAM's grid that lies over the displayed image.
+// shown is the part of a map on the CAM's grid that lies over the displayed image, scaled
+// to [0, 1] by its own minimum and maximum. It may be square, in place.
 func (p *panel) shown(square []float32, of decoded) *raster.Plane {
-	return p.resizing.Shown(&raster.Plane{W: p.grid, H: p.grid, Pix: square}, of.width, of.height)
+	shown := p.resizing.Shown(&raster.Plane{W: p.grid, H: p.grid, Pix: square}, of.width, of.height)
+	raster.MinMax(shown.Pix)
+	return shown
 }
 
 // Maps draws the class activation maps of samples, in their order. A sample that

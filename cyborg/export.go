@@ -53,6 +53,6 @@ func (m *Model) onnx() (*onnx.Graph, error) {
 	g := nn.NewGraph(nn.Eval, m.params)
 	built := net.Build(g, g.Input(imageInput, op.Shape{N: 1, C: 3, H: m.cfg.Size, W: m.cfg.Size}), len(m.classes))
 	g.Output(logitsOutput, built.Logits)
-	g.Output(camOutput, g.CAM(built.Features, built.Weight, g.ArgMax(built.Logits)))
+	g.Output(camOutput, m.cfg.activation(g, built, g.ArgMax(built.Logits)))
 	return g.ONNX(m.cfg.Network)
 }

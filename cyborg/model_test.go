@@ -200,15 +200,15 @@ func TestBarsBesideAPaddedImageAreNotJudged(t *testing.T) {
 		if row := i / 8; row < 2 || row > 5 {
 			cam[i] = 0.7
 		} else {
-			cam[i] = float32(i % 8 / 4)
+			cam[i] = 0.2 + 0.4*float32(i%8/4)
 		}
 	}
 	of := decoded{width: 64, height: 32, human: cfg.resizing().ReduceMap(human, cfg.Size)}
 	if a := p.agreement(cam, of); math.Abs(a.CC-1) > 1e-6 || a.IoU != 1 {
 		t.Errorf("found the agreement %+v, want CC and IoU of 1", a)
 	}
-	if m := p.shown(cam, of); m.W != 8 || m.H != 4 || slices.Max(m.Pix) != 1 || slices.Contains(m.Pix, 0.7) {
-		t.Errorf("found the map %v, want 8 x 4 without the bars", m)
+	if m := p.shown(cam, of); m.W != 8 || m.H != 4 || slices.Min(m.Pix) != 0 || slices.Max(m.Pix) != 1 || slices.Contains(m.Pix, 0.7) {
+		t.Errorf("found the map %v, want 8 x 4 from 0 to 1 without the bars", m)
 	}
 }
 

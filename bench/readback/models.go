@@ -31,20 +31,34 @@ func writeModels(ctx context.Context, dir string) error {
 		return fmt.Errorf("operators: %w", err)
 	}
 	for _, resize := range []string{"squash", "pad"} {
-		classifier, predictor := filepath.Join(dir, "classifier-"+resize), filepath.Join(dir, "predictor-"+resize)
-		if err := trainClassifier(ctx, resize, classifier); err != nil {
-			return fmt.Errorf("classifier: %w", err)
+		cfg := cyborg.DefaultConfig()
+		cfg.Resize = resize
+		if err := writeClassifier(ctx, dir, "classifier-"+resize, cfg); err != nil {
+			return err
 		}
-		if err := fitPredictor(ctx, resize, predictor); err != nil {
-			return fmt.Errorf("predictor: %w", err)
-		}
-		for _, name := range []string{classifier, predictor} {
-			if err := apply(ctx, name, filepath.Join(dir, "photos")); err != nil {
-				return err
-			}
+		if err := writePredictor(ctx, dir, resize); err != nil {
+			return err
 		}
 	}
-	return nil
+	published := cyborg.DefaultConfig()
+	published.CAMClass, published.CAMFeatures = "difference", "reference"
+	return writeClassifier(ctx, dir, "classifier-difference-reference", published)
+}
+
+func writeClassifier(ctx context.Context, dir, name string, cfg cyborg.Config) error {
+	path := filepath.Join(dir, name)
+	if err := trainClassifier(ctx, cfg, path); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return apply(ctx, path, filepath.Join(dir, "photos"))
+}
+
+func writePredictor(ctx context.Context, dir, resize string) error {
+	path := filepath.Join(dir, "predictor-"+resize)
+	if err := fitPredictor(ctx, resize, path); err != nil {
+		return fmt.Errorf("predictor: %w", err)
+	}
+	return apply(ctx, path, filepath.Join(dir, "photos"))
 }
 
 // apply exports a model and lets it judge images.
@@ -78,9 +92,8 @@ func writePhotos(dir string) error {
 	return nil
 }
 
-func trainClassifier(ctx context.Context, resize, name string) error {
-	cfg := cyborg.DefaultConfig()
-	cfg.Size, cfg.Resize, cfg.Batch, cfg.Epochs, cfg.Precision = 32, resize, 4, 4, "f32"
+func trainClassifier(ctx context.Context, cfg cyborg.Config, name string) error {
+	cfg.Size, cfg.Batch, cfg.Epochs, cfg.Precision = 32, 4, 4, "f32"
 	samples, err := testset.Drawn(24)
 	if err != nil {
 		return err
@@ -143,6 +156,7 @@ func everyOperator(g *nn.Graph) {
 	logits, weight := g.Classifier("fc", g.GlobalAvgPool(x), 4)
 	g.Output("logits", logits)
 	g.Output("cam", g.CAM(x, weight, g.ArgMax(logits)))
+	g.Output("difference", g.CAM(x, g.Contrast(weight), g.ArgMax(logits)))
 	g.Output("map", g.Sigmoid(g.UpsampleNearest(g.Upsample(x, 3), 2)))
 }
 

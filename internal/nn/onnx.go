@@ -166,6 +166,8 @@ func (t *onnxTranslation) operator(n node, operands gorgonia.Nodes) error {
 		t.upsample(o, in[0], out)
 	case argMax:
 		t.add("ArgMax", out, in, set("axis", 1))
+	case contrast:
+		t.contrast(o, in[0], out)
 	case cam:
 		t.cam(o, in, out)
 	default:
@@ -183,6 +185,19 @@ func (t *onnxTranslation) upsample(o upsample, in, out string) {
 	scales := t.constant(onnx.Tensor{Name: fmt.Sprintf("scales_%d", o.g.Scale), Shape: []int{4}, Floats: []float32{1, 1, scale, scale}})
 	t.add("Resize", out, []string{in, "", scales}, onnx.Attribute{Name: "coordinate_transformation_mode", Value: coordinates},
 		onnx.Attribute{Name: "mode", Value: mode}, onnx.Attribute{Name: "nearest_mode", Value: "floor"})
+}
+
+// contrast is every row of a weight less the mean of the others, which is
+// (K row - sum of all) / (K - 1) of K rows.
+func (t *onnxTranslation) contrast(o contrast, weight, out string) {
+	classes := float32(o.s.N)
+	share := func(name string, v float32) string {
+		return t.constant(onnx.Tensor{Name: fmt.Sprintf("%s_of_%d", name, o.s.N), Shape: []int{1}, Floats: []float32{v}})
+	}
+	sum := t.add("ReduceSum", out+"_sum", []string{weight, t.integers(0)})
+	all := t.add("Mul", out+"_all", []string{sum, share("others", 1/(classes-1))})
+	own := t.add("Mul", out+"_own", []string{weight, share("row", classes/(classes-1))})
+	t.add("Sub", out, []string{own, all})
 }
 
 // smallestNormal is what a span of 0 is divided by, so that a constant map becomes
