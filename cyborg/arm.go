@@ -2,6 +2,7 @@ package cyborg
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -90,7 +91,7 @@ type plan struct {
 	guided bool               // whether maps are used at all, in the loss or on the images
 }
 
-// newPlan makes the plan of an arm. seed moves the maps of shuffled.
+// newPlan makes the plan of an arm. The seed, a run's, deals the maps of shuffled out.
 func newPlan(arm Arm, set *storage.Dataset, seed uint64) *plan {
 	p := &plan{arm: arm, rows: set.Rows(), guided: arm.Guided()}
 	for _, g := range set.Groups() {
@@ -214,7 +215,7 @@ func (p *plan) shuffle(seed uint64) []int {
 		parts[n-2] = append(parts[n-2], parts[n-1]...)
 		parts = parts[:n-1]
 	}
-	rng := rand.New(rand.NewPCG(seed, streamShuffle))
+	rng := rand.New(rand.NewPCG(seed, streamDeal))
 	for _, part := range parts {
 		from := slices.Clone(part)
 		for i := len(from) - 1; i > 0; i-- { // Sattolo's algorithm
@@ -238,9 +239,9 @@ func runSeed(seed uint64, run int) uint64 {
 	return rand.NewPCG(seed, streamRun+uint64(run)).Uint64()
 }
 
-// Streams of random numbers of Config.Seed. Those of a run's seed are epochs and
-// rows.
+// Streams of random numbers: of Config.Seed from streamRun on those of the runs' seeds;
+// of a run's seed those of its epochs and rows, and one that deals maps out.
 const (
-	streamShuffle = 0
-	streamRun     = 1
+	streamRun  = 1
+	streamDeal = math.MaxUint64
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -222,5 +223,22 @@ func TestMapsOnSomeImagesGuideAsMuchAsMapsOnAll(t *testing.T) {
 		if math.Abs(human-c.human) > 1e-12 || math.Abs(other-c.other) > 1e-12 {
 			t.Errorf("%s: weights %v and %v, want %v and %v", name, human, other, c.human, c.other)
 		}
+	}
+}
+
+func TestEveryRunDealsTheMapsOutAnew(t *testing.T) {
+	cfg := tiny()
+	d := opened(t, dataset(t, oneGroup, mixed(t, 18)), cfg, cacheAll)
+	var donors [2][]int
+	for run := range donors {
+		tr, err := newTraining(t.Context(), cfg, d, Shuffled, run, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		donors[run] = tr.feed.plan.donors
+		tr.feed.close()
+	}
+	if slices.Equal(donors[0], donors[1]) {
+		t.Errorf("both runs dealt %v", donors[0])
 	}
 }

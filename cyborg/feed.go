@@ -107,7 +107,7 @@ func (f *feed) show(p place, w lossWeights, i int, b nn.ImageBatch) error {
 		return err
 	}
 	view := raster.Augment(f.cfg.Augment).Draw(random(f.seed, p.epoch, p.row))
-	if err := f.image(b, i, view, m); err != nil {
+	if err := f.image(b, i, p.row, view, m); err != nil {
 		return err
 	}
 	x := b.Batch
@@ -126,9 +126,9 @@ func (f *feed) show(p place, w lossWeights, i int, b nn.ImageBatch) error {
 	return nil
 }
 
-// image gives slot i of a batch a view of an image, blurred where the same view of its
-// map is low if the configuration says so.
-func (f *feed) image(b nn.ImageBatch, i int, view raster.View, m decoded) error {
+// image gives slot i of a batch a view of a row's image, blurred where the same view of
+// its map is low if the configuration says so.
+func (f *feed) image(b nn.ImageBatch, i, row int, view raster.View, m decoded) error {
 	size := f.cfg.Size
 	if f.cfg.Blur == 0 {
 		return b.Show(imageInput, i, raster.SeenImage{Image: m.image, View: view, Side: size})
@@ -136,11 +136,19 @@ func (f *feed) image(b nn.ImageBatch, i int, view raster.View, m decoded) error 
 	dst := b.Batch[imageInput][3*i*size*size : 3*(i+1)*size*size]
 	m.image.View(dst, size, view)
 	sharp := make([]float32, size*size)
-	if f.target(sharp, size, view, m.human) {
-		raster.BlurOutside(dst, sharp, size, size, f.cfg.Blur)
+	if sigma := f.blur(row); f.target(sharp, size, view, m.human) && sigma > 0 {
+		raster.BlurOutside(dst, sharp, size, size, sigma)
 	}
 	raster.Normalize(dst)
 	return nil
+}
+
+// blur is how far a row's image is blurred: the less, the less its map is trusted.
+func (f *feed) blur(row int) float64 {
+	if f.plan.isDrawn(row) {
+		return f.cfg.Blur * (1 - f.cfg.Discount)
+	}
+	return f.cfg.Blur
 }
 
 // target writes what the arm makes of a view of a map, as writeTarget.

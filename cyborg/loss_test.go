@@ -453,11 +453,12 @@ func TestAMapThatAViewDoesNotShowDoesNotGuide(t *testing.T) {
 }
 
 // TestImagesAreBlurredWhereTheirMapIsLow holds the images of a training against those
-// of one without blur, blurred plainly in float64.
+// of one without blur, blurred plainly in float64: half as far where a predictor's map,
+// which is trusted half, is the reason.
 func TestImagesAreBlurredWhereTheirMapIsLow(t *testing.T) {
 	for _, arm := range []Arm{Combined, Inverted} {
 		cfg := tiny()
-		cfg.Batch, cfg.Augment.Zoom, cfg.Alpha, cfg.Blur = 10, 0, 1, 1.5
+		cfg.Batch, cfg.Augment.Zoom, cfg.Alpha, cfg.Blur, cfg.Discount = 10, 0, 1, 1.5, 0.5
 		samples := mixed(t, 12)
 		d := opened(t, dataset(t, oneGroup, samples), cfg, cacheAll)
 		images := func(blur float64) []float32 {
@@ -477,7 +478,7 @@ func TestImagesAreBlurredWhereTheirMapIsLow(t *testing.T) {
 		sharp, found := images(0), images(cfg.Blur)
 		f := &feed{cfg: cfg, data: d, plan: newPlan(arm, d.set, cfg.Seed), seed: runSeed(cfg.Seed, 0)}
 		defer f.close()
-		n, blurred := cfg.Size*cfg.Size, 0
+		n, blurred, weakly := cfg.Size*cfg.Size, 0, 0
 		for i := range cfg.Batch {
 			p, err := f.at(context.Background(), i)
 			if err != nil {
@@ -493,7 +494,12 @@ func TestImagesAreBlurredWhereTheirMapIsLow(t *testing.T) {
 				want := slices.Clone(sharp[(3*i+c)*n : (3*i+c+1)*n])
 				if shows {
 					blurred++
-					want = blurredByHand(want, mask, cfg.Size, cfg.Blur, arm == Inverted)
+					sigma := cfg.Blur
+					if !hasHuman(&f.plan.rows[p.row]) {
+						sigma /= 2
+						weakly++
+					}
+					want = blurredByHand(want, mask, cfg.Size, sigma, arm == Inverted)
 				}
 				for k, v := range found[(3*i+c)*n : (3*i+c+1)*n] {
 					if math.Abs(float64(v-want[k])) > 1e-4 {
@@ -502,8 +508,23 @@ func TestImagesAreBlurredWhereTheirMapIsLow(t *testing.T) {
 				}
 			}
 		}
-		if blurred == 0 || blurred == 3*cfg.Batch {
-			t.Errorf("arm %s: %d of %d planes blurred, want some", arm, blurred, 3*cfg.Batch)
+		if weakly == 0 || blurred == weakly || blurred == 3*cfg.Batch {
+			t.Errorf("arm %s: %d of %d planes blurred, %d of them half as far, want some of each", arm, blurred, 3*cfg.Batch, weakly)
+		}
+	}
+}
+
+func TestMapsThatAreNotTrustedDoNotBlur(t *testing.T) {
+	cfg := tiny()
+	cfg.Blur, cfg.Discount = 1.5, 1
+	d := opened(t, dataset(t, oneGroup, mixed(t, 12)), cfg, cacheAll)
+	for untrusted, same := range map[Arm]Arm{Predicted: None, Combined: Human} {
+		a, b := trained(t, cfg, d, untrusted, 0), trained(t, cfg, d, same, 0)
+		for _, p := range a.params.All() {
+			if !slices.Equal(p.Data, b.params.Get(p.Name).Data) {
+				t.Errorf("arm %s: %s is not that of %s", untrusted, p.Name, same)
+				break
+			}
 		}
 	}
 }

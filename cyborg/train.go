@@ -154,7 +154,8 @@ func newTraining(ctx context.Context, cfg Config, data *Data, arm Arm, run int, 
 
 // choose finds the samples to train on and to validate with.
 func (t *training) choose(ctx context.Context) error {
-	p := newPlan(t.arm, t.data.set, t.cfg.Seed)
+	seed := runSeed(t.cfg.Seed, t.number)
+	p := newPlan(t.arm, t.data.set, seed)
 	if err := t.data.check(t.cfg, p); err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func (t *training) choose(ctx context.Context) error {
 			return err
 		}
 	}
-	t.feed = &feed{cfg: t.cfg, data: t.data, plan: p, seed: runSeed(t.cfg.Seed, t.number)}
+	t.feed = &feed{cfg: t.cfg, data: t.data, plan: p, seed: seed}
 	if t.val, _ = t.data.labelled(validationSplit); len(t.data.classesOf(t.val)) < 2 {
 		t.val = nil
 	}
