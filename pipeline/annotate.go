@@ -35,7 +35,8 @@ func (p *Pipeline) annotate(ctx context.Context, r recipe, in *annotated, f *fit
 	if err := readJSON(a.Path(summaryName), &data.Excluded); err != nil {
 		return nil, err
 	}
-	data.Excluded = joinExcluded(in.Excluded, data.Excluded)
+	p.warnOfTornGroups(set, in.set.TornGroups(), events)
+	data.Excluded, data.Blank = joinExcluded(in.Excluded, data.Excluded), in.Blank
 	if err := p.place(a.Path(datasetFolder, "data"), "data"); err != nil {
 		return nil, err
 	}
@@ -73,7 +74,8 @@ func (p *Pipeline) makeDataset(ctx context.Context, d draft, in *annotated, f *f
 		annotator: f.annotator, name: p.cfg.Annotate.Annotator, key: f.artefact.Manifest.Key,
 		options: p.predictOptions(), bad: bad, total: rows, events: events,
 	}
-	a.split = func(s storage.Sample) string { return splitOf(p.cfg.Data.Split, p.cfg.Seed, s.ID, s.Group) }
+	split := p.splitter(in.splitsOfGroups())
+	a.split = func(s storage.Sample) string { return split.of(s.ID, s.Group) }
 	known, err := p.humanSamples(ctx, in, f)
 	if err == nil {
 		others := stream{in.source, p.otherSamples(ctx, in)}

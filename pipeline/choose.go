@@ -3,10 +3,12 @@ package pipeline
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"slices"
 
 	"github.com/surrogaze/surrogaze/internal/config"
+	"github.com/surrogaze/surrogaze/storage"
 )
 
 // Splits that the pipeline knows.
@@ -16,21 +18,52 @@ const (
 	splitTest  = "test"
 )
 
-// splitOf is the split of a sample that comes without one. It depends on the seed
-// and the sample's group alone (its id, where it has no group or the split is by
-// sample), so that it is the same whatever else the set holds.
-func splitOf(s config.Split, seed int64, id, group string) string {
+// splitter gives samples that come without a split one.
+type splitter struct {
+	config.Split
+	seed   int64
+	groups map[string]string // the splits that groups have already
+}
+
+// splitter follows the splits that groups have, unless the configuration lets groups be
+// torn.
+func (p *Pipeline) splitter(groups map[string]string) splitter {
+	if p.cfg.Data.Split.By == "sample" {
+		groups = nil
+	}
+	return splitter{p.cfg.Data.Split, p.cfg.Seed, groups}
+}
+
+// of is the split of a sample: its group's, where that has one, else by the seed and the
+// group's name alone (its id's, where it has no group or the split is by sample), so that
+// it is the same whatever else the set holds.
+func (s splitter) of(id, group string) string {
+	if split := s.groups[group]; group != "" && split != "" {
+		return split
+	}
 	name := group
 	if name == "" || s.By == "sample" {
 		name = id
 	}
-	switch u := uniform(seed, "split", name); {
+	switch u := uniform(s.seed, "split", name); {
 	case u < s.Test:
 		return splitTest
 	case u < s.Test+s.Val:
 		return splitVal
 	}
 	return splitTrain
+}
+
+// warnOfTornGroups says where groups of a data set lie on both sides of a comparison, but
+// for those that are known to.
+func (p *Pipeline) warnOfTornGroups(set *storage.Dataset, known []string, events *stageEvents) {
+	if p.cfg.Data.Split.By == "sample" {
+		return
+	}
+	torn := slices.DeleteFunc(set.TornGroups(), func(group string) bool { return slices.Contains(known, group) })
+	if len(torn) > 0 {
+		events.warn(fmt.Sprintf("%d groups have samples in more than one split, as %q: what the test says of them is not what it would say of new groups", len(torn), torn[0]))
+	}
 }
 
 // uniform is a number in [0, 1) that depends on its arguments alone.

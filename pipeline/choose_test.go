@@ -12,24 +12,32 @@ import (
 )
 
 func TestSamplesOfAGroupFallInOneSplit(t *testing.T) {
-	split := config.Split{Val: 0.3, Test: 0.3, By: "group"}
 	rapid.Check(t, func(t *rapid.T) {
-		seed := rapid.Int64().Draw(t, "seed")
+		s := splitter{config.Split{Val: 0.3, Test: 0.3, By: "group"}, rapid.Int64().Draw(t, "seed"), nil}
 		group := rapid.StringN(1, 8, -1).Draw(t, "group")
-		a := splitOf(split, seed, rapid.String().Draw(t, "a"), group)
-		b := splitOf(split, seed, rapid.String().Draw(t, "b"), group)
+		a, b := s.of(rapid.String().Draw(t, "a"), group), s.of(rapid.String().Draw(t, "b"), group)
 		if a != b {
 			t.Fatalf("found %s and %s", a, b)
 		}
 	})
 }
 
+func TestSamplesFollowTheirGroup(t *testing.T) {
+	groups := map[string]string{"a": "test", "b": "val", "c": "train", "": "none"}
+	s := splitter{Split: config.Split{By: "group"}, groups: groups}
+	for group, want := range map[string]string{"a": "test", "b": "val", "c": "train", "new": "train", "": "train"} {
+		if got := s.of("x", group); got != want {
+			t.Errorf("group %q: found the split %q, want %q", group, got, want)
+		}
+	}
+}
+
 func TestSharesOfTheSplitsAreThoseAskedFor(t *testing.T) {
-	split := config.Split{Val: 0.15, Test: 0.2, By: "sample"}
+	s := splitter{config.Split{Val: 0.15, Test: 0.2, By: "sample"}, 7, nil}
 	const n = 20000
 	found := map[string]float64{}
 	for i := range n {
-		found[splitOf(split, 7, fmt.Sprintf("image-%d.png", i), "one group")] += 1.0 / n
+		found[s.of(fmt.Sprintf("image-%d.png", i), "one group")] += 1.0 / n
 	}
 	for name, want := range map[string]float64{"val": 0.15, "test": 0.2, "train": 0.65} {
 		// Five standard deviations of a share of n draws.

@@ -158,9 +158,15 @@ func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
 		source: filepath.Join(p.root, p.cfg.Data.Annotated.Labels), quarantine: a.Path(quarantineName),
 		set: set, Summary: summarise(set),
 	}
-	if err := readJSON(a.Path(summaryName), &in.Excluded); err != nil {
+	var left ingested
+	if err := readJSON(a.Path(summaryName), &left); err != nil {
 		return nil, err
 	}
+	in.Excluded, in.Blank = left.Excluded, left.Blank
+	if in.Blank > 0 {
+		events.warn(fmt.Sprintf("%d human maps have one value everywhere: they say nothing about where to look, and count as none", in.Blank))
+	}
+	p.warnOfTornGroups(set, nil, events)
 	in.chosen = chooseByClass(candidates(set), p.cfg.Data.Annotated.HumanMaps, p.cfg.Seed)
 	if err := errors.Join(p.writeConfig(), p.writeQuarantine(in.quarantine)); err != nil {
 		return nil, err
@@ -198,38 +204,68 @@ func (p *Pipeline) makeAnnotated(ctx context.Context, d draft, events *stageEven
 	if err != nil {
 		return errors.Join(err, w.Abort())
 	}
-	err = p.writeAnnotated(ctx, source, w, bad, events)
+	blank, err := p.writeAnnotated(ctx, source, w, bad, events)
 	if err = errors.Join(err, bad.close()); err != nil {
 		return errors.Join(err, w.Abort())
 	}
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return writeJSON(d.Path(summaryName), bad.excluded())
+	return writeJSON(d.Path(summaryName), ingested{bad.excluded(), blank})
 }
 
-func (p *Pipeline) writeAnnotated(ctx context.Context, source storage.Source, w *storage.Writer, bad *quarantine, events *stageEvents) error {
+// ingested is what ingest leaves beside the samples.
+type ingested struct {
+	Excluded []Excluded `json:"excluded,omitempty"`
+	Blank    int        `json:"blank,omitempty"` // human maps
+}
+
+// writeAnnotated copies the samples that can be used, and counts the blank maps, which
+// it leaves out.
+func (p *Pipeline) writeAnnotated(ctx context.Context, source storage.Source, w *storage.Writer, bad *quarantine, events *stageEvents) (blank int, err error) {
+	split := p.splitter(splitsOfGroups(source))
 	var n int64
 	for s, err := range source.Samples(ctx, 0) {
 		n++
 		events.progress(n, source.Rows(), "samples", s.ID)
 		if row := (*storage.RowError)(nil); errors.As(err, &row) {
 			if err := bad.add(ctx, row); err != nil {
-				return err
+				return 0, err
 			}
 			continue
 		}
 		if err != nil {
-			return dataError(ctx, err)
+			return 0, dataError(ctx, err)
 		}
 		if s.Split == "" {
-			s.Split = splitOf(p.cfg.Data.Split, p.cfg.Seed, s.ID, s.Group)
+			s.Split = split.of(s.ID, s.Group)
+		}
+		if s.Saliency.Blank() {
+			s.Saliency, s.SaliencySource = storage.Encoded{}, ""
+			blank++
 		}
 		if err := w.Append(s); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return ctx.Err()
+	return blank, ctx.Err()
+}
+
+// splitsOfGroups are those that a source knows before it is read.
+func splitsOfGroups(source storage.Source) map[string]string {
+	if s, knows := source.(interface{ SplitsOfGroups() map[string]string }); knows {
+		return s.SplitsOfGroups()
+	}
+	return nil
+}
+
+// splitsOfGroups are the splits of the annotated set's groups.
+func (a *annotated) splitsOfGroups() map[string]string {
+	splits := map[string]string{}
+	for _, r := range a.set.Rows() {
+		splits[r.Group] = r.Split
+	}
+	return splits
 }
 
 // rows are the indices of the samples for which keep reports true.

@@ -22,12 +22,12 @@ const (
 // Versions of the stages' code. One grows when its stage begins to give another
 // output for the same input; a golden test for each says when that is so.
 const (
-	codeIngest   = 3
+	codeIngest   = 4
 	codeFit      = 7
 	codeTeach    = 8
-	codeAnnotate = 5
-	codeTrain    = 11
-	codeEvaluate = 5
+	codeAnnotate = 6
+	codeTrain    = 12
+	codeEvaluate = 6
 	codeExport   = 1
 )
 

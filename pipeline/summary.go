@@ -27,9 +27,11 @@ type Summary struct {
 	Excluded []Excluded `json:"excluded,omitempty"`
 	// Human, Predicted and Reference are the numbers of samples with such maps;
 	// reference maps are human ones that training may not see.
-	Human      int `json:"human"`
-	Predicted  int `json:"predicted"`
-	Reference  int `json:"reference"`
+	Human     int `json:"human"`
+	Predicted int `json:"predicted"`
+	Reference int `json:"reference"`
+	// Blank human maps are left out, and not among Human.
+	Blank      int `json:"blank,omitempty"`
 	Unlabelled int `json:"unlabelled"`
 	Samples    int `json:"samples"`
 	quality    report.Histogram

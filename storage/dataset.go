@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -174,6 +175,24 @@ func (d *Dataset) Splits() []string {
 	}
 	slices.Sort(splits)
 	return splits
+}
+
+// TornGroups are the groups that have samples in more than one split, sorted.
+func (d *Dataset) TornGroups() []string {
+	splits := map[string]string{}
+	torn := map[string]bool{}
+	for i := range d.rows {
+		r := &d.rows[i]
+		first, seen := splits[r.Group]
+		switch {
+		case r.Group == "":
+		case !seen:
+			splits[r.Group] = r.Split
+		case first != r.Split:
+			torn[r.Group] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(torn))
 }
 
 // WithWindow is the same data set, read with another window: the number of row

@@ -9,8 +9,16 @@ import (
 // cardColumn is a column as a card explains it.
 type cardColumn struct{ name, typ, meaning string }
 
-// parquetColumns explains the columns of a data set.
-func parquetColumns(s Schema) []cardColumn {
+// groupMeaning says how far groups keep to one split.
+func (x *export) groupMeaning() string {
+	if n := len(x.set.TornGroups()); n > 0 {
+		return fmt.Sprintf("subject, session or the like; %d groups have samples in more than one split", n)
+	}
+	return "samples of one group are in one split"
+}
+
+// parquetColumns explains the columns of the data set.
+func (x *export) parquetColumns() []cardColumn {
 	meanings := map[string]string{
 		columnID:         "unique and stable",
 		columnImage:      "as it came, never re-encoded",
@@ -20,12 +28,12 @@ func parquetColumns(s Schema) []cardColumn {
 		columnModel:      "key of the model that made the map",
 		columnQuality:    "estimated correlation of the map with a human's",
 		columnSplit:      "train, val, test or another word",
-		columnGroup:      "samples of one group are in one split",
+		columnGroup:      x.groupMeaning(),
 		columnReference:  "human map that training did not see",
 		columnPrediction: "prediction beside a human map, by a model that did not see that map",
 	}
 	var columns []cardColumn
-	for _, l := range s.leaves() {
+	for _, l := range x.set.schema.leaves() {
 		columns = append(columns, cardColumn{l.column, l.feature.String(), meanings[l.column]})
 	}
 	return columns

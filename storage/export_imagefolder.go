@@ -95,7 +95,7 @@ func (f *imageFolder) makeLeaves() {
 		}
 		return s.SaliencyQuality
 	}}, "float32", "estimated correlation of the map with a human's")
-	f.add(text(columnGroup, true, func(s *Sample) *string { return &s.Group }), "string", "samples of one group are in one split")
+	f.add(text(columnGroup, true, func(s *Sample) *string { return &s.Group }), "string", f.groupMeaning())
 	f.add(text("original_name", false, func(s *Sample) *string { return &s.Split }), "string", "name of the image file as it came")
 	for i, c := range f.set.schema.Extra {
 		l := extra(c, i, len(f.set.schema.Extra))

@@ -29,7 +29,7 @@ func writeParquetExport(ctx context.Context, x *export) error {
 			return err
 		}
 	}
-	return x.writeCard(func(split string) string { return path.Join(dataFolder, split+"-*") }, parquetColumns(x.set.schema))
+	return x.writeCard(func(split string) string { return path.Join(dataFolder, split+"-*") }, x.parquetColumns())
 }
 
 func (x *export) copy(ctx context.Context, from, name string) error {

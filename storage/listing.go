@@ -59,6 +59,17 @@ func (s *listing) all() []*listedRow {
 	return rows
 }
 
+// SplitsOfGroups are the splits of the groups of which a row has one: that of the first.
+func (s *listing) SplitsOfGroups() map[string]string {
+	splits := map[string]string{}
+	for _, row := range s.all() {
+		if row.group != "" && row.split != "" && splits[row.group] == "" {
+			splits[row.group] = row.split
+		}
+	}
+	return splits
+}
+
 // check tells whether an image is listed twice, or a class has none.
 func (s *listing) check() error {
 	first := make(map[string]*listedRow, len(s.rows))

@@ -5,6 +5,8 @@ import (
 	"math"
 	"path"
 	"strings"
+
+	"github.com/surrogaze/surrogaze/internal/raster"
 )
 
 // DataError says that data cannot be used for what is asked, as opposed to a
@@ -32,6 +34,16 @@ type Encoded struct {
 
 // Present reports whether there is an image.
 func (e Encoded) Present() bool { return len(e.Bytes) > 0 }
+
+// Blank reports whether there is a map that says nothing: it can be decoded and has one
+// value everywhere.
+func (e Encoded) Blank() bool {
+	if !e.Present() {
+		return false
+	}
+	m, err := raster.DecodeMap(e.Bytes)
+	return err == nil && !raster.MinMax(m.Pix)
+}
 
 // MapFile is a map for the sample of an id as a PNG file, named after it.
 func MapFile(id string, png []byte) Encoded {

@@ -71,7 +71,7 @@ type Source struct {
 type Split struct {
 	Val  float64 `json:"val" min:"0" below:"1" doc:"share of the validation split"`
 	Test float64 `json:"test" min:"0" below:"1" doc:"share of the test split"`
-	By   string  `json:"by" enum:"group,sample" doc:"group = all rows of a group fall in one split"`
+	By   string  `json:"by" enum:"group,sample" doc:"group = rows of a group fall in one split, that which others of it come with"`
 }
 
 // Predictor is the saliency predictor and its training. Widths and Stem describe
