@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/surrogaze/surrogaze/cyborg"
 	"github.com/surrogaze/surrogaze/predictor"
@@ -171,8 +172,22 @@ func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
 	if err := errors.Join(p.writeConfig(), p.writeQuarantine(in.quarantine)); err != nil {
 		return nil, err
 	}
-	events.end(fmt.Sprintf("%d samples, %d with a human map, %d of these to be used", len(set.Rows()), in.Human, len(in.chosen)))
+	events.end(fmt.Sprintf("%d samples, %d with a human map, %s", len(set.Rows()), in.Human, p.describeChosen(in, events)))
 	return in, nil
+}
+
+// describeChosen says how many human maps are used for what, and warns where classifiers
+// get none of them.
+func (p *Pipeline) describeChosen(in *annotated, events *stageEvents) string {
+	text := fmt.Sprintf("%d of these to be used", len(in.chosen))
+	guiding := len(in.rows(func(r storage.Row) bool { return in.chosen[r.ID] && r.Split == splitTrain }))
+	if guiding == len(in.chosen) {
+		return text
+	}
+	if guiding == 0 && slices.Contains(p.cfg.Train.Arms, string(cyborg.Human)) {
+		events.warn("no human map is of the split train: the arm human trains as none does")
+	}
+	return fmt.Sprintf("%s, %d of them in val, where they guide no classifier", text, len(in.chosen)-guiding)
 }
 
 // candidates are the samples whose human maps may be used: those that test

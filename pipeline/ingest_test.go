@@ -145,3 +145,27 @@ func TestGroupsInSeveralSplitsAreWarnedOf(t *testing.T) {
 		t.Errorf("found the warnings %q, want one of torn groups", warnings(events))
 	}
 }
+
+func TestMapsThatGuideNoClassifierAreCounted(t *testing.T) {
+	for name, c := range map[string]struct {
+		splits []string
+		text   string
+		warns  bool
+	}{
+		"all in train": {[]string{"train", "test"}, "8 of these to be used", false},
+		"all in val":   {[]string{"val", "test"}, "8 of these to be used, 8 of them in val, where they guide no classifier", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProject(t)
+			p.labels(func(i int) (split, group string) { return c.splits[i%2], "" })
+			var events []pipeline.Event
+			p.ingested(&events)
+			if last := events[len(events)-1].Text; !strings.HasSuffix(last, c.text) {
+				t.Errorf("found %q, want %q at the end", last, c.text)
+			}
+			if got := warned(events, "the arm human trains as none does"); got != c.warns {
+				t.Errorf("found the warnings %q, want one: %t", warnings(events), c.warns)
+			}
+		})
+	}
+}
