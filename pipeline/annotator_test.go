@@ -394,3 +394,28 @@ func TestATeacherWithoutAnnotatedTrainingImagesIsAnErrorOfTheData(t *testing.T) 
 		t.Errorf("found %v, want an error of the data about the teacher", err)
 	}
 }
+
+func TestATeacherThatSeesOneClassAloneIsNamed(t *testing.T) {
+	p := newProject(t)
+	text, err := os.ReadFile(p.path("set", "labels.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	list := "file,label,split,group\n"
+	for i, line := range lines[1:] { // the second class in one group, the first in four
+		cells := strings.Split(line, ",")
+		group := "b"
+		if cells[1] == "0" {
+			group = fmt.Sprintf("a%d", i%4)
+		}
+		list += fmt.Sprintf("%s,%s,train,%s\n", cells[0], cells[1], group)
+	}
+	if err := os.WriteFile(p.path("set", "labels.csv"), []byte(list), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.open("out", nil, drawnBy("teacher-cam", "data.annotated.human_maps=0")...).Run(context.Background(), pipeline.StageFit)
+	if err == nil || !strings.Contains(err.Error(), `which sees no image of the groups whose maps it is to draw, ["b"`) || !strings.Contains(err.Error(), "alone, want some of at least two classes") {
+		t.Errorf("found the error %v, want the teacher and the groups that it does not see", err)
+	}
+}

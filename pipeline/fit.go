@@ -173,8 +173,9 @@ func (p *Pipeline) makePredictor(ctx context.Context, d draft, in *annotated, ev
 		return dataError(ctx, errNoMaps)
 	}
 	cfg := p.fitConfig()
-	events.start(fmt.Sprintf("%d human maps%s, once for all and once for each of %d folds", len(examples), steps(cfg), cfg.Folds))
-	progress := newFitProgress(events, cfg, d.record)
+	folded := predictor.FoldsOf(cfg, examples)
+	events.start(fmt.Sprintf("%d human maps%s, once for all and once for each of %d folds", len(examples), steps(cfg), folded))
+	progress := newFitProgress(events, cfg, folded, d.record)
 	checkpoints := d.Path(checkpointsName)
 	folds, err := predictor.FitFolds(ctx, cfg, examples, checkpoints, progress.fold)
 	if err != nil {
@@ -259,8 +260,8 @@ type fitProgress struct {
 	total  int64
 }
 
-func newFitProgress(events *stageEvents, cfg predictor.Config, r *record) *fitProgress {
-	return &fitProgress{events: events, record: r, done: map[[2]int]int64{}, total: int64((cfg.Folds + 1) * cfg.Steps * max(cfg.Ensemble, 1))}
+func newFitProgress(events *stageEvents, cfg predictor.Config, folds int, r *record) *fitProgress {
+	return &fitProgress{events: events, record: r, done: map[[2]int]int64{}, total: int64((folds + 1) * cfg.Steps * max(cfg.Ensemble, 1))}
 }
 
 func (f *fitProgress) fold(x predictor.Progress) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -170,8 +171,11 @@ func (t *teaching) train(ctx context.Context) ([]*cyborg.Teacher, error) {
 	images := make([]*cyborg.Data, n)
 	for fold := range images {
 		var err error
-		if images[fold], err = t.open(ctx, fold, imageBudget()/int64(n)); err != nil {
-			return nil, err
+		if images[fold], err = t.open(ctx, fold, imageBudget()/int64(n)); err == nil {
+			err = images[fold].Check(t.p.classifierConfig(1), cyborg.Human)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.name(fold), err)
 		}
 	}
 	abreast, workers := t.p.abreast(n * members)
@@ -198,6 +202,14 @@ func (t *teaching) train(ctx context.Context) ([]*cyborg.Teacher, error) {
 		}
 	}
 	return teachers, nil
+}
+
+// name is what errors call the teacher of a fold.
+func (t *teaching) name(fold int) string {
+	if fold == t.folds() {
+		return "teacher of all maps"
+	}
+	return fmt.Sprintf("teacher of fold %d of %d, which sees no image of the groups whose maps it is to draw, %q", fold+1, t.folds(), slices.Sorted(maps.Keys(t.held(fold))))
 }
 
 // dir is where the training of a fold's teacher keeps what it needs.
@@ -254,16 +266,22 @@ func (t *teaching) write(ctx context.Context, w *storage.Writer, fold int) error
 	return nil
 }
 
-// unguided are the rows that a fold's teacher sees without a map: the validation images,
-// and the labelled training images of other groups than the fold's that have no map or
-// one that may not be used.
-func (t *teaching) unguided(fold int) []int {
+// held are the groups whose maps a fold's teacher draws.
+func (t *teaching) held(fold int) map[string]bool {
 	held := map[string]bool{}
 	for i, s := range t.samples {
 		if t.of[i] == fold && s.Group != "" {
 			held[s.Group] = true
 		}
 	}
+	return held
+}
+
+// unguided are the rows that a fold's teacher sees without a map: the validation images,
+// and the labelled training images of other groups than the fold's that have no map or
+// one that may not be used.
+func (t *teaching) unguided(fold int) []int {
+	held := t.held(fold)
 	return t.in.rows(func(r storage.Row) bool {
 		teaches := r.Split == splitTrain && r.Label != storage.NoLabel && !held[r.Group] && !(r.HasMap && t.in.chosen[r.ID])
 		return teaches || r.Split == splitVal
@@ -283,7 +301,7 @@ func (t *teaching) classifier(ctx context.Context, images *cyborg.Data, fold, me
 	m, err := cyborg.Train(ctx, t.p.classifierConfig(workers), images, cyborg.Human, member,
 		filepath.Join(t.dir(fold), "member-"+strconv.Itoa(member)), func(done cyborg.Progress) { t.progress.tell(fold, done) })
 	if err != nil {
-		return nil, fmt.Errorf("teacher: %w", err)
+		return nil, fmt.Errorf("%s: %w", t.name(fold), err)
 	}
 	return m, m.Save(path)
 }

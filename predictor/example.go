@@ -60,16 +60,21 @@ func decode(e Example, cfg Config) (*sample, error) {
 	if raster.MinMax(human.Pix) {
 		s.human = cfg.resizing().ReduceMap(human, kept*cfg.Size)
 	}
-	s.id, s.group = e.ID, e.Group
-	if s.group == "" {
-		s.group = "\x00" + e.ID // no name of a group begins so
-	}
+	s.id, s.group = e.ID, groupOf(e)
 	h := sha256.New()
 	h.Write(e.Image.Bytes)
 	fmt.Fprintf(h, "\x00%d\x00", len(e.Image.Bytes))
 	h.Write(e.Map.Bytes)
 	h.Sum(s.content[:0])
 	return s, nil
+}
+
+// groupOf is the group of an example, its own if it has none.
+func groupOf(e Example) string {
+	if e.Group == "" {
+		return "\x00" + e.ID // no name of a group begins so
+	}
+	return e.Group
 }
 
 // decodeImage is the one way from an image file to pixels, in training and use; for views

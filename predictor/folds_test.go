@@ -247,3 +247,27 @@ func TestFoldsWantThreeExamples(t *testing.T) {
 		t.Errorf("found error %v, want %q in it", err, want)
 	}
 }
+
+func TestFoldsAreCountedBeforeTheyAreFitted(t *testing.T) {
+	examplesOf := func(groups ...string) []Example {
+		var list []Example
+		for i, g := range groups {
+			list = append(list, Example{ID: fmt.Sprint(i), Group: g})
+		}
+		return list
+	}
+	for name, c := range map[string]struct {
+		examples []Example
+		want     int
+	}{
+		"groups enough":               {examplesOf("a", "b", "c", "d", "e", "e"), 4},
+		"three groups":                {examplesOf("a", "a", "b", "b", "c", "c"), 3},
+		"two groups, which are torn":  {examplesOf("a", "a", "a", "b", "b", "b"), 4},
+		"images without a group":      {examplesOf("", "", "", "", ""), 4},
+		"three images, without group": {examplesOf("", "", ""), 3},
+	} {
+		if got := FoldsOf(Config{Folds: 4}, c.examples); got != c.want {
+			t.Errorf("%s: found %d folds, want %d", name, got, c.want)
+		}
+	}
+}

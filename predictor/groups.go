@@ -87,12 +87,29 @@ func split(samples []*sample, share float64, seed uint64) (train, val []*sample,
 	return train, val, nil
 }
 
+// leastUnits are to learn from, to choose by and to hold out.
+const leastUnits = 3
+
+// FoldsOf is the number of folds that FitFolds makes of examples: Config.Folds, or as
+// many as there are groups.
+func FoldsOf(cfg Config, examples []Example) int {
+	groups := map[string]bool{}
+	for _, e := range examples {
+		groups[groupOf(e)] = true
+	}
+	units := len(groups)
+	if units < leastUnits {
+		units = len(examples)
+	}
+	return min(cfg.Folds, units)
+}
+
 // folds assigns every sample one of k parts of nearly equal size, whole groups at
 // a time, unless there are fewer than three.
 func folds(samples []*sample, k int, seed uint64) ([]int, error) {
-	groups := units(samples, 3, seed, streamFolds)
-	if len(groups) < 3 {
-		return nil, storage.Unusable("found %d examples, want at least 3, to learn from and to hold out", len(groups))
+	groups := units(samples, leastUnits, seed, streamFolds)
+	if len(groups) < leastUnits {
+		return nil, storage.Unusable("found %d examples, want at least %d, to learn from and to hold out", len(groups), leastUnits)
 	}
 	k = min(k, len(groups))
 	slices.SortStableFunc(groups, func(a, b []int) int { return cmp.Compare(len(b), len(a)) })
