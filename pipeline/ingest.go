@@ -164,9 +164,7 @@ func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
 		return nil, err
 	}
 	in.Excluded, in.Blank = left.Excluded, left.Blank
-	if in.Blank > 0 {
-		events.warn(fmt.Sprintf("%d human maps have one value everywhere: they say nothing about where to look, and count as none", in.Blank))
-	}
+	left.warn(events)
 	p.warnOfTornGroups(set, nil, events)
 	in.chosen = chooseByClass(candidates(set), p.cfg.Data.Annotated.HumanMaps, p.cfg.Seed)
 	if err := errors.Join(p.writeConfig(), p.writeQuarantine(in.quarantine)); err != nil {
@@ -219,25 +217,36 @@ func (p *Pipeline) makeAnnotated(ctx context.Context, d draft, events *stageEven
 	if err != nil {
 		return errors.Join(err, w.Abort())
 	}
-	blank, err := p.writeAnnotated(ctx, source, w, bad, events)
+	left, err := p.writeAnnotated(ctx, source, w, bad, events)
 	if err = errors.Join(err, bad.close()); err != nil {
 		return errors.Join(err, w.Abort())
 	}
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return writeJSON(d.Path(summaryName), ingested{bad.excluded(), blank})
+	left.Excluded = bad.excluded()
+	return writeJSON(d.Path(summaryName), left)
 }
 
 // ingested is what ingest leaves beside the samples.
 type ingested struct {
 	Excluded []Excluded `json:"excluded,omitempty"`
 	Blank    int        `json:"blank,omitempty"` // human maps
+	Dim      int        `json:"dim,omitempty"`   // images
 }
 
-// writeAnnotated copies the samples that can be used, and counts the blank maps, which
-// it leaves out.
-func (p *Pipeline) writeAnnotated(ctx context.Context, source storage.Source, w *storage.Writer, bad *quarantine, events *stageEvents) (blank int, err error) {
+// warn says what is likely not to be meant.
+func (i ingested) warn(events *stageEvents) {
+	if i.Blank > 0 {
+		events.warn(fmt.Sprintf("%d human maps have one value everywhere: they say nothing about where to look, and count as none", i.Blank))
+	}
+	if i.Dim > 0 {
+		events.warn(fmt.Sprintf("%d images have 16 bits and values below 8192 alone: 8 bits are kept, in which they are nearly black; scale them up to 65535 first", i.Dim))
+	}
+}
+
+// writeAnnotated copies the samples that can be used, without blank maps.
+func (p *Pipeline) writeAnnotated(ctx context.Context, source storage.Source, w *storage.Writer, bad *quarantine, events *stageEvents) (left ingested, err error) {
 	split := p.splitter(splitsOfGroups(source))
 	var n int64
 	for s, err := range source.Samples(ctx, 0) {
@@ -245,25 +254,28 @@ func (p *Pipeline) writeAnnotated(ctx context.Context, source storage.Source, w 
 		events.progress(n, source.Rows(), "samples", s.ID)
 		if row := (*storage.RowError)(nil); errors.As(err, &row) {
 			if err := bad.add(ctx, row); err != nil {
-				return 0, err
+				return left, err
 			}
 			continue
 		}
 		if err != nil {
-			return 0, dataError(ctx, err)
+			return left, dataError(ctx, err)
 		}
 		if s.Split == "" {
 			s.Split = split.of(s.ID, s.Group)
 		}
 		if s.Saliency.Blank() {
 			s.Saliency, s.SaliencySource = storage.Encoded{}, ""
-			blank++
+			left.Blank++
+		}
+		if s.Image.Dim() {
+			left.Dim++
 		}
 		if err := w.Append(s); err != nil {
-			return 0, err
+			return left, err
 		}
 	}
-	return blank, ctx.Err()
+	return left, ctx.Err()
 }
 
 // splitsOfGroups are those that a source knows before it is read.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -38,21 +39,32 @@ func (p project) blacken(n int) {
 		p.t.Fatalf("found the maps %q (error %v), want at least %d", files, err, n)
 	}
 	for _, path := range files[:n] {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		config, err := png.DecodeConfig(bytes.NewReader(text))
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		var black bytes.Buffer
-		if err := png.Encode(&black, image.NewGray(image.Rect(0, 0, config.Width, config.Height))); err != nil {
-			p.t.Fatal(err)
-		}
-		if err := os.WriteFile(path, black.Bytes(), 0o644); err != nil {
-			p.t.Fatal(err)
-		}
+		config := decodeConfig(p.t, path)
+		writePNG(p.t, path, image.NewGray(image.Rect(0, 0, config.Width, config.Height)))
+	}
+}
+
+func decodeConfig(t *testing.T, path string) image.Config {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := png.DecodeConfig(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+func writePNG(t *testing.T, path string, m image.Image) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -73,6 +85,23 @@ func TestBlankHumanMapsCountAsNone(t *testing.T) {
 	}
 	if !warned(events, "3 human maps have one value everywhere") {
 		t.Errorf("found the warnings %q, want one of 3 blank maps", warnings(events))
+	}
+}
+
+func TestImagesOf12BitsIn16AreWarnedOf(t *testing.T) {
+	p := newProject(t)
+	files, err := filepath.Glob(p.path("set", "images", "*.png"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found the images %q (error %v), want some", files, err)
+	}
+	config := decodeConfig(t, files[0])
+	m := image.NewGray16(image.Rect(0, 0, config.Width, config.Height))
+	m.SetGray16(2, 2, color.Gray16{Y: 4095})
+	writePNG(t, files[0], m)
+	var events []pipeline.Event
+	p.ingested(&events)
+	if !warned(events, "1 images have 16 bits and values below 8192 alone") {
+		t.Errorf("found the warnings %q, want one of an image of 12 bits", warnings(events))
 	}
 }
 

@@ -45,6 +45,10 @@ func (e Encoded) Blank() bool {
 	return err == nil && !raster.MinMax(m.Pix)
 }
 
+// Dim reports whether an image has 16 bits a sample of which it uses the lowest alone, so
+// that little is left of it in 8.
+func (e Encoded) Dim() bool { return raster.Dim(e.Bytes) }
+
 // MapFile is a map for the sample of an id as a PNG file, named after it.
 func MapFile(id string, png []byte) Encoded {
 	base := path.Base(id)

@@ -80,6 +80,7 @@ func writePhotos(dir string) error {
 	files := map[string][]byte{
 		"small.png": p.png(p.image(20, 20, 3)), "exact.png": p.png(p.image(32, 32, 9)), "wide.png": p.png(p.image(60, 34, 2)),
 		"large.png": p.png(p.image(150, 150, 6)), "tall.png": p.png(p.image(90, 200, 1)), "turned.jpg": turned(p.jpeg(p.image(50, 40, 8))),
+		"deep.png": p.png(p.grey16(32, 32)),
 	}
 	if err := errors.Join(p.err, os.MkdirAll(dir, 0o755)); err != nil {
 		return err

@@ -9,8 +9,12 @@
 package raster
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"image"
+	"image/color"
+	"slices"
 )
 
 // Image is an RGB picture as displayed: H rows of W pixels of 3 bytes,
@@ -53,6 +57,22 @@ var DefaultLimits = Limits{Pixels: 178_956_970}
 // Decode reads a JPEG, PNG, GIF (first frame), WebP, TIFF (first page) or BMP
 // file under the default limits.
 func Decode(data []byte) (*Image, error) { return DefaultLimits.Decode(data) }
+
+// Dim reports whether a file that can be decoded has 16 bits a sample and uses less than
+// the lowest eighth of their range, of which Decode leaves next to nothing: so are images
+// of 12 bits where they were not scaled up.
+func Dim(data []byte) bool {
+	config, _, err := image.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return false
+	}
+	switch config.ColorModel {
+	case color.Gray16Model, color.NRGBA64Model, color.RGBA64Model:
+		m, err := Decode(data)
+		return err == nil && slices.Max(m.Pix) < 256/8
+	}
+	return false
+}
 
 // DecodeMap reads a saliency map from any of the formats of Decode under the
 // default limits. Levels are divided by their maximum: 255, or 65535 for the

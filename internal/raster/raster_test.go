@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"image"
+	"image/color"
 	"image/png"
 	"math"
 	"math/rand/v2"
@@ -435,5 +436,35 @@ func BenchmarkView(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		a.Draw(rng).Image(dst, 96, 96, img)
+	}
+}
+
+func TestImagesOf12BitsIn16AreDim(t *testing.T) {
+	encoded := func(m image.Image) []byte {
+		var b bytes.Buffer
+		if err := png.Encode(&b, m); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	grey := func(value uint16) image.Image {
+		m := image.NewGray16(image.Rect(0, 0, 3, 2))
+		m.SetGray16(1, 1, color.Gray16{Y: value})
+		return m
+	}
+	black := image.NewGray(image.Rect(0, 0, 3, 2))
+	for name, c := range map[string]struct {
+		file []byte
+		want bool
+	}{
+		"12 bits":            {encoded(grey(4095)), true},
+		"the lowest eighth":  {encoded(grey(8191)), true},
+		"16 bits":            {encoded(grey(8192)), false},
+		"8 bits, all black":  {encoded(black), false},
+		"what is no picture": {[]byte("none"), false},
+	} {
+		if got := Dim(c.file); got != c.want {
+			t.Errorf("%s: found dim: %t, want %t", name, got, c.want)
+		}
 	}
 }
