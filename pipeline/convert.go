@@ -54,17 +54,17 @@ func (p *Pipeline) validateEncoder() error {
 	return nil
 }
 
-// ingestConfig is what of the configuration reaches the ingest stage.
+// ingestConfig is what of the configuration reaches the ingest stage. How many rows may
+// be unusable decides whether there is a result, and not which.
 type ingestConfig struct {
 	Classes []string
 	Split   config.Split
-	MaxBad  float64
 	Seed    int64
 }
 
 func (p *Pipeline) ingestConfig() ingestConfig {
 	d := p.cfg.Data
-	return ingestConfig{d.Classes, d.Split, d.MaxBad, p.cfg.Seed}
+	return ingestConfig{d.Classes, d.Split, p.cfg.Seed}
 }
 
 // requested is the precision as it was asked for. The device is left open, whatever was
@@ -143,11 +143,25 @@ func (p *Pipeline) teacherConfig() any {
 }
 
 // drawing is what of the section annotate reaches the annotate stage by itself; the
-// rest comes with the key of the annotator.
+// rest comes with the key of the annotator, and the batch changes no map.
 type drawing struct {
 	Annotator string `json:"annotator"`
-	Batch     int    `json:"batch"`
 	Mirror    bool   `json:"mirror"`
+}
+
+// reading is how an unannotated set is read. Which one it is says the fingerprint, and
+// not where it lies.
+type reading struct {
+	Format  string            `json:"format"`
+	Columns map[string]string `json:"columns,omitempty"`
+}
+
+func (p *Pipeline) readings() []reading {
+	list := []reading{}
+	for _, s := range p.cfg.Data.Unannotated {
+		list = append(list, reading{s.Format, s.Columns})
+	}
+	return list
 }
 
 // annotateConfig is what of the configuration reaches the annotate stage.
@@ -157,11 +171,10 @@ func (p *Pipeline) annotateConfig() any {
 		Annotate  drawing
 		Classes   []string
 		Split     config.Split
-		MaxBad    float64
 		Seed      int64
-		Sources   []config.Source
+		Sources   []reading
 		Requested requested
-	}{drawing{a.Annotator, a.Batch, a.Mirror}, p.cfg.Data.Classes, p.cfg.Data.Split, p.cfg.Data.MaxBad, p.cfg.Seed, p.cfg.Data.Unannotated, p.requested()}
+	}{drawing{a.Annotator, a.Mirror}, p.cfg.Data.Classes, p.cfg.Data.Split, p.cfg.Seed, p.readings(), p.requested()}
 }
 
 // trainConfig is what of the configuration reaches one training.

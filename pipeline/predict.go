@@ -113,7 +113,7 @@ func (p *prediction) writeListing(ctx context.Context, list string) error {
 	if err != nil {
 		return err
 	}
-	p.bad = &quarantine{list: rows, rows: p.rows, share: p.MaxBad}
+	p.bad = &quarantine{list: rows, rows: p.rows, share: p.MaxBad, path: list}
 	err = errors.Join(p.write(ctx), p.bad.close())
 	if unusable := (*DataError)(nil); p.bad.count() == 0 || err != nil && !errors.As(err, &unusable) {
 		err = errors.Join(err, os.Remove(list))
@@ -204,7 +204,7 @@ func (p *prediction) predictions(ctx context.Context) iter.Seq2[storage.Predicti
 			p.events.progress(p.done+int64(p.bad.count()), p.rows, "images", origin.ID)
 			if err != nil {
 				origin.Err = err
-				if err := p.bad.add(ctx, &origin); err != nil {
+				if err := p.bad.addWithin(ctx, &origin); err != nil {
 					yield(x, err)
 					return
 				}
@@ -267,7 +267,7 @@ func (p *prediction) samples(ctx context.Context) iter.Seq2[storage.Sample, erro
 			for s, err := range source.Samples(ctx, 0) {
 				row++
 				if bad := (*storage.RowError)(nil); errors.As(err, &bad) {
-					if err = p.bad.add(ctx, bad); err == nil {
+					if err = p.bad.addWithin(ctx, bad); err == nil {
 						continue
 					}
 				}

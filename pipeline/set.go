@@ -75,7 +75,7 @@ func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	bad := &quarantine{list: list, rows: source.Rows(), share: o.MaxBad}
+	bad := &quarantine{list: list, rows: source.Rows(), share: o.MaxBad, path: filepath.Join(o.Out, quarantineName)}
 	events.start(fmt.Sprintf("%d samples of %q", source.Rows(), source.Name()))
 	a := &annotation{
 		annotator: by, name: by.source, key: by.key, bad: bad, total: source.Rows(), events: events,
