@@ -34,6 +34,7 @@ func (p *Pipeline) annotate(ctx context.Context, r recipe, in *annotated, f *fit
 	if err != nil {
 		return nil, err
 	}
+	events.warnOfStrays(set, strays(in.set))
 	data := &annotatedData{set: set, Summary: summarise(set)}
 	if err := readJSON(a.Path(summaryName), &data.Excluded); err != nil {
 		return nil, err

@@ -133,7 +133,7 @@ func (p *Pipeline) usableMaps(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("%s: %w", StageIngest, err)
 	}
 	if len(in.chosen) == 0 {
-		return 0, dataError(ctx, errNoMaps)
+		return 0, withStrays(dataError(ctx, errNoMaps), in.set)
 	}
 	return len(in.chosen), nil
 }

@@ -166,6 +166,7 @@ func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
 	in.Excluded, in.Blank = left.Excluded, left.Blank
 	left.warn(events)
 	p.warnOfTornGroups(set, nil, events)
+	events.warnOfStrays(set, "")
 	in.chosen = chooseByClass(candidates(set), p.cfg.Data.Annotated.HumanMaps, p.cfg.Seed)
 	err = errors.Join(p.writeConfig(), p.writeQuarantine(in.quarantine), p.checkUnusable(ctx, in.quarantine, in.Samples))
 	if err != nil {

@@ -207,7 +207,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	}
 	fitted, err := p.fit(ctx, r.fit, annotated)
 	if err != nil {
-		return fmt.Errorf("%s: %w", StageFit, err)
+		return fmt.Errorf("%s: %w", StageFit, withStrays(err, annotated.set))
 	}
 	result.Predictor, result.Trust = fitted.scores, &fitted.trust
 	if last == StageFit {
