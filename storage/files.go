@@ -143,7 +143,7 @@ var endings = map[string][]string{"parquet": {".parquet", ".pq"}, "arrow": {".ar
 func findFiles(path, format string) ([]part, error) {
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "*?["):
+	case errors.Is(err, fs.ErrNotExist) && IsPattern(path):
 		return findPattern(path)
 	case err != nil:
 		return nil, reason(err)
@@ -179,7 +179,7 @@ func findPattern(pattern string) ([]part, error) {
 	}
 	// The names begin after the last folder that the pattern gives literally.
 	base := pattern
-	for strings.ContainsAny(base, "*?[") {
+	for IsPattern(base) {
 		base = filepath.Dir(base)
 	}
 	var parts []part
@@ -284,6 +284,14 @@ func readJSON(path string, v any) error {
 		return fmt.Errorf("%q: %w", path, err)
 	}
 	return nil
+}
+
+func (s *filesSource) paths() []string {
+	var paths []string
+	for _, p := range s.parts {
+		paths = append(paths, p.path)
+	}
+	return paths
 }
 
 func (s *filesSource) Name() string { return s.files.Path }

@@ -99,6 +99,8 @@ func hintFor(err error) string {
 		return "nothing was written: run the same command again"
 	case errors.Is(err, pipeline.ErrDeviceLost):
 		return "what was saved is kept: run the same command again to go on from there, --set device=cpu if the device stays away"
+	case errors.Is(err, syscall.ENOSPC) && errors.As(err, &startAnewError{}):
+		return "nothing was written: free some room and run the same command again"
 	case errors.Is(err, syscall.ENOSPC):
 		return "what was done is kept: free some room and run the same command again"
 	}

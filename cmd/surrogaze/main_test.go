@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -128,6 +131,18 @@ func TestCommandLinesAreQuotedForTheShell(t *testing.T) {
 	} {
 		if got := commandLine(x.args); got != x.want {
 			t.Errorf("found %s, want %s", got, x.want)
+		}
+	}
+}
+
+func TestAFullDiskKeepsWhatACommandKeeps(t *testing.T) {
+	full := fmt.Errorf("write: %w", syscall.ENOSPC)
+	for _, x := range []struct {
+		err  error
+		want string
+	}{{full, "what was done is kept: "}, {startAnewError{full}, "nothing was written: "}} {
+		if hint := hintFor(x.err); !strings.HasPrefix(hint, x.want) {
+			t.Errorf("found the hint %q, want one that begins with %q", hint, x.want)
 		}
 	}
 }
