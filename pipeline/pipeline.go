@@ -128,7 +128,7 @@ type Config = config.Config
 // LoadConfig reads a configuration file, or a built-in configuration by its name,
 // and lays the overrides ("train.alpha=0.2") over it.
 func LoadConfig(pathOrName string, overrides []string) (*Config, error) {
-	return config.Load(pathOrName, overrides)
+	return config.Load(pathOrName, overrides, problems)
 }
 
 // ConfigError says that a configuration cannot be used, with every problem found.

@@ -343,11 +343,7 @@ func TestAPredictorOfAnotherNetworkStartsNoClassifier(t *testing.T) {
 		if err := os.WriteFile(p.path("small.yaml"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := pipeline.LoadConfig(p.path("small.yaml"), sets)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = pipeline.New(cfg, pipeline.Options{})
+		_, err := pipeline.LoadConfig(p.path("small.yaml"), sets)
 		var bad *pipeline.ConfigError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), "classifier.pretrained: "+want) {
 			t.Errorf("%s: found %v, want %s", network, err, want)
