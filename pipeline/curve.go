@@ -100,7 +100,7 @@ func (c *curve) run(ctx context.Context) (*Curve, error) {
 		base.events.of(StageIngest).warn(fmt.Sprintf("%d human maps are left out of the curve: there are %d to be used", n, all))
 	}
 	for _, n := range levels {
-		points, err := c.level(ctx, n, all)
+		points, err := c.level(ctx, n, all, base.prints)
 		if err != nil {
 			return nil, fmt.Errorf("%d human maps: %w", n, err)
 		}
@@ -161,7 +161,7 @@ func (c *curve) learnt() bool { return c.cfg.Classifier.Pretrained == ownEncoder
 
 // level runs the arms with n of all human maps; ordinary training once, unless maps have
 // an effect on it.
-func (c *curve) level(ctx context.Context, n, all int) ([]CurvePoint, error) {
+func (c *curve) level(ctx context.Context, n, all int, prints *fingerprints) ([]CurvePoint, error) {
 	arms, maps := []cyborg.Arm{cyborg.Human, cyborg.Combined}, n
 	if n == all {
 		maps = c.cfg.Data.Annotated.HumanMaps // as a plain run has it
@@ -173,6 +173,7 @@ func (c *curve) level(ctx context.Context, n, all int) ([]CurvePoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.prints = prints // of the same data
 	r, err := p.Run(ctx, StageEvaluate)
 	if err != nil {
 		return nil, err

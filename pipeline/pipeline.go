@@ -147,6 +147,7 @@ type Pipeline struct {
 	root    string // of the data
 	workers int
 	events  *events
+	prints  *fingerprints
 }
 
 // New prepares the pipeline of a configuration. Only a built-in data set is
@@ -167,7 +168,7 @@ func New(cfg *Config, options Options) (*Pipeline, error) {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	return &Pipeline{cfg: cfg, options: options, store: store, root: root, workers: workers, events: newEvents(options.Observe)}, nil
+	return &Pipeline{cfg: cfg, options: options, store: store, root: root, workers: workers, events: newEvents(options.Observe), prints: new(fingerprints)}, nil
 }
 
 // Out is the folder of the results.
@@ -232,7 +233,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageTrain, err)
 	}
-	if err := p.stagesOfTrained(ctx, last, r.exports, findings{fitted: fitted, data: data, trained: trained}, result); err != nil {
+	if err := p.stagesOfTrained(ctx, last, findings{recipes: r, fitted: fitted, data: data, trained: trained}, result); err != nil {
 		return err
 	}
 	if trained.diverged != nil {
@@ -243,7 +244,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 
 // stagesOfTrained runs the stages behind the training, on the classifiers that
 // there are.
-func (p *Pipeline) stagesOfTrained(ctx context.Context, last Stage, exports []export, f findings, result *Result) error {
+func (p *Pipeline) stagesOfTrained(ctx context.Context, last Stage, f findings, result *Result) error {
 	if last == StageTrain {
 		return nil
 	}
@@ -255,7 +256,7 @@ func (p *Pipeline) stagesOfTrained(ctx context.Context, last Stage, exports []ex
 	if last == StageEvaluate {
 		return nil
 	}
-	if err := p.export(ctx, exports, f.data); err != nil {
+	if err := p.export(ctx, f.recipes.exports, f.data); err != nil {
 		return fmt.Errorf("%s: %w", StageExport, err)
 	}
 	if last == StageExport {

@@ -446,6 +446,25 @@ func TestBadRowsGoToQuarantineUpToTheirShare(t *testing.T) {
 	}
 }
 
+// removeSets takes the data away.
+func (p project) removeSets() {
+	if err := os.RemoveAll(p.path("set")); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func TestAReportIsMadeOfARunWhoseDataAreGone(t *testing.T) {
+	p := newProject(t)
+	x := p.interruptible("out", func(e pipeline.Event) {
+		if e.Stage == pipeline.StageEvaluate {
+			p.removeSets()
+		}
+	})
+	if _, err := x.Run(context.Background(), pipeline.StageReport); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func damage(t *testing.T, path string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte("no image"), 0o644); err != nil {

@@ -47,6 +47,10 @@ func (p *Pipeline) Plan(ctx context.Context) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.plan(r)
+}
+
+func (p *Pipeline) plan(r *recipes) ([]Step, error) {
 	published, drafts, err := p.stored()
 	if err != nil {
 		return nil, err
