@@ -95,6 +95,8 @@ func hintFor(err error) string {
 		return "surrogaze model inspect FILE lists a file's tensors; --allow-missing PATTERN accepts names that differ"
 	case errors.Is(err, pipeline.ErrDeviceMemory):
 		return "a smaller batch takes less of the device's memory, and so does precision bf16 than f32"
+	case errors.Is(err, syscall.ENOMEM):
+		return "a smaller batch takes less memory"
 	case errors.Is(err, pipeline.ErrDeviceLost) && errors.As(err, &startAnewError{}):
 		return "nothing was written: run the same command again"
 	case errors.Is(err, pipeline.ErrDeviceLost):

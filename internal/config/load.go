@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,7 @@ func decode(source, text string, sets []string, more ...func(*Config) []Problem)
 		d.override(c, s)
 	}
 	d.adaptDefaults(c)
-	problems := append(d.problems, d.located(source, check(c))...)
+	problems := slices.Concat(d.problems, d.located(source, check(c)))
 	for _, find := range more {
 		if len(problems) == 0 {
 			problems = d.located(source, find(c))
