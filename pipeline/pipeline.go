@@ -139,7 +139,8 @@ func configError(err error) error {
 	return &ConfigError{Problems: []config.Problem{{Text: err.Error()}}}
 }
 
-// Pipeline runs one configuration.
+// Pipeline runs one configuration. The data and weights that it reads are to stay as they
+// are while it lives.
 type Pipeline struct {
 	cfg     *Config
 	options Options
