@@ -157,12 +157,18 @@ type stream struct {
 	samples iter.Seq2[storage.Sample, error]
 }
 
-// streams are the sources' samples with the extra columns of a joint schema.
+// streams are the sources' samples with the extra columns of a joint schema. Sources of
+// one name get others, as their rows are known by them.
 func streams(ctx context.Context, sources []storage.Source, schema storage.Schema) []stream {
 	var list []stream
+	named := map[string]int{}
 	for _, source := range sources {
+		name := source.Name()
+		if named[name]++; named[name] > 1 {
+			name = fmt.Sprintf("%s (%d)", name, named[name])
+		}
 		places := extraPlaces(source.Schema().Extra, schema.Extra)
-		list = append(list, stream{source.Name(), func(yield func(storage.Sample, error) bool) {
+		list = append(list, stream{name, func(yield func(storage.Sample, error) bool) {
 			for s, err := range source.Samples(ctx, 0) {
 				s.Extra = arrange(s.Extra, places, len(schema.Extra))
 				if !yield(s, err) {

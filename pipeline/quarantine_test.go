@@ -64,8 +64,12 @@ func TestMoreUnusableRowsLetAStageGoOn(t *testing.T) {
 	if steps[0].State != pipeline.Done || steps[1].State != pipeline.Done || steps[2].State != pipeline.Failed {
 		t.Errorf("found %v, want ingest and fit to be done and annotate to go on", steps[:3])
 	}
-	if _, err := more.Run(context.Background(), pipeline.StageAnnotate); err != nil {
+	r, err := more.Run(context.Background(), pipeline.StageAnnotate)
+	if err != nil {
 		t.Fatal(err)
+	}
+	if r.Data.Samples != 84 {
+		t.Errorf("found %d samples, want all 84 that differ", r.Data.Samples)
 	}
 	if n := len(p.listed("out")); n != 20 {
 		t.Errorf("found %d rows listed, want 20", n)

@@ -92,7 +92,7 @@ func TestAByteOrderMarkIsNoPartOfAKey(t *testing.T) {
 
 func TestANameThatIsTheFilesIsSaidToBe(t *testing.T) {
 	_, err := decode("my leaves.yaml", minimal, nil)
-	const want = `my leaves.yaml: name: want letters, digits, '.', '_' and '-', found "my leaves", the file's name: give the key name another value`
+	const want = `my leaves.yaml: name: want letters, digits, '.', '_' and '-', found "my leaves", the file's name: rename it or give the key name`
 	if err == nil || err.Error() != want {
 		t.Errorf("found %v, want %s", err, want)
 	}

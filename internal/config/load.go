@@ -70,7 +70,7 @@ func (d *decoder) located(source string, found []Problem) []Problem {
 		}
 		p.Where = d.whereIs(p.Path)
 		if p.Path == "name" && p.Where == "" {
-			p.Where, p.Text = source, p.Text+", the file's name: give the key name another value"
+			p.Where, p.Text = source, p.Text+", the file's name: rename it or give the key name"
 		}
 		problems = append(problems, p)
 	}
