@@ -53,7 +53,8 @@ func planSteps(cmd *cobra.Command, o runOptions, path string) ([]pipeline.Step, 
 	if err != nil {
 		return nil, err
 	}
-	p, err := pipeline.New(cfg, pipeline.Options{Version: version()})
+	seen := &lines{w: os.Stderr, every: time.Minute, now: time.Now}
+	p, err := pipeline.New(cfg, pipeline.Options{Version: version(), Observe: seen.observe})
 	if err != nil {
 		return nil, err
 	}
