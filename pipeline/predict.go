@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -193,7 +192,10 @@ func (p *prediction) differs() error {
 func (p *prediction) openSources(ctx context.Context) error {
 	formats, images := make([]string, len(p.Data)), []string{}
 	for i, path := range p.Data {
-		if formats[i] = cmp.Or(p.Format, formatOfImages(path)); formats[i] == formatImages {
+		if formats[i] = p.Format; p.Format == "" {
+			formats[i] = formatOfImages(path)
+		}
+		if formats[i] == formatImages {
 			images = append(images, path)
 		}
 	}

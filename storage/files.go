@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -369,7 +370,7 @@ func (s *filesSource) Fingerprint(ctx context.Context) (string, error) {
 	var files []namedFile
 	for i := range s.parts {
 		p := &s.parts[i]
-		files = append(files, namedFile{p.name, p.path})
+		files = append(files, namedFile{p.saying(), p.path})
 		images, err := p.images(ctx)
 		if err != nil {
 			return "", fmt.Errorf("fingerprint of %q: %w", s.files.Path, err)
@@ -383,6 +384,14 @@ func (s *filesSource) Fingerprint(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("fingerprint of %q: %w", s.files.Path, err)
 	}
 	return sum, nil
+}
+
+// saying is the name of a part and what else is said of its rows beside the file.
+func (p *part) saying() string {
+	if p.split == splitOfFile(path.Base(p.name)) {
+		return p.name
+	}
+	return fmt.Sprintf("%s of the split %q", p.name, p.split)
 }
 
 // images are the files beside a part that its rows may be read from, sorted.
