@@ -113,9 +113,6 @@ func splitWord(word string) string {
 	return word
 }
 
-// IsSplit reports whether a word can be the name of a split.
-func IsSplit(word string) bool { return splitName.MatchString(word) }
-
 func checkSplit(word string) error {
 	if word != "" && !IsSplit(word) {
 		return fmt.Errorf("split %q, want a word such as train", word)

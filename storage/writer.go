@@ -213,6 +213,9 @@ func (w *Writer) Done() map[string]int {
 // splitName is what Hugging Face datasets takes for a split.
 var splitName = regexp.MustCompile(`^\w+(\.\w+)*$`)
 
+// IsSplit reports whether a split can have a name.
+func IsSplit(name string) bool { return splitName.MatchString(name) }
+
 // Append adds a sample to its split. The writer keeps the sample's byte slices
 // until the row group is written: the caller does not change them. A sample that is
 // refused, such as one with ErrDuplicateID, leaves the writer as it was.
