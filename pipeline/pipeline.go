@@ -280,7 +280,9 @@ func (p *Pipeline) artefact(ctx context.Context, r recipe, fill func(draft) erro
 	if !errors.Is(err, storage.ErrNotPublished) {
 		return a, err
 	}
-	d, err := p.store.AwaitDraft(ctx, r.Kind, r.key)
+	d, err := p.store.AwaitDraft(ctx, r.Kind, r.key, func(e *storage.LockedError) {
+		p.events.of(stageOf[r.Kind]).warn("waiting: " + e.Error())
+	})
 	if errors.Is(err, storage.ErrPublished) { // by another process meanwhile
 		return p.store.Lookup(r.Kind, r.key)
 	}
