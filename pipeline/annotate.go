@@ -36,7 +36,7 @@ func (p *Pipeline) annotate(ctx context.Context, r recipe, in *annotated, f *fit
 		return nil, err
 	}
 	data.Excluded = joinExcluded(in.Excluded, data.Excluded)
-	if err := p.place(a.Path(datasetFolder, "data"), "data"); err != nil {
+	if err := p.place(a.Path(datasetFolder, dataName), dataName); err != nil {
 		return nil, err
 	}
 	if err := p.writeQuarantine(in.quarantine, a.Path(quarantineName)); err != nil {

@@ -147,6 +147,7 @@ type Pipeline struct {
 	root    string // of the data
 	workers int
 	events  *events
+	results *results // nil while nothing is written there
 }
 
 // New prepares the pipeline of a configuration. Only a built-in data set is
@@ -178,9 +179,32 @@ func (p *Pipeline) Out() string { return p.cfg.OutDir() }
 // run. When the context ends, what is under way is kept for the next call and
 // the error is the context's. With a *DivergedError the result is of the trainings
 // that did not diverge, nil if all did.
-func (p *Pipeline) Run(ctx context.Context, last Stage) (*Result, error) {
+//
+// The folder of the results belongs to one process at a time: the error is a
+// *[storage.FolderLockedError] where another writes there, and a *ConfigError where
+// results would take the place of what is not ours.
+func (p *Pipeline) Run(ctx context.Context, last Stage) (result *Result, err error) {
+	if err := p.openOut(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closed := p.closeOut(); closed != nil {
+			err = errors.Join(err, closed)
+		}
+	}()
+	return p.run(ctx, last)
+}
+
+func (p *Pipeline) run(ctx context.Context, last Stage) (*Result, error) {
 	r, err := p.recipes(ctx)
 	if err != nil {
+		return nil, err
+	}
+	parts, err := p.parts(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.claimOut(parts); err != nil {
 		return nil, err
 	}
 	result := &Result{Out: p.Out()}

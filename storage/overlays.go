@@ -89,7 +89,7 @@ func writeFolder(d storeDisk, dir string, fill func(draft string) error) error {
 	case len(entries) > 0:
 		return fmt.Errorf("write %q: the folder holds %q: want a new or an empty one", dir, entries[0].Name())
 	}
-	draft := temporaryName(filepath.Clean(dir))
+	draft := TemporaryName(filepath.Clean(dir))
 	err = d.MkdirAll(draft)
 	if err == nil {
 		err = fill(draft)

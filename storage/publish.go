@@ -122,7 +122,7 @@ func writeFile(d disk, path string, data []byte) error {
 }
 
 func atomicWrite(d disk, path string, write func(io.Writer) error) error {
-	temporary := temporaryName(path)
+	temporary := TemporaryName(path)
 	if err := writeDurably(d, temporary, write); err != nil {
 		return errors.Join(fmt.Errorf("write %q: %w", path, err), d.RemoveAll(temporary))
 	}
@@ -149,8 +149,9 @@ func writeDurably(d disk, path string, write func(io.Writer) error) error {
 
 var temporaryPattern = regexp.MustCompile(`^\..+\.[0-9a-f]{16}\.tmp$`)
 
-// temporaryName is another one each time, so that no two writers share it.
-func temporaryName(path string) string {
+// TemporaryName is a name beside a path for what is to take its place: another one
+// each time, so that no two writers share it. Sweep removes what has such a name.
+func TemporaryName(path string) string {
 	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%016x.tmp", filepath.Base(path), rand.Uint64()))
 }
 

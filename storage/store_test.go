@@ -422,7 +422,7 @@ func TestAResumedDraftHasWhatWasFinishedAndNothingHalfWritten(t *testing.T) {
 	s := openTestStore(t, t.TempDir())
 	d := openDraft(t, s)
 	fillDraft(t, d)
-	half := temporaryName(d.Path("data", "c"))
+	half := TemporaryName(d.Path("data", "c"))
 	if err := os.WriteFile(half, []byte("ha"), 0o644); err != nil {
 		t.Fatal(err)
 	}
