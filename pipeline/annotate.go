@@ -41,7 +41,7 @@ func (p *Pipeline) annotate(ctx context.Context, r recipe, in *annotated, f *fit
 	}
 	p.warnOfTornGroups(set, in.set.TornGroups(), events)
 	data.Excluded, data.Blank = joinExcluded(in.Excluded, data.Excluded), in.Blank
-	if err := p.place(a.Path(datasetFolder, "data"), "data"); err != nil {
+	if err := p.place(a.Path(datasetFolder, dataName), dataName); err != nil {
 		return nil, err
 	}
 	err = errors.Join(p.writeQuarantine(in.quarantine, a.Path(quarantineName)), p.checkUnusable(ctx, a.Path(quarantineName), data.Samples))

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -85,16 +86,24 @@ type curve struct {
 	out     string
 }
 
-func (c *curve) run(ctx context.Context) (*Curve, error) {
+func (c *curve) run(ctx context.Context) (found *Curve, err error) {
 	base, err := New(c.config(c.cfg.Data.Annotated.HumanMaps, c.out, cyborg.None, cyborg.Human, cyborg.Combined), c.options.Options)
 	if err != nil {
 		return nil, err
 	}
+	if err := base.openOut(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closed := base.closeOut(); closed != nil {
+			err = errors.Join(err, closed)
+		}
+	}()
 	all, err := base.usableMaps(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found := &Curve{Out: c.out, Split: c.cfg.Evaluate.Split, All: all, Margin: c.options.Margin}
+	found = &Curve{Out: c.out, Split: c.cfg.Evaluate.Split, All: all, Margin: c.options.Margin}
 	levels, beyond := levels(c.options.Maps, all)
 	for _, n := range beyond {
 		base.events.of(StageIngest).warn(fmt.Sprintf("%d human maps are left out of the curve: there are %d to be used", n, all))
@@ -126,6 +135,13 @@ func (c *curve) config(maps int, out string, arms ...cyborg.Arm) *Config {
 func (p *Pipeline) usableMaps(ctx context.Context) (int, error) {
 	r, err := p.recipes(ctx)
 	if err != nil {
+		return 0, err
+	}
+	parts, err := p.curveParts(r)
+	if err != nil {
+		return 0, err
+	}
+	if err := p.claimOut(parts); err != nil {
 		return 0, err
 	}
 	in, err := p.ingest(ctx, r.ingest)

@@ -149,6 +149,7 @@ type Pipeline struct {
 	workers int
 	events  *events
 	prints  *fingerprints
+	results *results // nil while nothing is written there
 }
 
 // New prepares the pipeline of a configuration. Only a built-in data set is
@@ -180,9 +181,32 @@ func (p *Pipeline) Out() string { return p.cfg.OutDir() }
 // run. When the context ends, what is under way is kept for the next call and
 // the error is the context's. With a *DivergedError the result is of the trainings
 // that did not diverge, nil if all did.
-func (p *Pipeline) Run(ctx context.Context, last Stage) (*Result, error) {
+//
+// The folder of the results belongs to one process at a time: the error is a
+// *[storage.FolderLockedError] where another writes there, and a *ConfigError where
+// results would take the place of what is not ours.
+func (p *Pipeline) Run(ctx context.Context, last Stage) (result *Result, err error) {
+	if err := p.openOut(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closed := p.closeOut(); closed != nil {
+			err = errors.Join(err, closed)
+		}
+	}()
+	return p.run(ctx, last)
+}
+
+func (p *Pipeline) run(ctx context.Context, last Stage) (*Result, error) {
 	r, err := p.recipes(ctx)
 	if err != nil {
+		return nil, err
+	}
+	parts, err := p.parts(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.claimOut(parts); err != nil {
 		return nil, err
 	}
 	result := &Result{Out: p.Out()}
@@ -282,7 +306,9 @@ func (p *Pipeline) artefact(ctx context.Context, r recipe, fill func(draft) erro
 	if !errors.Is(err, storage.ErrNotPublished) {
 		return a, err
 	}
-	d, err := p.store.AwaitDraft(ctx, r.Kind, r.key)
+	d, err := p.store.AwaitDraft(ctx, r.Kind, r.key, func(e *storage.LockedError) {
+		p.events.of(stageOf[r.Kind]).warn("waiting: " + e.Error())
+	})
 	if errors.Is(err, storage.ErrPublished) { // by another process meanwhile
 		return p.store.Lookup(r.Kind, r.key)
 	}

@@ -93,6 +93,9 @@ func (p *Pipeline) withQuarantine(err error, lists ...string) error {
 	if data := (*DataError)(nil); !errors.As(err, &data) {
 		return err
 	}
+	if noted := p.results.note(quarantineName); noted != nil {
+		return errors.Join(err, noted)
+	}
 	return errors.Join(err, p.writeQuarantine(lists...))
 }
 

@@ -19,6 +19,12 @@ const (
 	kindExport     = "export"     // the data set in one other format
 )
 
+// stageOf are the stages that make the kinds of artefacts.
+var stageOf = map[string]Stage{
+	kindAnnotated: StageIngest, kindPredictor: StageFit, kindTeacher: StageFit, kindDataset: StageAnnotate,
+	kindClassifier: StageTrain, kindEvaluation: StageEvaluate, kindExport: StageExport,
+}
+
 // Versions of the stages' code. One grows when its stage begins to give another
 // output for the same input; a golden test for each says when that is so.
 const (

@@ -18,6 +18,7 @@ import (
 	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/testset"
 	"github.com/surrogaze/surrogaze/internal/weights"
+	"github.com/surrogaze/surrogaze/storage"
 )
 
 func TestMain(m *testing.M) {
@@ -152,5 +153,15 @@ func TestAnUnknownCommandIsMisuse(t *testing.T) {
 	root.SetArgs([]string{"anotate"})
 	if code := exitCode(context.Background(), root.Execute()); code != exitMisuse {
 		t.Errorf("exit code %d, want %d", code, exitMisuse)
+	}
+}
+
+func TestAFolderAtWorkIsAFailureThatNamesTheWayOut(t *testing.T) {
+	err := fmt.Errorf("run: %w", &storage.FolderLockedError{Dir: "runs/x", Holder: storage.Holder{PID: 7, Host: "node3"}})
+	if code := exitCode(context.Background(), err); code != exitFailure {
+		t.Errorf("exit code %d, want %d", code, exitFailure)
+	}
+	if text := err.Error(); !strings.Contains(text, `folder "runs/x": process 7 on node3 is writing there`) || !strings.Contains(hintFor(err), "--out") {
+		t.Errorf("found %q with the hint %q, want the folder, the process and another folder", text, hintFor(err))
 	}
 }
