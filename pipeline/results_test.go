@@ -131,6 +131,15 @@ func TestAFileOfSomebodyElseBesideOursStays(t *testing.T) {
 	}
 }
 
+func TestWhatAnUnfinishedRunDidNotComeToIsNotOurs(t *testing.T) {
+	p := newProject(t)
+	if _, err := p.open("out", nil).Run(context.Background(), pipeline.StageIngest); err != nil {
+		t.Fatal(err)
+	}
+	p.write("out/results.csv")
+	p.refuses("out", "out/results.csv")
+}
+
 // laidOut are the names of the files of results, without those of the record.
 func (p project) laidOut(out string) []string {
 	p.t.Helper()
