@@ -154,6 +154,9 @@ func (p project) laidOut(out string) []string {
 }
 
 func TestAChangedConfigurationLeavesTheResultsThatItAloneWouldHave(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs all stages three times")
+	}
 	p := newProject(t)
 	changed := []string{"train.arms=[none, human]", "train.seeds=1", "export=[]", "train.alpha=0.3"}
 	p.run("out", nil, "train.arms=[none, combined]", "export=[{to: hf-parquet}, {to: imagefolder}]")
