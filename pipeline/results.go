@@ -25,6 +25,7 @@ type results struct {
 	parts []part // of the present configuration
 	mutex sync.Mutex
 	ours  map[string]string // files by their path in the folder, with slashes: keys of their parts
+	begun bool              // whether parts are being laid out
 }
 
 // part is a file or folder that is laid out, with slashes in its name.
@@ -61,7 +62,25 @@ func openResults(dir string) (*results, error) {
 	return r, nil
 }
 
-func (r *results) close() error { return r.lock.Release() }
+// close gives the folder to others. What was to come and did not is ours no more.
+func (r *results) close() error { return errors.Join(r.forget(), r.lock.Release()) }
+
+func (r *results) forget() error {
+	if !r.begun {
+		return nil
+	}
+	changed := false
+	for file := range r.ours {
+		if _, err := os.Lstat(r.path(file)); errors.Is(err, fs.ErrNotExist) {
+			delete(r.ours, file)
+			changed = true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return r.save()
+}
 
 // path is where a file or folder of the results is.
 func (r *results) path(name string) string { return filepath.Join(r.dir, filepath.FromSlash(name)) }
@@ -91,17 +110,24 @@ func (r *results) key(name string) string {
 	return ""
 }
 
-// check refuses parts in whose place lies something that is not ours.
+// check refuses parts in whose place lies something that is not ours. Of what lies in
+// one folder the first is named.
 func (r *results) check(parts ...part) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	var problems []config.Problem
+	named := map[string]bool{}
 	for _, x := range parts {
+		top, _, _ := strings.Cut(x.name, "/")
+		if named[top] {
+			continue
+		}
 		foreign, err := r.foreign(x)
 		if err != nil {
 			return fmt.Errorf("lay out %q: %w", r.path(x.name), err)
 		}
 		if foreign != "" {
+			named[top] = true
 			problems = append(problems, config.Problem{Path: "out", Text: fmt.Sprintf(
 				"%q is in the place of results and was not laid out by an earlier run: choose another folder (--out), or move it away", foreign)})
 		}
@@ -149,6 +175,7 @@ func (r *results) foreign(x part) (string, error) {
 func (r *results) begin() error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
+	r.begun = true
 	changed := false
 	for file, key := range r.ours {
 		if r.present(file, key) {

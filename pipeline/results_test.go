@@ -131,6 +131,15 @@ func TestAFileOfSomebodyElseBesideOursStays(t *testing.T) {
 	}
 }
 
+func TestWhatAnUnfinishedRunDidNotComeToIsNotOurs(t *testing.T) {
+	p := newProject(t)
+	if _, err := p.open("out", nil).Run(context.Background(), pipeline.StageIngest); err != nil {
+		t.Fatal(err)
+	}
+	p.write("out/results.csv")
+	p.refuses("out", "out/results.csv")
+}
+
 // laidOut are the names of the files of results, without those of the record.
 func (p project) laidOut(out string) []string {
 	p.t.Helper()
@@ -145,6 +154,9 @@ func (p project) laidOut(out string) []string {
 }
 
 func TestAChangedConfigurationLeavesTheResultsThatItAloneWouldHave(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs all stages three times")
+	}
 	p := newProject(t)
 	changed := []string{"train.arms=[none, human]", "train.seeds=1", "export=[]", "train.alpha=0.3"}
 	p.run("out", nil, "train.arms=[none, combined]", "export=[{to: hf-parquet}, {to: imagefolder}]")
