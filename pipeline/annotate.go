@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"os"
+	"slices"
 	"sync"
 
 	"github.com/surrogaze/surrogaze/cyborg"
@@ -31,16 +34,18 @@ func (p *Pipeline) annotate(ctx context.Context, r recipe, in *annotated, f *fit
 	if err != nil {
 		return nil, err
 	}
+	events.warnOfStrays(set, strays(in.set))
 	data := &annotatedData{set: set, Summary: summarise(set)}
 	if err := readJSON(a.Path(summaryName), &data.Excluded); err != nil {
 		return nil, err
 	}
 	p.warnOfTornGroups(set, in.set.TornGroups(), events)
 	data.Excluded, data.Blank = joinExcluded(in.Excluded, data.Excluded), in.Blank
-	if err := p.place(a.Path(datasetFolder, "data"), "data"); err != nil {
+	if err := p.place(a.Path(datasetFolder, dataName), dataName); err != nil {
 		return nil, err
 	}
-	if err := p.writeQuarantine(in.quarantine, a.Path(quarantineName)); err != nil {
+	err = errors.Join(p.writeQuarantine(in.quarantine, a.Path(quarantineName)), p.checkUnusable(ctx, a.Path(quarantineName), data.Samples))
+	if err != nil {
 		return nil, err
 	}
 	events.end(data.Summary.String())
@@ -66,6 +71,9 @@ func (p *Pipeline) makeDataset(ctx context.Context, d draft, in *annotated, f *f
 			events.warn(fmt.Sprintf("%q: left out: %s", s.Name(), column))
 		}
 	}
+	if err := d.know(in.source, sources); err != nil {
+		return err
+	}
 	bad, err := p.openQuarantine(d, rows)
 	if err != nil {
 		return err
@@ -82,9 +90,29 @@ func (p *Pipeline) makeDataset(ctx context.Context, d draft, in *annotated, f *f
 		err = a.write(ctx, d.Path(datasetFolder), schema, known, append([]stream{others}, streams(ctx, sources, schema)...))
 	}
 	if err := errors.Join(err, bad.close()); err != nil {
-		return err
+		return p.withQuarantine(err, in.quarantine, d.Path(quarantineName))
 	}
 	return writeJSON(d.Path(summaryName), bad.excluded())
+}
+
+// know takes down by which names the list of unusable rows knows the sets. A draft that
+// has listed rows by others would count them anew, and begins again.
+func (d draft) know(annotated string, sources []storage.Source) error {
+	names := []string{annotated}
+	for _, s := range sources {
+		names = append(names, s.Name())
+	}
+	info, err := os.Stat(d.Path(quarantineName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil && info.Size() > 0 && !slices.Equal(d.Sources, names) {
+		if err := errors.Join(os.RemoveAll(d.Path(datasetFolder)), os.RemoveAll(d.Path(quarantineName))); err != nil {
+			return err
+		}
+	}
+	d.Sources = names
+	return d.save()
 }
 
 // humanSamples are the samples whose human maps are used, each with the map that
@@ -129,12 +157,18 @@ type stream struct {
 	samples iter.Seq2[storage.Sample, error]
 }
 
-// streams are the sources' samples with the extra columns of a joint schema.
+// streams are the sources' samples with the extra columns of a joint schema. Sources of
+// one name get others, as their rows are known by them.
 func streams(ctx context.Context, sources []storage.Source, schema storage.Schema) []stream {
 	var list []stream
+	named := map[string]int{}
 	for _, source := range sources {
+		name := source.Name()
+		if named[name]++; named[name] > 1 {
+			name = fmt.Sprintf("%s (%d)", name, named[name])
+		}
 		places := extraPlaces(source.Schema().Extra, schema.Extra)
-		list = append(list, stream{source.Name(), func(yield func(storage.Sample, error) bool) {
+		list = append(list, stream{name, func(yield func(storage.Sample, error) bool) {
 			for s, err := range source.Samples(ctx, 0) {
 				s.Extra = arrange(s.Extra, places, len(schema.Extra))
 				if !yield(s, err) {
@@ -213,7 +247,7 @@ func (a *annotation) take(ctx context.Context, w *storage.Writer, x predictor.Pr
 		}
 	}
 	origin.Err = err
-	return a.bad.add(ctx, &origin)
+	return a.bad.addWithin(ctx, &origin)
 }
 
 // ofSample reports whether an error is one of a single sample, which is left out.
@@ -249,7 +283,7 @@ func (a *annotation) samples(ctx context.Context, in []stream) iter.Seq2[storage
 					continue
 				}
 				if bad := (*storage.RowError)(nil); errors.As(err, &bad) {
-					if err := a.bad.add(ctx, bad); err != nil {
+					if err := a.bad.addWithin(ctx, bad); err != nil {
 						yield(storage.Sample{}, err)
 						return
 					}

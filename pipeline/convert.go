@@ -10,29 +10,78 @@ import (
 	"github.com/surrogaze/surrogaze/predictor"
 )
 
-// validate reports what of a configuration the packages below cannot use. A file's
-// values were checked one by one when it was loaded; this is about how they fit
-// together.
+// validate reports what of a configuration cannot be used, and whether this machine can.
 func validate(cfg *Config) error {
 	p := &Pipeline{cfg: cfg, workers: 1}
 	if _, err := p.predictOptions().Ran(); err != nil {
 		return configError(err)
 	}
-	fit := p.fitConfig()
-	train := p.classifierConfig(0)
-	var problems []config.Problem
-	for _, x := range []struct {
-		path string
-		err  error
-	}{{"predictor", fit.Validate()}, {"train", train.Validate()}, {"classifier.pretrained", p.validateEncoder()}} {
-		if x.err != nil {
-			problems = append(problems, config.Problem{Path: x.path, Text: x.err.Error()})
-		}
-	}
-	if len(problems) > 0 {
-		return &ConfigError{Problems: problems}
+	if found := problems(cfg); len(found) > 0 {
+		return &ConfigError{Problems: found}
 	}
 	return nil
+}
+
+// problems are what of a configuration the packages below cannot use, on whatever
+// machine. A file's values were checked one by one when it was loaded; this is about how
+// they fit together.
+func problems(cfg *Config) []config.Problem {
+	anywhere := *cfg
+	anywhere.Device, anywhere.Precision = "auto", "auto"
+	p := &Pipeline{cfg: &anywhere, workers: 1}
+	found := append(p.problemsOfPredictor(), p.problemsOfClassifier()...)
+	if err := p.validateEncoder(); err != nil {
+		found = append(found, config.Problem{Path: "classifier.pretrained", Text: err.Error()})
+	}
+	return found
+}
+
+// problemsAt are the problems that a package below found, at the key that they are of.
+func problemsAt(path string, err error) []config.Problem {
+	if err == nil {
+		return nil
+	}
+	if inner := errors.Unwrap(err); inner != nil { // the configuration is named by the key
+		err = inner
+	}
+	all := []error{err}
+	if joint, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joint.Unwrap()
+	}
+	var found []config.Problem
+	for _, err := range all {
+		found = append(found, config.Problem{Path: path, Text: err.Error()})
+	}
+	return found
+}
+
+func (p *Pipeline) problemsOfPredictor() []config.Problem {
+	cfg := p.fitConfig()
+	names := predictor.DefaultConfig()
+	names.AllowMissing, names.Device, names.Precision = cfg.AllowMissing, cfg.Device, cfg.Precision
+	if found := problemsAt("predictor.allow_missing", names.Validate()); len(found) > 0 {
+		return found
+	}
+	return problemsAt("predictor", cfg.Validate())
+}
+
+// problemsOfClassifier holds the parts of the section classifier by themselves against
+// otherwise good values, so that what is wrong is said of its key.
+func (p *Pipeline) problemsOfClassifier() []config.Problem {
+	cfg := p.classifierConfig(1)
+	names, network := cyborg.DefaultConfig(), cyborg.DefaultConfig()
+	names.AllowMissing, names.Device, names.Precision = cfg.AllowMissing, cfg.Device, cfg.Precision
+	network.Network, network.Stem, network.Widths, network.Blocks, network.Strides, network.Size = cfg.Network, cfg.Stem, cfg.Widths, cfg.Blocks, cfg.Strides, cfg.Size
+	network.Device, network.Precision = cfg.Device, cfg.Precision
+	of := "classifier.size" // all that a network of a name leaves open
+	if cfg.Network == "custom" {
+		of = "classifier"
+	}
+	found := append(problemsAt(of, network.Validate()), problemsAt("classifier.allow_missing", names.Validate())...)
+	if len(found) > 0 {
+		return found
+	}
+	return problemsAt("train", cfg.Validate())
 }
 
 // ownEncoder is the value of classifier.pretrained for classifiers that start from the
@@ -54,17 +103,17 @@ func (p *Pipeline) validateEncoder() error {
 	return nil
 }
 
-// ingestConfig is what of the configuration reaches the ingest stage.
+// ingestConfig is what of the configuration reaches the ingest stage. How many rows may
+// be unusable decides whether there is a result, and not which.
 type ingestConfig struct {
 	Classes []string
 	Split   config.Split
-	MaxBad  float64
 	Seed    int64
 }
 
 func (p *Pipeline) ingestConfig() ingestConfig {
 	d := p.cfg.Data
-	return ingestConfig{d.Classes, d.Split, d.MaxBad, p.cfg.Seed}
+	return ingestConfig{d.Classes, d.Split, p.cfg.Seed}
 }
 
 // requested is the precision as it was asked for. The device is left open, whatever was
@@ -143,11 +192,25 @@ func (p *Pipeline) teacherConfig() any {
 }
 
 // drawing is what of the section annotate reaches the annotate stage by itself; the
-// rest comes with the key of the annotator.
+// rest comes with the key of the annotator, and the batch changes no map.
 type drawing struct {
 	Annotator string `json:"annotator"`
-	Batch     int    `json:"batch"`
 	Mirror    bool   `json:"mirror"`
+}
+
+// reading is how an unannotated set is read. Which one it is says the fingerprint, and
+// not where it lies.
+type reading struct {
+	Format  string            `json:"format"`
+	Columns map[string]string `json:"columns,omitempty"`
+}
+
+func (p *Pipeline) readings() []reading {
+	list := []reading{}
+	for _, s := range p.cfg.Data.Unannotated {
+		list = append(list, reading{s.Format, s.Columns})
+	}
+	return list
 }
 
 // annotateConfig is what of the configuration reaches the annotate stage.
@@ -157,11 +220,10 @@ func (p *Pipeline) annotateConfig() any {
 		Annotate  drawing
 		Classes   []string
 		Split     config.Split
-		MaxBad    float64
 		Seed      int64
-		Sources   []config.Source
+		Sources   []reading
 		Requested requested
-	}{drawing{a.Annotator, a.Batch, a.Mirror}, p.cfg.Data.Classes, p.cfg.Data.Split, p.cfg.Data.MaxBad, p.cfg.Seed, p.cfg.Data.Unannotated, p.requested()}
+	}{drawing{a.Annotator, a.Mirror}, p.cfg.Data.Classes, p.cfg.Data.Split, p.cfg.Seed, p.readings(), p.requested()}
 }
 
 // trainConfig is what of the configuration reaches one training.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -85,22 +86,30 @@ type curve struct {
 	out     string
 }
 
-func (c *curve) run(ctx context.Context) (*Curve, error) {
+func (c *curve) run(ctx context.Context) (found *Curve, err error) {
 	base, err := New(c.config(c.cfg.Data.Annotated.HumanMaps, c.out, cyborg.None, cyborg.Human, cyborg.Combined), c.options.Options)
 	if err != nil {
 		return nil, err
 	}
+	if err := base.openOut(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closed := base.closeOut(); closed != nil {
+			err = errors.Join(err, closed)
+		}
+	}()
 	all, err := base.usableMaps(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found := &Curve{Out: c.out, Split: c.cfg.Evaluate.Split, All: all, Margin: c.options.Margin}
+	found = &Curve{Out: c.out, Split: c.cfg.Evaluate.Split, All: all, Margin: c.options.Margin}
 	levels, beyond := levels(c.options.Maps, all)
 	for _, n := range beyond {
 		base.events.of(StageIngest).warn(fmt.Sprintf("%d human maps are left out of the curve: there are %d to be used", n, all))
 	}
 	for _, n := range levels {
-		points, err := c.level(ctx, n, all)
+		points, err := c.level(ctx, n, all, base.prints)
 		if err != nil {
 			return nil, fmt.Errorf("%d human maps: %w", n, err)
 		}
@@ -128,12 +137,19 @@ func (p *Pipeline) usableMaps(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	parts, err := p.curveParts(r)
+	if err != nil {
+		return 0, err
+	}
+	if err := p.claimOut(parts); err != nil {
+		return 0, err
+	}
 	in, err := p.ingest(ctx, r.ingest)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", StageIngest, err)
 	}
 	if len(in.chosen) == 0 {
-		return 0, dataError(ctx, errNoMaps)
+		return 0, withStrays(dataError(ctx, errNoMaps), in.set)
 	}
 	return len(in.chosen), nil
 }
@@ -161,7 +177,7 @@ func (c *curve) learnt() bool { return c.cfg.Classifier.Pretrained == ownEncoder
 
 // level runs the arms with n of all human maps; ordinary training once, unless maps have
 // an effect on it.
-func (c *curve) level(ctx context.Context, n, all int) ([]CurvePoint, error) {
+func (c *curve) level(ctx context.Context, n, all int, prints *fingerprints) ([]CurvePoint, error) {
 	arms, maps := []cyborg.Arm{cyborg.Human, cyborg.Combined}, n
 	if n == all {
 		maps = c.cfg.Data.Annotated.HumanMaps // as a plain run has it
@@ -173,6 +189,7 @@ func (c *curve) level(ctx context.Context, n, all int) ([]CurvePoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.prints = prints // of the same data
 	r, err := p.Run(ctx, StageEvaluate)
 	if err != nil {
 		return nil, err

@@ -134,3 +134,18 @@ func TestACurveWithoutHumanMapsIsAnErrorOfTheData(t *testing.T) {
 		t.Errorf("found %v, want an error of the data", err)
 	}
 }
+
+func TestACurveReadsTheDataOnce(t *testing.T) {
+	p := newProject(t)
+	if _, err := p.curve(context.Background(), "out", []int{4}, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err := p.curve(context.Background(), "out", []int{4}, func(e pipeline.Event) {
+		if e.Stage == pipeline.StageIngest {
+			p.removeSets()
+		}
+	})
+	if err != nil {
+		t.Errorf("without the data, which were read: %v", err)
+	}
+}

@@ -41,5 +41,5 @@ func (p *Pipeline) exportTo(ctx context.Context, e export, data *annotatedData, 
 	if err != nil {
 		return err
 	}
-	return p.place(a.Path(e.to), "export", e.to)
+	return p.place(a.Path(e.to), exportName, e.to)
 }

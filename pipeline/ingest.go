@@ -166,8 +166,10 @@ func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
 	in.Excluded, in.Blank = left.Excluded, left.Blank
 	left.warn(events)
 	p.warnOfTornGroups(set, nil, events)
+	events.warnOfStrays(set, "")
 	in.chosen = chooseByClass(candidates(set), p.cfg.Data.Annotated.HumanMaps, p.cfg.Seed)
-	if err := errors.Join(p.writeConfig(), p.writeQuarantine(in.quarantine)); err != nil {
+	err = errors.Join(p.writeConfig(), p.writeQuarantine(in.quarantine), p.checkUnusable(ctx, in.quarantine, in.Samples))
+	if err != nil {
 		return nil, err
 	}
 	events.end(fmt.Sprintf("%d samples, %d with a human map, %s", len(set.Rows()), in.Human, p.describeChosen(in, events)))
@@ -206,8 +208,10 @@ func (p *Pipeline) makeAnnotated(ctx context.Context, d draft, events *stageEven
 		return dataError(ctx, err)
 	}
 	events.start(fmt.Sprintf("%d samples of %q", source.Rows(), source.Name()))
-	if err := os.RemoveAll(d.Path(datasetFolder)); err != nil { // of an interrupted try
-		return err
+	for _, name := range []string{datasetFolder, quarantineName} { // of an interrupted try
+		if err := os.RemoveAll(d.Path(name)); err != nil {
+			return err
+		}
 	}
 	w, err := storage.CreateWith(d.Path(datasetFolder), storage.Schema{Classes: source.Schema().Classes}, layout)
 	if err != nil {
@@ -219,7 +223,7 @@ func (p *Pipeline) makeAnnotated(ctx context.Context, d draft, events *stageEven
 	}
 	left, err := p.writeAnnotated(ctx, source, w, bad, events)
 	if err = errors.Join(err, bad.close()); err != nil {
-		return errors.Join(err, w.Abort())
+		return errors.Join(p.withQuarantine(err, d.Path(quarantineName)), w.Abort())
 	}
 	if err := w.Close(); err != nil {
 		return err
@@ -253,7 +257,7 @@ func (p *Pipeline) writeAnnotated(ctx context.Context, source storage.Source, w 
 		n++
 		events.progress(n, source.Rows(), "samples", s.ID)
 		if row := (*storage.RowError)(nil); errors.As(err, &row) {
-			if err := bad.add(ctx, row); err != nil {
+			if err := bad.add(row); err != nil {
 				return left, err
 			}
 			continue
@@ -275,7 +279,7 @@ func (p *Pipeline) writeAnnotated(ctx context.Context, source storage.Source, w 
 			return left, err
 		}
 	}
-	return left, ctx.Err()
+	return left, errors.Join(ctx.Err(), bad.check(ctx, true))
 }
 
 // splitsOfGroups are those that a source knows before it is read.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/surrogaze/surrogaze/storage"
@@ -17,21 +18,30 @@ func (p *Pipeline) outPath(elem ...string) string {
 }
 
 // place lays a file or folder of an artefact into the folder of the results,
-// replacing what was there as a whole. Files are hard links where the file system
-// allows, so that large data sets lie on disk once.
+// replacing what was there as a whole, unless something of others has come there. Files
+// are hard links where the file system allows, so that large data sets lie on disk once.
 func (p *Pipeline) place(from string, elem ...string) error {
-	to := p.outPath(elem...)
+	to, name := p.outPath(elem...), path.Join(elem...)
 	if same(from, to) {
 		return nil
+	}
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if err := p.results.check(part{name: name, folder: info.IsDir()}); err != nil {
+		return err
+	}
+	if info.IsDir() {
+		if err := p.results.own(name, files(from)); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return fmt.Errorf("lay out %q: %w", to, err)
 	}
-	draft := filepath.Join(filepath.Dir(to), "."+filepath.Base(to)+".new")
-	err := os.RemoveAll(draft)
-	if err == nil {
-		err = mirror(from, draft)
-	}
+	draft := storage.TemporaryName(to)
+	err = mirror(from, draft)
 	if err == nil {
 		err = swap(draft, to)
 	}
@@ -112,10 +122,7 @@ func copyFile(from, to string) error {
 // swap puts draft in the place of what to holds. Between the two renames of a
 // folder there is nothing of that name; the next run lays it out again.
 func swap(draft, to string) error {
-	old := filepath.Join(filepath.Dir(to), "."+filepath.Base(to)+".old")
-	if err := os.RemoveAll(old); err != nil {
-		return err
-	}
+	old := storage.TemporaryName(to)
 	if err := os.Rename(to, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

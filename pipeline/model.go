@@ -20,7 +20,10 @@ func ExportModel(path, to, out string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.differs(out); err != nil {
+	if err := errors.Join(checkFile(out), m.differs(out)); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
 	if m.classifier != nil {
@@ -85,7 +88,7 @@ func (m *model) differs(out string) error {
 		return err
 	}
 	if to, err := os.Stat(out); err == nil && os.SameFile(from, to) {
-		return fmt.Errorf("%q is the model itself: choose another file", out)
+		return configError(fmt.Errorf("%q is the model itself: choose another file", out))
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ type Config = config.Config
 // LoadConfig reads a configuration file, or a built-in configuration by its name,
 // and lays the overrides ("train.alpha=0.2") over it.
 func LoadConfig(pathOrName string, overrides []string) (*Config, error) {
-	return config.Load(pathOrName, overrides)
+	return config.Load(pathOrName, overrides, problems)
 }
 
 // ConfigError says that a configuration cannot be used, with every problem found.
@@ -139,7 +139,8 @@ func configError(err error) error {
 	return &ConfigError{Problems: []config.Problem{{Text: err.Error()}}}
 }
 
-// Pipeline runs one configuration.
+// Pipeline runs one configuration. The data and weights that it reads are to stay as they
+// are while it lives.
 type Pipeline struct {
 	cfg     *Config
 	options Options
@@ -147,6 +148,8 @@ type Pipeline struct {
 	root    string // of the data
 	workers int
 	events  *events
+	prints  *fingerprints
+	results *results // nil while nothing is written there
 }
 
 // New prepares the pipeline of a configuration. Only a built-in data set is
@@ -167,7 +170,7 @@ func New(cfg *Config, options Options) (*Pipeline, error) {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	return &Pipeline{cfg: cfg, options: options, store: store, root: root, workers: workers, events: newEvents(options.Observe)}, nil
+	return &Pipeline{cfg: cfg, options: options, store: store, root: root, workers: workers, events: newEvents(options.Observe), prints: new(fingerprints)}, nil
 }
 
 // Out is the folder of the results.
@@ -178,9 +181,32 @@ func (p *Pipeline) Out() string { return p.cfg.OutDir() }
 // run. When the context ends, what is under way is kept for the next call and
 // the error is the context's. With a *DivergedError the result is of the trainings
 // that did not diverge, nil if all did.
-func (p *Pipeline) Run(ctx context.Context, last Stage) (*Result, error) {
+//
+// The folder of the results belongs to one process at a time: the error is a
+// *[storage.FolderLockedError] where another writes there, and a *ConfigError where
+// results would take the place of what is not ours.
+func (p *Pipeline) Run(ctx context.Context, last Stage) (result *Result, err error) {
+	if err := p.openOut(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closed := p.closeOut(); closed != nil {
+			err = errors.Join(err, closed)
+		}
+	}()
+	return p.run(ctx, last)
+}
+
+func (p *Pipeline) run(ctx context.Context, last Stage) (*Result, error) {
 	r, err := p.recipes(ctx)
 	if err != nil {
+		return nil, err
+	}
+	parts, err := p.parts(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.claimOut(parts); err != nil {
 		return nil, err
 	}
 	result := &Result{Out: p.Out()}
@@ -207,7 +233,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	}
 	fitted, err := p.fit(ctx, r.fit, annotated)
 	if err != nil {
-		return fmt.Errorf("%s: %w", StageFit, err)
+		return fmt.Errorf("%s: %w", StageFit, withStrays(err, annotated.set))
 	}
 	result.Predictor, result.Trust = fitted.scores, &fitted.trust
 	if last == StageFit {
@@ -232,7 +258,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 	if err != nil {
 		return fmt.Errorf("%s: %w", StageTrain, err)
 	}
-	if err := p.stagesOfTrained(ctx, last, r.exports, findings{fitted: fitted, data: data, trained: trained}, result); err != nil {
+	if err := p.stagesOfTrained(ctx, last, findings{recipes: r, fitted: fitted, data: data, trained: trained}, result); err != nil {
 		return err
 	}
 	if trained.diverged != nil {
@@ -243,7 +269,7 @@ func (p *Pipeline) stages(ctx context.Context, r *recipes, last Stage, result *R
 
 // stagesOfTrained runs the stages behind the training, on the classifiers that
 // there are.
-func (p *Pipeline) stagesOfTrained(ctx context.Context, last Stage, exports []export, f findings, result *Result) error {
+func (p *Pipeline) stagesOfTrained(ctx context.Context, last Stage, f findings, result *Result) error {
 	if last == StageTrain {
 		return nil
 	}
@@ -255,7 +281,7 @@ func (p *Pipeline) stagesOfTrained(ctx context.Context, last Stage, exports []ex
 	if last == StageEvaluate {
 		return nil
 	}
-	if err := p.export(ctx, exports, f.data); err != nil {
+	if err := p.export(ctx, f.recipes.exports, f.data); err != nil {
 		return fmt.Errorf("%s: %w", StageExport, err)
 	}
 	if last == StageExport {
@@ -280,7 +306,9 @@ func (p *Pipeline) artefact(ctx context.Context, r recipe, fill func(draft) erro
 	if !errors.Is(err, storage.ErrNotPublished) {
 		return a, err
 	}
-	d, err := p.store.AwaitDraft(ctx, r.Kind, r.key)
+	d, err := p.store.AwaitDraft(ctx, r.Kind, r.key, func(e *storage.LockedError) {
+		p.events.of(stageOf[r.Kind]).warn("waiting: " + e.Error())
+	})
 	if errors.Is(err, storage.ErrPublished) { // by another process meanwhile
 		return p.store.Lookup(r.Kind, r.key)
 	}

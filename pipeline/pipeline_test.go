@@ -216,7 +216,10 @@ func TestAChangeRemakesWhatItReachesAndNothingElse(t *testing.T) {
 		{"train.trust=auto", training + " export"},
 		{"predictor.steps=7", "ingest"},
 		{"data.annotated.human_maps=6", "ingest"},
-		{"annotate.batch=5", "ingest fit"},
+		{"annotate.batch=5", training + " export"},
+		{"data.max_bad=0.5", training + " export"},
+		{"data.unannotated=[{format: parquet, path: unannotated/data}]", training + " export"},
+		{"data.unannotated=[{format: parquet, path: unannotated/data, columns: {group: id}}]", "ingest fit"},
 		{"report.examples=2", training + " export"},
 		{"data.classes=[v, h]", ""},
 		{"workers=1", training + " export"},
@@ -233,6 +236,29 @@ func TestAChangeRemakesWhatItReachesAndNothingElse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheBatchOfMapsThatAreDrawnChangesNone(t *testing.T) {
+	p := newProject(t)
+	for _, annotator := range []string{"predictor", "teacher-cam"} {
+		drawn := map[string]string{}
+		for _, batch := range []string{"1", "5", "32"} {
+			out := annotator + batch
+			if _, err := p.open(out, nil, drawnBy(annotator, "annotate.batch="+batch)...).Run(context.Background(), pipeline.StageAnnotate); err != nil {
+				t.Fatal(err)
+			}
+			for _, split := range []string{"train", "val", "test"} {
+				text, err := os.ReadFile(p.path(out, "data", split+"-00000-of-00001.parquet"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				drawn[batch] += string(text)
+			}
+			if drawn[batch] != drawn["1"] {
+				t.Errorf("%s: batches of %s give other bytes than batches of 1", annotator, batch)
+			}
+		}
 	}
 }
 
@@ -317,11 +343,7 @@ func TestAPredictorOfAnotherNetworkStartsNoClassifier(t *testing.T) {
 		if err := os.WriteFile(p.path("small.yaml"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		cfg, err := pipeline.LoadConfig(p.path("small.yaml"), sets)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = pipeline.New(cfg, pipeline.Options{})
+		_, err := pipeline.LoadConfig(p.path("small.yaml"), sets)
 		var bad *pipeline.ConfigError
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), "classifier.pretrained: "+want) {
 			t.Errorf("%s: found %v, want %s", network, err, want)
@@ -421,6 +443,25 @@ func TestBadRowsGoToQuarantineUpToTheirShare(t *testing.T) {
 	var data *pipeline.DataError
 	if !errors.As(err, &data) || !strings.Contains(err.Error(), "val-00003.png") {
 		t.Errorf("found %v, want an error of the data that names the image", err)
+	}
+}
+
+// removeSets takes the data away.
+func (p project) removeSets() {
+	if err := os.RemoveAll(p.path("set")); err != nil {
+		p.t.Error(err)
+	}
+}
+
+func TestAReportIsMadeOfARunWhoseDataAreGone(t *testing.T) {
+	p := newProject(t)
+	x := p.interruptible("out", func(e pipeline.Event) {
+		if e.Stage == pipeline.StageEvaluate {
+			p.removeSets()
+		}
+	})
+	if _, err := x.Run(context.Background(), pipeline.StageReport); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -21,6 +21,7 @@ type State string
 // The states of an artefact.
 const (
 	Done    State = "done"    // published: the stage will skip it
+	Running State = "running" // a process is making it: the stage will wait for that
 	Partial State = "partial" // interrupted: the stage will go on with it
 	Failed  State = "failed"  // ended by an error: the stage will go on with it, and may fail again
 	Missing State = "missing" // the stage will make it
@@ -32,8 +33,8 @@ type Step struct {
 	Name  string // such as "combined-0"
 	Key   string
 	State State
-	// Why says, of one that is missing, what differs from the one most like it, and of
-	// one that failed the error.
+	// Why says, of one that is missing, what differs from the one most like it, of one
+	// that failed the error, and of one that is running who makes it.
 	Why string
 	// Made and Took are of one that is done.
 	Made time.Time
@@ -47,6 +48,10 @@ func (p *Pipeline) Plan(ctx context.Context) ([]Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.plan(r)
+}
+
+func (p *Pipeline) plan(r *recipes) ([]Step, error) {
 	published, drafts, err := p.stored()
 	if err != nil {
 		return nil, err
@@ -64,7 +69,7 @@ func (p *Pipeline) Plan(ctx context.Context) ([]Step, error) {
 		case !errors.Is(err, storage.ErrNotPublished):
 			return nil, err
 		case drafts[x.recipe.key] != "":
-			if s.State, s.Why, err = stopped(drafts[x.recipe.key]); err != nil {
+			if s.State, s.Why, err = p.begun(x.recipe, drafts[x.recipe.key]); err != nil {
 				return nil, err
 			}
 		default:
@@ -73,6 +78,18 @@ func (p *Pipeline) Plan(ctx context.Context) ([]Step, error) {
 		steps = append(steps, s)
 	}
 	return steps, nil
+}
+
+// begun says how far the making of a recipe has come whose draft is in a folder.
+func (p *Pipeline) begun(r recipe, dir string) (State, string, error) {
+	who, running, err := p.store.Maker(r.Kind, r.key)
+	if err != nil {
+		return "", "", err
+	}
+	if running {
+		return Running, "by " + who.String(), nil
+	}
+	return stopped(dir)
 }
 
 // stopped says how the last try of the draft in a folder ended.

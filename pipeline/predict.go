@@ -61,6 +61,9 @@ func Predict(ctx context.Context, o PredictOptions) (*PredictSummary, error) {
 	if _, err := (predictor.Options{Device: o.Device, Precision: o.Precision}).Ran(); err != nil {
 		return nil, configError(err)
 	}
+	if err := o.checkOut(); err != nil {
+		return nil, fmt.Errorf("predict: %w", err)
+	}
 	m, err := openModel(o.Model)
 	if err == nil {
 		err = m.differs(o.Out)
@@ -74,6 +77,31 @@ func Predict(ctx context.Context, o PredictOptions) (*PredictSummary, error) {
 		return nil, fmt.Errorf("predict: %w", err)
 	}
 	return s, nil
+}
+
+// checkOut refuses what cannot be written before anything is computed.
+func (o PredictOptions) checkOut() error {
+	if o.To != "overlays" {
+		return checkFile(o.Out)
+	}
+	entries, err := os.ReadDir(o.Out)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return configError(fmt.Errorf("write %q: %w, want a new or an empty folder", o.Out, err))
+	case len(entries) > 0:
+		return configError(fmt.Errorf("write %q: the folder holds %q: want a new or an empty one", o.Out, entries[0].Name()))
+	}
+	return nil
+}
+
+// checkFile refuses a folder where a file is to be written.
+func checkFile(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() || strings.HasSuffix(path, string(filepath.Separator)) {
+		return configError(fmt.Errorf("write %q: found a folder, want a file", path))
+	}
+	return nil
 }
 
 // prediction is a model at work on a stream of images.
@@ -93,6 +121,9 @@ func (p *prediction) run(ctx context.Context) (*PredictSummary, error) {
 	if err := p.open(ctx); err != nil {
 		return nil, dataError(ctx, err)
 	}
+	if err := p.differs(); err != nil {
+		return nil, err
+	}
 	p.events.start(fmt.Sprintf("%d images", p.rows))
 	list := strings.TrimSuffix(filepath.Clean(p.Out), filepath.Ext(p.Out)) + "." + quarantineName
 	if err := p.writeListing(ctx, list); err != nil {
@@ -106,6 +137,9 @@ func (p *prediction) run(ctx context.Context) (*PredictSummary, error) {
 // writeListing writes the predictions, and a list of the rows that cannot be used,
 // which stays where it says something: of what was written, or why nothing was.
 func (p *prediction) writeListing(ctx context.Context, list string) error {
+	if err := os.MkdirAll(filepath.Dir(list), 0o755); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(list); err != nil { // of an earlier call
 		return err
 	}
@@ -113,7 +147,7 @@ func (p *prediction) writeListing(ctx context.Context, list string) error {
 	if err != nil {
 		return err
 	}
-	p.bad = &quarantine{list: rows, rows: p.rows, share: p.MaxBad}
+	p.bad = &quarantine{list: rows, rows: p.rows, share: p.MaxBad, path: list}
 	err = errors.Join(p.write(ctx), p.bad.close())
 	if unusable := (*DataError)(nil); p.bad.count() == 0 || err != nil && !errors.As(err, &unusable) {
 		err = errors.Join(err, os.Remove(list))
@@ -127,15 +161,10 @@ func (p *prediction) open(ctx context.Context) error {
 	if p.model.classifier != nil {
 		p.classes = p.model.classifier.Classes()
 	}
-	for _, path := range p.Data {
-		s, err := p.source(ctx, path)
-		if err != nil {
-			return err
-		}
-		if len(p.classes) == 0 {
-			p.classes = s.Schema().Classes
-		}
-		p.sources = append(p.sources, s)
+	if err := p.openSources(ctx); err != nil {
+		return err
+	}
+	for _, s := range p.sources {
 		p.rows += s.Rows()
 	}
 	if p.rows == 0 {
@@ -144,19 +173,58 @@ func (p *prediction) open(ctx context.Context) error {
 	return nil
 }
 
-func (p *prediction) source(ctx context.Context, path string) (storage.Source, error) {
-	format := p.Format
-	if format == "" {
-		format = formatOfImages(path)
+// differs refuses to write over what is read.
+func (p *prediction) differs() error {
+	for _, s := range p.sources {
+		reads, err := storage.Reads(s, p.Out)
+		if err != nil {
+			return err
+		}
+		if reads {
+			return configError(fmt.Errorf("%q is among the data: choose another file", p.Out))
+		}
 	}
-	if format == "images" {
-		return storage.OpenImages(storage.Images{Paths: []string{path}, Workers: p.Workers})
-	}
-	return storage.OpenFiles(ctx, storage.Files{Format: format, Path: path, Columns: p.Columns, Classes: p.classes, Workers: p.Workers})
+	return nil
 }
 
+// openSources opens each of Data, those that are image files and folders of these
+// together, so that their ids differ.
+func (p *prediction) openSources(ctx context.Context) error {
+	formats, images := make([]string, len(p.Data)), []string{}
+	for i, path := range p.Data {
+		if formats[i] = p.Format; p.Format == "" {
+			formats[i] = formatOfImages(path)
+		}
+		if formats[i] == formatImages {
+			images = append(images, path)
+		}
+	}
+	ofImages, err := storage.OpenEachImages(images, p.Workers)
+	if err != nil {
+		return err
+	}
+	for i, path := range p.Data {
+		if formats[i] == formatImages {
+			p.sources, ofImages = append(p.sources, ofImages[0]), ofImages[1:]
+			continue
+		}
+		s, err := storage.OpenFiles(ctx, storage.Files{Format: formats[i], Path: path, Columns: p.Columns, Classes: p.classes, Workers: p.Workers})
+		if err != nil {
+			return err
+		}
+		if len(p.classes) == 0 {
+			p.classes = s.Schema().Classes
+		}
+		p.sources = append(p.sources, s)
+	}
+	return nil
+}
+
+// formatImages is the format of image files and folders of these.
+const formatImages = "images"
+
 // formatOfImages tells the format of a set of images by its path. A folder without
-// images is one of tables.
+// images is one of tables; a pattern stands for what it matches first.
 func formatOfImages(path string) string {
 	if isSaved(path) {
 		return "huggingface"
@@ -164,12 +232,18 @@ func formatOfImages(path string) string {
 	if format := tableFormat(path); format != "" {
 		return format
 	}
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return "images"
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if matches, err := filepath.Glob(path); err == nil && len(matches) > 0 {
+			return formatOfImages(matches[0])
+		}
+	}
+	if err != nil || !info.IsDir() {
+		return formatImages
 	}
 	table := ""
 	images := errors.New("an image")
-	err := fs.WalkDir(os.DirFS(path), ".", func(name string, _ fs.DirEntry, err error) error {
+	err = fs.WalkDir(os.DirFS(path), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err == nil && storage.IsImage(name) {
 			err = images
 		}
@@ -179,7 +253,7 @@ func formatOfImages(path string) string {
 		return err
 	})
 	if err != nil || table == "" { // or what the reader of images reports
-		return "images"
+		return formatImages
 	}
 	return table
 }
@@ -204,7 +278,7 @@ func (p *prediction) predictions(ctx context.Context) iter.Seq2[storage.Predicti
 			p.events.progress(p.done+int64(p.bad.count()), p.rows, "images", origin.ID)
 			if err != nil {
 				origin.Err = err
-				if err := p.bad.add(ctx, &origin); err != nil {
+				if err := p.bad.addWithin(ctx, &origin); err != nil {
 					yield(x, err)
 					return
 				}
@@ -267,7 +341,7 @@ func (p *prediction) samples(ctx context.Context) iter.Seq2[storage.Sample, erro
 			for s, err := range source.Samples(ctx, 0) {
 				row++
 				if bad := (*storage.RowError)(nil); errors.As(err, &bad) {
-					if err = p.bad.add(ctx, bad); err == nil {
+					if err = p.bad.addWithin(ctx, bad); err == nil {
 						continue
 					}
 				}

@@ -19,6 +19,12 @@ const (
 	kindExport     = "export"     // the data set in one other format
 )
 
+// stageOf are the stages that make the kinds of artefacts.
+var stageOf = map[string]Stage{
+	kindAnnotated: StageIngest, kindPredictor: StageFit, kindTeacher: StageFit, kindDataset: StageAnnotate,
+	kindClassifier: StageTrain, kindEvaluation: StageEvaluate, kindExport: StageExport,
+}
+
 // Versions of the stages' code. One grows when its stage begins to give another
 // output for the same input; a golden test for each says when that is so.
 const (
@@ -63,23 +69,25 @@ type run struct {
 func (r run) name() string { return fmt.Sprintf("%s-%d", r.arm, r.seed) }
 
 // recipes finds the keys of all artefacts. It reads the data for their
-// fingerprints.
+// fingerprints, unless it has before.
 func (p *Pipeline) recipes(ctx context.Context) (*recipes, error) {
-	pretrained, err := p.pretrainedFingerprint()
+	ended := p.events.of(taskRead).sayAfter(patience, "all files are read, to see whether they have changed")
+	defer ended()
+	pretrained, err := p.prints.of(ctx, "classifier.pretrained", p.pretrainedFingerprint)
 	if err != nil {
-		return nil, fmt.Errorf("classifier.pretrained: %w", dataError(ctx, err))
+		return nil, err
 	}
-	encoder, err := p.encoderFingerprint()
+	encoder, err := p.prints.of(ctx, "predictor.pretrained", p.encoderFingerprint)
 	if err != nil {
-		return nil, fmt.Errorf("predictor.pretrained: %w", dataError(ctx, err))
+		return nil, err
 	}
-	annotated, err := p.annotatedFingerprint(ctx)
+	annotated, err := p.prints.of(ctx, "data.annotated", func() (string, error) { return p.annotatedFingerprint(ctx) })
 	if err != nil {
-		return nil, fmt.Errorf("data.annotated: %w", dataError(ctx, err))
+		return nil, err
 	}
-	unannotated, err := p.sourcesFingerprint(ctx)
+	unannotated, err := p.prints.of(ctx, "data.unannotated", func() (string, error) { return p.sourcesFingerprint(ctx) })
 	if err != nil {
-		return nil, fmt.Errorf("data.unannotated: %w", dataError(ctx, err))
+		return nil, err
 	}
 	b := recipeBuilder{}
 	r := &recipes{}

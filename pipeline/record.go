@@ -21,6 +21,9 @@ const recordName = "making.json"
 type record struct {
 	Seconds float64       `json:"seconds"`
 	Ran     []storage.Ran `json:"ran"`
+	// Sources are the sets that rows are read from, of an artefact that lists those that
+	// cannot be used by them.
+	Sources []string `json:"sources,omitempty"`
 	// Failure is the error that ended the last try; "" if that goes on, was interrupted
 	// or succeeded.
 	Failure string `json:"failure,omitempty"`

@@ -18,6 +18,7 @@ import (
 
 // findings is all that a report and a summary are made from.
 type findings struct {
+	recipes   *recipes
 	fitted    *fitted
 	data      *annotatedData
 	trained   *trained
@@ -33,7 +34,7 @@ func (p *Pipeline) report(ctx context.Context, f findings) error {
 	if err != nil {
 		return err
 	}
-	if f.steps, err = p.Plan(ctx); err != nil {
+	if f.steps, err = p.plan(f.recipes); err != nil {
 		return err
 	}
 	if err := writeJSON(p.outPath("summary.json"), p.summaryFile(f, on)); err != nil {

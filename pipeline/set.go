@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/surrogaze/surrogaze/internal/config"
 	"github.com/surrogaze/surrogaze/predictor"
 	"github.com/surrogaze/surrogaze/storage"
 )
@@ -37,8 +39,10 @@ type SetOptions struct {
 }
 
 // AnnotateSet draws a map for every image of a data set by trained models, without a
-// project around them. The set may be larger than memory. What an
-// interrupted call has finished in Out is kept for the next.
+// project around them. The set may be larger than memory. What an interrupted call has
+// finished in Out is kept for the next, and what is finished as a whole stays as it is.
+// Out belongs to one process at a time: the error is a *[storage.FolderLockedError] where
+// another writes there.
 func AnnotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	s, err := annotateSet(ctx, o)
 	if err != nil {
@@ -47,53 +51,124 @@ func AnnotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
 	return s, nil
 }
 
-func annotateSet(ctx context.Context, o SetOptions) (*Summary, error) {
-	events := newEvents(o.Observe).of(StageAnnotate)
-	if _, err := (predictor.Options{Device: o.Device, Precision: o.Precision}).Ran(); err != nil {
-		return nil, configError(err)
+func annotateSet(ctx context.Context, o SetOptions) (summary *Summary, err error) {
+	if err := o.validate(); err != nil {
+		return nil, err
 	}
-	by, err := openAnnotator(o.Models, o.Teacher)
-	if err != nil {
+	s := &setAnnotation{SetOptions: o, events: newEvents(o.Observe).of(StageAnnotate)}
+	if s.by, err = openAnnotator(o.Models, o.Teacher); err != nil {
 		return nil, err
 	}
 	format := o.Format
 	if format == "" {
 		format = formatOf(o.In)
 	}
-	source, err := storage.OpenFiles(ctx, storage.Files{Format: format, Path: o.In, Columns: o.Columns, Classes: by.classes, Workers: o.Workers})
+	s.source, err = storage.OpenFiles(ctx, storage.Files{Format: format, Path: o.In, Columns: o.Columns, Classes: s.by.classes, Workers: o.Workers})
 	if err != nil {
 		return nil, dataError(ctx, err)
 	}
-	for _, column := range source.LeftOut() {
-		events.warn("left out: " + column)
-	}
-	id := setIdentity{Model: by.key, Teacher: by.teacher, In: source.Name(), Rows: source.Rows(), Columns: o.Columns, Split: o.Split}
-	if err := id.claim(o.Out); err != nil {
-		return nil, err
-	}
-	list, err := storage.OpenQuarantine(filepath.Join(o.Out, quarantineName))
+	lock, err := storage.LockFolder(o.Out)
 	if err != nil {
 		return nil, err
 	}
-	bad := &quarantine{list: list, rows: source.Rows(), share: o.MaxBad}
-	events.start(fmt.Sprintf("%d samples of %q", source.Rows(), source.Name()))
-	a := &annotation{
-		annotator: by, name: by.source, key: by.key, bad: bad, total: source.Rows(), events: events,
-		options: predictor.Options{Workers: o.Workers, Batch: o.Batch, Device: o.Device, Precision: o.Precision},
-		split:   func(storage.Sample) string { return o.Split },
+	defer func() {
+		if released := lock.Release(); released != nil {
+			err = errors.Join(err, released)
+		}
+	}()
+	return s.run(ctx)
+}
+
+// validate finds what no call can do, before one does anything.
+func (o SetOptions) validate() error {
+	var problems []config.Problem
+	add := func(format string, values ...any) {
+		problems = append(problems, config.Problem{Text: fmt.Sprintf(format, values...)})
 	}
-	err = a.write(ctx, o.Out, source.Schema(), nothing, []stream{{source.Name(), source.Samples(ctx, 0)}})
+	if _, err := (predictor.Options{Device: o.Device, Precision: o.Precision}).Ran(); err != nil {
+		add("%v", err)
+	}
+	if !storage.IsSplit(o.Split) {
+		add("split %q: want a word such as train", o.Split)
+	}
+	if !(o.MaxBad >= 0 && o.MaxBad <= 1) {
+		add("largest share of unusable rows %v: want at least 0 and at most 1", o.MaxBad)
+	}
+	if o.Workers < 1 {
+		add("%d workers: want at least 1", o.Workers)
+	}
+	if o.Batch < 0 {
+		add("batch of %d images: want at least 0", o.Batch)
+	}
+	if len(problems) > 0 {
+		return &ConfigError{Problems: problems}
+	}
+	return nil
+}
+
+// setAnnotation is a call of AnnotateSet, with the lock of its folder.
+type setAnnotation struct {
+	SetOptions
+	by     *setAnnotator
+	source storage.Source
+	events *stageEvents
+}
+
+func (s *setAnnotation) run(ctx context.Context) (*Summary, error) {
+	data, err := s.source.Fingerprint(ctx)
+	if err != nil {
+		return nil, dataError(ctx, err)
+	}
+	id := setIdentity{
+		Model: s.by.key, Teacher: s.by.teacher, In: s.source.Name(), Data: data, Rows: s.source.Rows(), Columns: s.Columns, Split: s.Split,
+	}
+	if err := id.claim(s.Out); err != nil {
+		return nil, err
+	}
+	list, err := storage.OpenQuarantine(filepath.Join(s.Out, quarantineName))
+	if err != nil {
+		return nil, err
+	}
+	bad := &quarantine{list: list, rows: s.source.Rows(), share: s.MaxBad, path: filepath.Join(s.Out, quarantineName)}
+	set, err := storage.Open(s.Out)
+	if err != nil { // not there, or not finished
+		err = s.write(ctx, bad)
+	}
 	if err := errors.Join(err, bad.close()); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.giveUp(bad))
 	}
-	set, err := storage.Open(o.Out)
-	if err != nil {
-		return nil, err
+	if set == nil {
+		if set, err = storage.Open(s.Out); err != nil {
+			return nil, err
+		}
 	}
 	summary := summarise(set)
 	summary.Excluded = bad.excluded()
-	events.end(summary.String())
+	s.events.end(summary.String())
 	return &summary, nil
+}
+
+func (s *setAnnotation) write(ctx context.Context, bad *quarantine) error {
+	for _, column := range s.source.LeftOut() {
+		s.events.warn("left out: " + column)
+	}
+	s.events.start(fmt.Sprintf("%d samples of %q", s.source.Rows(), s.source.Name()))
+	a := &annotation{
+		annotator: s.by, name: s.by.source, key: s.by.key, bad: bad, total: s.source.Rows(), events: s.events,
+		options: predictor.Options{Workers: s.Workers, Batch: s.Batch, Device: s.Device, Precision: s.Precision},
+		split:   func(storage.Sample) string { return s.Split },
+	}
+	return a.write(ctx, s.Out, s.source.Schema(), nothing, []stream{{s.source.Name(), s.source.Samples(ctx, 0)}})
+}
+
+// giveUp leaves the folder of a call that failed to others, if nothing is finished in
+// it. A list of unusable rows stays, which may say why.
+func (s *setAnnotation) giveUp(bad *quarantine) error {
+	cleared, err := storage.Clear(s.Out)
+	if err != nil || !cleared || bad.count() > 0 {
+		return err
+	}
+	return errors.Join(os.Remove(filepath.Join(s.Out, quarantineName)), os.Remove(filepath.Join(s.Out, identityName)))
 }
 
 // setIdentity says of what a folder holds the annotated set, so that a later call
@@ -102,6 +177,7 @@ type setIdentity struct {
 	Model   string            `json:"model"`
 	Teacher *TeacherOptions   `json:"teacher,omitempty"`
 	In      string            `json:"in"`
+	Data    string            `json:"data"` // fingerprint of what In holds
 	Rows    int64             `json:"rows"`
 	Columns map[string]string `json:"columns"`
 	Split   string            `json:"split"`
@@ -109,7 +185,9 @@ type setIdentity struct {
 
 const identityName = "annotated.json"
 
-// claim makes the folder, or finds that an earlier call has begun the same in it.
+// claim makes a locked folder that of the set, or finds that an earlier call has begun
+// the same in it. One in which another set was begun, but nothing finished, is taken
+// over.
 func (id setIdentity) claim(dir string) error {
 	text, err := json.MarshalIndent(id, "", "  ")
 	if err != nil {
@@ -119,23 +197,43 @@ func (id setIdentity) claim(dir string) error {
 	found, err := os.ReadFile(path)
 	switch {
 	case err == nil && bytes.Equal(found, text):
-		return nil
+		return storage.Sweep(dir)
 	case err == nil:
-		return fmt.Errorf("%q says that the folder is of another model, other options or another set: choose another folder", path)
-	case !errors.Is(err, fs.ErrNotExist):
+		err = takeOver(dir)
+	case errors.Is(err, fs.ErrNotExist):
+		err = wantEmpty(dir)
+	}
+	if err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return errors.Join(storage.AtomicWriteFile(path, text), storage.Sweep(dir))
+}
+
+// takeOver removes what a call for another set has left, if it has finished nothing.
+func takeOver(dir string) error {
+	cleared, err := storage.Clear(dir)
+	if err != nil {
 		return err
 	}
-	if len(entries) > 0 {
-		return fmt.Errorf("folder %q holds %q: want a new or an empty folder", dir, entries[0].Name())
+	if !cleared {
+		return configError(fmt.Errorf("%q says that the folder is of another model, other options or another set, or of a set that has changed: choose another folder",
+			filepath.Join(dir, identityName)))
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	return os.RemoveAll(filepath.Join(dir, quarantineName))
+}
+
+// wantEmpty refuses a folder that somebody else has put something into.
+func wantEmpty(dir string) error {
+	names, err := storage.FolderEntries(dir)
+	if err != nil {
 		return err
 	}
-	return storage.AtomicWriteFile(path, text)
+	for _, name := range names {
+		if !strings.HasPrefix(name, "."+identityName) { // of a claim that was killed
+			return configError(fmt.Errorf("folder %q holds %q: want a new or an empty folder", dir, name))
+		}
+	}
+	return nil
 }
 
 // nothing is an empty row of samples.

@@ -2,8 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/surrogaze/surrogaze/cyborg"
 	"github.com/surrogaze/surrogaze/storage"
@@ -12,6 +15,11 @@ import (
 // openImages opens a data set for the classifiers, if its splits let the arms be
 // trained and, where a run goes so far, compared.
 func (p *Pipeline) openImages(set *storage.Dataset, arms []string, last Stage) (*cyborg.Data, error) {
+	images, err := p.openSplits(set, arms, last)
+	return images, withStrays(err, set)
+}
+
+func (p *Pipeline) openSplits(set *storage.Dataset, arms []string, last Stage) (*cyborg.Data, error) {
 	cfg := p.classifierConfig(1)
 	images, err := cyborg.OpenData(set, cfg, imageBudget())
 	if err != nil {
@@ -70,6 +78,43 @@ func (p *Pipeline) warnOfSmallRegions(ctx context.Context, in *annotated) error 
 			r.Maps, r.Cells, r.Grid, r.Grid, float64(cfg.Size)/float64(r.Grid)))
 	}
 	return nil
+}
+
+// strays says how many samples are in splits that nobody looks at, "" where there are
+// none: a word that is no name of a split is more likely a mistake than a wish.
+func strays(set *storage.Dataset) string {
+	counts, n := map[string]int{}, 0
+	for _, r := range set.Rows() {
+		if r.Split != splitTrain && r.Split != splitVal && r.Split != splitTest {
+			counts[r.Split]++
+			n++
+		}
+	}
+	var words []string
+	for _, word := range slices.Sorted(maps.Keys(counts)) {
+		words = append(words, fmt.Sprintf("%q (%d)", word, counts[word]))
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d samples take no part, as their split is %s: want train, val or test", n, strings.Join(words, ", "))
+}
+
+// withStrays adds to an error of the data which samples of the set take no part in it.
+func withStrays(err error, set *storage.Dataset) error {
+	text := strays(set)
+	if data := (*DataError)(nil); text == "" || !errors.As(err, &data) {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, text)
+}
+
+// warnOfStrays says the same of a stage's set as a warning, if the stage before it has
+// not.
+func (s *stageEvents) warnOfStrays(set *storage.Dataset, said string) {
+	if text := strays(set); text != said {
+		s.warn(text)
+	}
 }
 
 // labelled reports whether a split has labelled samples.

@@ -118,13 +118,20 @@ func (s Summary) String() string {
 	return text
 }
 
-// writeConfig leaves the configuration as resolved.
+// configName is the file of the configuration as resolved.
+const configName = "config.yaml"
+
+// writeConfig leaves the configuration as resolved, and of what lies beside it only what
+// is of it.
 func (p *Pipeline) writeConfig() error {
 	text, err := p.cfg.YAML()
+	if err == nil {
+		err = p.results.begin()
+	}
 	if err != nil {
 		return err
 	}
-	return p.writeOut("config.yaml", text)
+	return p.writeOut(configName, text)
 }
 
 // writeOut writes a file into the folder of the results.

@@ -122,8 +122,12 @@ func (p *Pipeline) failure(r run, err error) error {
 
 // keptPath is the file of what is kept of a run that diverges.
 func (p *Pipeline) keptPath(r run) string {
-	return p.outPath("models", r.name()+".diverged.safetensors")
+	return p.outPath(modelsName, divergedName(r))
 }
+
+// Files of a run among the models: its classifier, or what is kept where it diverges.
+func classifierName(r run) string { return r.name() + ".safetensors" }
+func divergedName(r run) string   { return r.name() + ".diverged.safetensors" }
 
 // abreast says how many of n runs go side by side and with how many cores each.
 func (p *Pipeline) abreast(n int) (jobs, workers int) {
@@ -184,7 +188,7 @@ func (p *Pipeline) classifier(ctx context.Context, r run, cfg cyborg.Config, ima
 	if err := os.RemoveAll(p.keptPath(r)); err != nil {
 		return nil, err
 	}
-	if err := p.place(a.Path(modelName), "models", r.name()+".safetensors"); err != nil {
+	if err := p.place(a.Path(modelName), modelsName, classifierName(r)); err != nil {
 		return nil, err
 	}
 	return cyborg.LoadModel(a.Path(modelName))

@@ -505,6 +505,59 @@ func TestCreateRefusesAFolderThatHoldsADataSet(t *testing.T) {
 	}
 }
 
+func TestASetThatCannotBeContinuedStaysAsItIs(t *testing.T) {
+	dir := t.TempDir()
+	layout := Layout{RowGroupBytes: 3000, ShardBytes: 8000}
+	writeSet(t, dir, Schema{}, layout, numbered(40, 900, "train"))
+	shards, err := shardPaths(dir)
+	if err != nil || len(shards) < 3 {
+		t.Fatalf("found files %q, %v, want several", shards, err)
+	}
+	if err := os.Remove(shards[1]); err != nil {
+		t.Fatal(err)
+	}
+	want := folder(t, dir)
+	if _, err := Continue(dir, Schema{}, layout); err == nil {
+		t.Error("a set with a gap is continued")
+	}
+	if diff := cmp.Diff(want, folder(t, dir)); diff != "" {
+		t.Error("the files have changed")
+	}
+}
+
+func TestClearRemovesWhatIsUnfinishedAndOursAlone(t *testing.T) {
+	for name, x := range map[string]struct {
+		files, left []string
+		cleared     bool
+	}{
+		"nothing":          {nil, nil, true},
+		"unfinished":       {[]string{"train-00000.writing"}, nil, true},
+		"and of others":    {[]string{"train-00000.writing", "notes.txt"}, []string{"notes.txt"}, true},
+		"a finished shard": {[]string{"train-00000.part", "train-00001.writing"}, []string{"train-00000.part", "train-00001.writing"}, false},
+		"a closed set":     {[]string{"train-00000-of-00001.parquet"}, []string{"train-00000-of-00001.parquet"}, false},
+	} {
+		dir := t.TempDir()
+		if len(x.files) > 0 {
+			if err := os.Mkdir(filepath.Join(dir, dataFolder), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, file := range x.files {
+			if err := os.WriteFile(filepath.Join(dir, dataFolder, file), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cleared, err := Clear(dir)
+		if err != nil || cleared != x.cleared {
+			t.Errorf("%s: found %v, %v, want %v", name, cleared, err, x.cleared)
+		}
+		left, err := FolderEntries(filepath.Join(dir, dataFolder))
+		if diff := cmp.Diff(x.left, left); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", name, err, diff)
+		}
+	}
+}
+
 func TestContinueEndsByteEqualToAnUnbrokenWriter(t *testing.T) {
 	layout := Layout{RowGroupBytes: 3000, ShardBytes: 8000}
 	var samples []Sample

@@ -98,6 +98,11 @@ func (e *exporter) Export(ctx context.Context, set *Dataset, dir string) (*Expor
 // finds it.
 func (e *exporter) replace(ctx context.Context, x *export, dir string) error {
 	parent, base := filepath.Split(dir)
+	lock, err := e.lock(parent, base)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	earlier := filepath.Join(parent, "."+base+".old")
 	x.dir = filepath.Join(parent, "."+base+".new")
 	if !exists(dir) && exists(earlier) {
@@ -108,11 +113,6 @@ func (e *exporter) replace(ctx context.Context, x *export, dir string) error {
 	if err := checkReplaceable(dir); err != nil {
 		return err
 	}
-	lock, err := e.begin(x.dir)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
 	if err := e.fill(ctx, x); err != nil {
 		return errors.Join(err, e.disk.RemoveAll(x.dir))
 	}
@@ -130,7 +130,26 @@ func (e *exporter) replace(ctx context.Context, x *export, dir string) error {
 	return errors.Join(e.disk.SyncDir(parent), e.disk.RemoveAll(earlier))
 }
 
-// checkReplaceable refuses what is not an earlier export or an empty folder.
+// lock keeps other processes from writing the same export.
+func (e *exporter) lock(parent, base string) (io.Closer, error) {
+	if err := e.disk.MkdirAll(parent); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(parent, "."+base+lockSuffix)
+	for {
+		lock, err := e.disk.Lock(path)
+		switch {
+		case errors.Is(err, errLocked):
+			return nil, fmt.Errorf("%s is writing it", readHolder(path))
+		case errors.Is(err, fs.ErrNotExist):
+			continue // its last holder has removed it
+		}
+		return lock, err
+	}
+}
+
+// checkReplaceable refuses what is not an earlier export, with all that was written
+// then and nothing else, or an empty folder.
 func checkReplaceable(dir string) error {
 	entries, err := os.ReadDir(dir)
 	switch {
@@ -138,36 +157,56 @@ func checkReplaceable(dir string) error {
 		return nil
 	case err != nil:
 		return reason(err)
-	case len(entries) > 0 && !exists(filepath.Join(dir, exportMark)):
+	case len(entries) == 0:
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(dir, exportMark))
+	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New("the folder holds something else than an earlier export: move it away")
+	}
+	if err != nil {
+		return err
+	}
+	var mark ExportSummary
+	if err := json.Unmarshal(text, &mark); err != nil {
+		return fmt.Errorf("read %q: %w", filepath.Join(dir, exportMark), err)
+	}
+	found, err := contents(dir)
+	if err != nil {
+		return err
+	}
+	if found.Files != mark.Files || found.Bytes != mark.Bytes {
+		return fmt.Errorf("the folder holds %d files of %d bytes, want the %d of %d bytes of the earlier export: move it away",
+			found.Files, found.Bytes, mark.Files, mark.Bytes)
 	}
 	return nil
 }
 
-// begin makes an empty folder that no other process writes into.
-func (e *exporter) begin(dir string) (io.Closer, error) {
-	if err := e.disk.MkdirAll(dir); err != nil {
-		return nil, err
-	}
-	lock, err := e.disk.Lock(dir)
-	if errors.Is(err, errLocked) {
-		return nil, errors.New("another process is writing it")
-	}
-	if err != nil {
-		return nil, err
-	}
-	entries, err := e.disk.ReadDir(dir)
-	for _, entry := range entries {
-		err = errors.Join(err, e.disk.RemoveAll(filepath.Join(dir, entry.Name())))
-	}
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	return lock, nil
+// contents counts the files of an export and their bytes.
+func contents(dir string) (found ExportSummary, err error) {
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || path == filepath.Join(dir, exportMark) {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		found.Files++
+		found.Bytes += info.Size()
+		return nil
+	})
+	return found, err
 }
 
-// fill writes the files, makes them durable and marks the folder as an export.
+// fill writes the files into a new folder, makes them durable and marks the folder as an export.
 func (e *exporter) fill(ctx context.Context, x *export) error {
+	if err := e.disk.RemoveAll(x.dir); err != nil { // of a try that was killed
+		return err
+	}
+	if err := e.disk.MkdirAll(x.dir); err != nil {
+		return err
+	}
 	if err := e.write(ctx, x); err != nil {
 		return err
 	}

@@ -185,6 +185,26 @@ func TestAnExportDoesNotReplaceWhatIsNone(t *testing.T) {
 	}
 }
 
+func TestAnExportWithAFileOfSomebodyElseIsNotReplaced(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "x")
+	set := exportable(t, 2)
+	exportTo(t, "imagefolder", dir, set)
+	note := filepath.Join(dir, "train", "note.txt")
+	if err := os.WriteFile(note, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e, err := NewExporter("imagefolder", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Export(context.Background(), set, dir); err == nil || !strings.Contains(err.Error(), "move it away") {
+		t.Errorf("got error %v, want the folder to be refused", err)
+	}
+	if text, err := os.ReadFile(note); err != nil || string(text) != "mine" {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
 func TestAnExportEndsWithItsContextAndLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -211,8 +231,8 @@ func TestTwoExportsToOnePlaceDoNotMix(t *testing.T) {
 		_, err := second.Export(ctx, x.set, filepath.Join(dir, "x"))
 		return err
 	}
-	if _, err := e.Export(context.Background(), exportable(t, 1), filepath.Join(dir, "x")); err == nil || !strings.Contains(err.Error(), "another process is writing it") {
-		t.Errorf("got error %v, want one about another process", err)
+	if _, err := e.Export(context.Background(), exportable(t, 1), filepath.Join(dir, "x")); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+		t.Errorf("got error %v, want one about the process that is writing it", err)
 	}
 }
 

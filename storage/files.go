@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -143,7 +144,7 @@ var endings = map[string][]string{"parquet": {".parquet", ".pq"}, "arrow": {".ar
 func findFiles(path, format string) ([]part, error) {
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "*?["):
+	case errors.Is(err, fs.ErrNotExist) && IsPattern(path):
 		return findPattern(path)
 	case err != nil:
 		return nil, reason(err)
@@ -179,7 +180,7 @@ func findPattern(pattern string) ([]part, error) {
 	}
 	// The names begin after the last folder that the pattern gives literally.
 	base := pattern
-	for strings.ContainsAny(base, "*?[") {
+	for IsPattern(base) {
 		base = filepath.Dir(base)
 	}
 	var parts []part
@@ -286,6 +287,14 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
+func (s *filesSource) paths() []string {
+	var paths []string
+	for _, p := range s.parts {
+		paths = append(paths, p.path)
+	}
+	return paths
+}
+
 func (s *filesSource) Name() string { return s.files.Path }
 
 func (s *filesSource) Schema() Schema { return s.schema }
@@ -361,7 +370,7 @@ func (s *filesSource) Fingerprint(ctx context.Context) (string, error) {
 	var files []namedFile
 	for i := range s.parts {
 		p := &s.parts[i]
-		files = append(files, namedFile{p.name, p.path})
+		files = append(files, namedFile{p.saying(), p.path})
 		images, err := p.images(ctx)
 		if err != nil {
 			return "", fmt.Errorf("fingerprint of %q: %w", s.files.Path, err)
@@ -375,6 +384,14 @@ func (s *filesSource) Fingerprint(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("fingerprint of %q: %w", s.files.Path, err)
 	}
 	return sum, nil
+}
+
+// saying is the name of a part and what else is said of its rows beside the file.
+func (p *part) saying() string {
+	if p.split == splitOfFile(path.Base(p.name)) {
+		return p.name
+	}
+	return fmt.Sprintf("%s of the split %q", p.name, p.split)
 }
 
 // images are the files beside a part that its rows may be read from, sorted.

@@ -299,6 +299,26 @@ func readForeign(f Files) error {
 	return nil
 }
 
+func TestTheFingerprintOfASavedSetKnowsItsSplit(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/saved/one")); err != nil {
+		t.Fatal(err)
+	}
+	files := Files{Format: "huggingface", Path: dir}
+	before := fingerprintOf(t, openFiles(t, files))
+	state, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state = bytes.Replace(state, []byte(`"_split": null`), []byte(`"_split": "test"`), 1)
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), state, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if fingerprintOf(t, openFiles(t, files)) == before {
+		t.Error("found the same fingerprint of another split")
+	}
+}
+
 func TestTheFingerprintOfFilesCoversImagesBesideThem(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("testdata/parquet/paths")); err != nil {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -13,9 +14,11 @@ import (
 
 // Images is a set of image files, without labels and maps.
 type Images struct {
-	// Paths are files, and folders of which all images below are taken, by their
-	// endings.
+	// Paths are files, folders of which all images below are taken, by their endings,
+	// and patterns of these such as photos/*.png.
 	Paths []string
+	// FullIDs makes the id of a file in a folder, too, the path to it.
+	FullIDs bool
 	// Workers is the number of images that are read at once, at least 1.
 	Workers int
 }
@@ -33,9 +36,42 @@ type imagesSource struct {
 }
 
 // OpenImages finds the files. They come in the order of the paths, those of a folder
-// by name. Their id is the path as given, of a file in a folder the path below it.
-// Images are checked by their headers, not decoded.
+// or pattern by name. Their id is the path as given or matched, of a file in a folder
+// the path below it. Images are checked by their headers, not decoded.
 func OpenImages(images Images) (Source, error) {
+	s, err := openImages(images)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// OpenEachImages opens every path as a set of its own. Where a file in one folder has
+// the id of another, all ids are the paths to the files.
+func OpenEachImages(paths []string, workers int) ([]Source, error) {
+	owner := map[string]string{}
+	twice := false
+	sets := make([]*imagesSource, len(paths))
+	for i, p := range paths {
+		var err error
+		if sets[i], err = openImages(Images{Paths: []string{p}, Workers: workers}); err != nil {
+			return nil, err
+		}
+		for _, f := range sets[i].files {
+			other, known := owner[f.name]
+			twice = twice || known && filepath.Clean(other) != filepath.Clean(f.path)
+			owner[f.name] = f.path
+		}
+	}
+	sources := make([]Source, len(sets))
+	for i, s := range sets {
+		s.images.FullIDs = twice
+		sources[i] = s
+	}
+	return sources, nil
+}
+
+func openImages(images Images) (*imagesSource, error) {
 	s := &imagesSource{images: images}
 	for _, p := range images.Paths {
 		if err := s.find(p); err != nil {
@@ -47,6 +83,9 @@ func OpenImages(images Images) (Source, error) {
 
 func (s *imagesSource) find(root string) error {
 	info, err := os.Stat(root)
+	if errors.Is(err, fs.ErrNotExist) && IsPattern(root) {
+		return s.findPattern(root)
+	}
 	if err != nil || !info.IsDir() {
 		s.files = append(s.files, namedFile{filepath.ToSlash(root), filepath.ToSlash(root)})
 		return err
@@ -71,6 +110,38 @@ func (s *imagesSource) find(root string) error {
 	return err
 }
 
+func (s *imagesSource) findPattern(pattern string) error {
+	paths, err := filepath.Glob(pattern)
+	if err == nil && len(paths) == 0 {
+		err = absent("no file matches")
+	}
+	for _, p := range paths {
+		if err == nil {
+			err = s.find(p)
+		}
+	}
+	return err
+}
+
+// IsPattern reports whether a path may stand for several.
+func IsPattern(path string) bool { return strings.ContainsAny(path, "*?[") }
+
+// id is what a file's sample is called.
+func (s *imagesSource) id(f namedFile) string {
+	if s.images.FullIDs {
+		return f.path
+	}
+	return f.name
+}
+
+func (s *imagesSource) paths() []string {
+	var paths []string
+	for _, f := range s.files {
+		paths = append(paths, f.path)
+	}
+	return paths
+}
+
 func (s *imagesSource) Name() string { return strings.Join(s.images.Paths, ", ") }
 
 func (s *imagesSource) Schema() Schema { return Schema{} }
@@ -93,9 +164,9 @@ func (s *imagesSource) sample(ctx context.Context, i int) (Sample, error) {
 		err = checkImage(image)
 	}
 	if err != nil {
-		return Sample{}, &RowError{Source: s.Name(), Row: int64(i), ID: f.name, Err: fmt.Errorf("image: %w", err)}
+		return Sample{}, &RowError{Source: s.Name(), Row: int64(i), ID: s.id(f), Err: fmt.Errorf("image: %w", err)}
 	}
-	return Sample{ID: f.name, Image: image, Label: NoLabel, SaliencyQuality: NoQuality()}, nil
+	return Sample{ID: s.id(f), Image: image, Label: NoLabel, SaliencyQuality: NoQuality()}, nil
 }
 
 func (s *imagesSource) Fingerprint(ctx context.Context) (string, error) {

@@ -5,44 +5,106 @@ package storage
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
 )
 
-// lockFolder takes an flock on the folder itself. The kernel gives it back
-// when the process ends, however it ends.
-func lockFolder(dir string) (io.Closer, error) {
-	f, err := os.Open(dir)
+// fileLock is a lock file that this process has.
+type fileLock struct {
+	path string
+	file *os.File
+}
+
+// lockFile takes an flock on a file, which is made. The kernel gives it back when the
+// process ends, however it ends. It is a regular file opened for writing because NFS
+// passes locks on to its server of such files alone. The error is errLocked where
+// another has it, and fs.ErrNotExist where its last holder removed it meanwhile.
+func lockFile(path string) (*fileLock, error) {
+	// All who may write in the folder may take the lock.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	if err := lockAndCheck(f, dir); err != nil {
-		return nil, errors.Join(err, f.Close())
+	err = flock(f, syscall.LOCK_EX)
+	if err == nil {
+		err = checkNamed(f, path)
 	}
-	return f, nil
-}
-
-func lockAndCheck(f *os.File, dir string) error {
-	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return errLocked
+	if err == nil {
+		err = writeText(f, lockText())
 	}
 	if err != nil {
-		return fmt.Errorf("lock %q: %w", dir, err)
+		return nil, errors.Join(err, f.Close())
 	}
+	return &fileLock{path, f}, nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return errLocked
+		case err != nil:
+			return fmt.Errorf("lock %q: %w", f.Name(), err)
+		}
+		return nil
+	}
+}
+
+// checkNamed reports fs.ErrNotExist where the file has lost its name.
+func checkNamed(f *os.File, path string) error {
 	locked, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	now, err := os.Stat(dir)
+	now, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	// The holder before us may have renamed or removed the folder.
 	if !os.SameFile(locked, now) {
 		return fs.ErrNotExist
 	}
 	return nil
+}
+
+func writeText(f *os.File, text []byte) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(text, 0)
+	return err
+}
+
+// Close removes the file and lets go of the lock, in this order: who opened the file
+// meanwhile finds that it has lost its name.
+func (l *fileLock) Close() error {
+	err := checkNamed(l.file, l.path)
+	switch {
+	case err == nil:
+		err = os.Remove(l.path)
+	case errors.Is(err, fs.ErrNotExist): // somebody else removed it
+		err = nil
+	}
+	return errors.Join(err, l.file.Close())
+}
+
+// isLocked reports whether a process has the lock of a file. It changes nothing, though
+// whoever wants the lock at the same moment may find it taken.
+func isLocked(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = flock(f, syscall.LOCK_SH)
+	locked := errors.Is(err, errLocked)
+	if locked {
+		err = nil
+	}
+	return locked, errors.Join(err, f.Close())
 }

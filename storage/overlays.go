@@ -80,7 +80,6 @@ func (o overlay) draw() ([]byte, error) {
 }
 
 // writeFolder makes a folder of what fill writes into one beside it, all or nothing.
-// An earlier try that was killed is removed.
 func writeFolder(d storeDisk, dir string, fill func(draft string) error) error {
 	entries, err := d.ReadDir(dir)
 	switch {
@@ -90,11 +89,8 @@ func writeFolder(d storeDisk, dir string, fill func(draft string) error) error {
 	case len(entries) > 0:
 		return fmt.Errorf("write %q: the folder holds %q: want a new or an empty one", dir, entries[0].Name())
 	}
-	draft := temporaryName(filepath.Clean(dir))
-	err = d.RemoveAll(draft)
-	if err == nil {
-		err = d.MkdirAll(draft)
-	}
+	draft := TemporaryName(filepath.Clean(dir))
+	err = d.MkdirAll(draft)
 	if err == nil {
 		err = fill(draft)
 	}

@@ -214,3 +214,39 @@ func TestAFingerprintOfImagesKnowsTheirContent(t *testing.T) {
 		t.Error("found the same fingerprint of other images")
 	}
 }
+
+func TestImagesOfSeveralFoldersHaveIDsThatTellThemApart(t *testing.T) {
+	dir := t.TempDir()
+	for i, name := range []string{"a/x.png", "b/x.png", "b/y.png"} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, pngImage(t, 8, 4, uint8(i)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	for _, x := range []struct{ paths, want []string }{
+		{[]string{"b"}, []string{"x.png", "y.png"}},
+		{[]string{"a", "b/y.png"}, []string{"x.png", "b/y.png"}},
+		{[]string{"a", "b"}, []string{"a/x.png", "b/x.png", "b/y.png"}},
+		{[]string{"?"}, []string{"a/x.png", "b/x.png", "b/y.png"}},
+		{[]string{"*/x.png"}, []string{"a/x.png", "b/x.png"}},
+	} {
+		sources, err := OpenEachImages(x.paths, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for _, s := range sources {
+			good, _ := drain(t, s, 0)
+			for _, x := range good {
+				ids = append(ids, x.ID)
+			}
+		}
+		if !slices.Equal(ids, x.want) {
+			t.Errorf("%q: found %q, want %q", x.paths, ids, x.want)
+		}
+	}
+}

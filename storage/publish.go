@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -54,9 +56,6 @@ func (d *Draft) publish(m Manifest) (*Artefact, error) {
 	if err := writeFile(disk, filepath.Join(d.Dir, manifestName), text); err != nil {
 		return nil, err
 	}
-	if err := disk.RemoveAll(filepath.Join(d.Dir, writerName)); err != nil {
-		return nil, err
-	}
 	if err := disk.SyncDir(d.Dir); err != nil {
 		return nil, err
 	}
@@ -82,7 +81,7 @@ func settle(d storeDisk, dir string) ([]ManifestFile, error) {
 			return fmt.Errorf("%q: want files and folders only, found %s", path, e.Type())
 		}
 		rel, err := filepath.Rel(dir, path)
-		if err != nil || rel == writerName || rel == manifestName {
+		if err != nil || rel == manifestName {
 			return err
 		}
 		info, err := e.Info()
@@ -105,8 +104,9 @@ func settle(d storeDisk, dir string) ([]ManifestFile, error) {
 }
 
 // AtomicWrite replaces the file with what write gives. After a crash there is
-// the old content or the new, never a part; a leftover temporary file begins
-// with a dot and is overwritten by the next AtomicWrite to the same path.
+// the old content or the new, never a part, and perhaps a leftover temporary file,
+// whose name begins with a dot and which Sweep removes. Several processes may write
+// to one path: it then holds what one of them wrote.
 func AtomicWrite(path string, write func(io.Writer) error) error {
 	return atomicWrite(osStoreDisk{}, path, write)
 }
@@ -122,7 +122,7 @@ func writeFile(d disk, path string, data []byte) error {
 }
 
 func atomicWrite(d disk, path string, write func(io.Writer) error) error {
-	temporary := temporaryName(path)
+	temporary := TemporaryName(path)
 	if err := writeDurably(d, temporary, write); err != nil {
 		return errors.Join(fmt.Errorf("write %q: %w", path, err), d.RemoveAll(temporary))
 	}
@@ -147,15 +147,26 @@ func writeDurably(d disk, path string, write func(io.Writer) error) error {
 	return errors.Join(err, f.Close())
 }
 
-const temporarySuffix = ".tmp"
+var temporaryPattern = regexp.MustCompile(`^\..+\.[0-9a-f]{16}\.tmp$`)
 
-// temporaryName depends on the path alone, so that leftovers do not pile up.
-func temporaryName(path string) string {
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+temporarySuffix)
+// TemporaryName is a name beside a path for what is to take its place: another one
+// each time, so that no two writers share it. Sweep removes what has such a name.
+func TemporaryName(path string) string {
+	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%016x.tmp", filepath.Base(path), rand.Uint64()))
 }
 
-func isTemporary(name string) bool {
-	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, temporarySuffix)
+func isTemporary(name string) bool { return temporaryPattern.MatchString(name) }
+
+// Sweep removes what interrupted calls of AtomicWrite have left in a folder, though not
+// in those below it. Nobody else may be writing there.
+func Sweep(dir string) error {
+	names, err := FolderEntries(dir)
+	for _, name := range names {
+		if isTemporary(name) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
+		}
+	}
+	return err
 }
 
 // storeDisk is what a store needs of the file system beyond the writers of
@@ -164,10 +175,10 @@ type storeDisk interface {
 	disk
 	// Sync makes the content of a file durable.
 	Sync(path string) error
-	// Lock takes the one lock of a folder until it is closed or the process
-	// ends. The error is errLocked where another has it, and fs.ErrNotExist
-	// where the folder lost its name meanwhile.
-	Lock(dir string) (io.Closer, error)
+	// Lock takes the one lock of a file, which is there while it is locked, until it
+	// is closed or the process ends. The error is errLocked where another has it, and
+	// fs.ErrNotExist where the file lost its name meanwhile.
+	Lock(path string) (io.Closer, error)
 }
 
 // osStoreDisk is the real file system.
@@ -181,6 +192,12 @@ func (osStoreDisk) Sync(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (osStoreDisk) Lock(dir string) (io.Closer, error) { return lockFolder(dir) }
+func (osStoreDisk) Lock(path string) (io.Closer, error) {
+	lock, err := lockFile(path)
+	if err != nil { // and not a nil of another type
+		return nil, err
+	}
+	return lock, nil
+}
 
 var errLocked = errors.New("locked")

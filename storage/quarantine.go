@@ -46,6 +46,20 @@ func OpenQuarantine(path string) (*Quarantine, error) {
 	return q, nil
 }
 
+// ReadQuarantine reads a file that is not gone on with.
+func ReadQuarantine(path string) (*Quarantine, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read quarantine %q: %w", path, reason(err))
+	}
+	q := &Quarantine{path: path, file: file, seen: map[quarantined]bool{}}
+	_, err = q.read()
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("read quarantine %q: %w", path, reason(err))
+	}
+	return q, nil
+}
+
 func (q *Quarantine) open() (err error) {
 	q.file, err = os.OpenFile(q.path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -126,14 +140,19 @@ func (q *Quarantine) Has(source string, row int64) bool { return q.seen[quaranti
 // Len is the number of rows listed.
 func (q *Quarantine) Len() int { return len(q.seen) }
 
-// Check returns an error once more than the given share of rows, counted with the
-// bad ones, is listed. The error names the first reasons.
-func (q *Quarantine) Check(rows int64, maxShare float64) error {
+// Check returns an error where more than the given share of rows, counted with the
+// bad ones, is listed. The error names the first reasons, and the file where people
+// find the list; unless all rows were looked at, it says that they were not.
+func (q *Quarantine) Check(rows int64, maxShare float64, all bool, list string) error {
 	if float64(q.Len()) <= maxShare*float64(rows) {
 		return nil
 	}
-	return fmt.Errorf("%d of %d rows (%.3g %%) cannot be used, want at most %.3g %% (all are in %q), the first: %s",
-		q.Len(), rows, 100*float64(q.Len())/float64(rows), 100*maxShare, q.path, strings.Join(q.reasons, "; "))
+	found := fmt.Sprintf("%d of %d rows (%.3g %%)", q.Len(), rows, 100*float64(q.Len())/float64(rows))
+	listed := fmt.Sprintf("all are in %q", list)
+	if !all {
+		found, listed = "at least "+found, fmt.Sprintf("stopped there; those found are in %q", list)
+	}
+	return fmt.Errorf("%s cannot be used, want at most %.3g %% (%s), the first: %s", found, 100*maxShare, listed, strings.Join(q.reasons, "; "))
 }
 
 // Sync makes the lines durable.

@@ -76,16 +76,43 @@ func TestTooManyBadRowsAreAnErrorWithTheFirstReasons(t *testing.T) {
 	for i, reason := range []string{"first", "second", "third", "fourth"} {
 		add(t, q, int64(i), reason)
 	}
-	if err := q.Check(400, 0.01); err != nil {
+	if err := q.Check(400, 0.01, true, "out/list"); err != nil {
 		t.Errorf("4 of 400 rows: got error %v, want none at 1 %%", err)
 	}
-	err := q.Check(399, 0.01)
-	for _, want := range []string{"4 of 399 rows (1 %) cannot be used, want at most 1 %", `"a.parquet": row 0: "<x>": first`, "third"} {
+	err := q.Check(399, 0.01, true, "out/list")
+	for _, want := range []string{`4 of 399 rows (1 %) cannot be used, want at most 1 % (all are in "out/list"), the first: `, `"a.parquet": row 0: "<x>": first`, "third"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want %q", err, want)
 		}
 	}
 	if err == nil || strings.Contains(err.Error(), "fourth") {
 		t.Errorf("got error %v, want the first %d reasons", err, shownReasons)
+	}
+}
+
+func TestTooManyBadRowsOfSomeAreAtLeastSoMany(t *testing.T) {
+	q := openQuarantine(t, filepath.Join(t.TempDir(), "quarantine.jsonl"))
+	defer q.Close()
+	add(t, q, 7, "torn")
+	err := q.Check(50, 0.01, false, "out/list")
+	const want = `at least 1 of 50 rows (2 %) cannot be used, want at most 1 % (stopped there; those found are in "out/list"), the first: `
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got error %v, want %q", err, want)
+	}
+}
+
+func TestAListThatIsReadIsThatWhichWasWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "quarantine.jsonl")
+	q := openQuarantine(t, path)
+	add(t, q, 3, "torn")
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	read, err := ReadQuarantine(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if read.Len() != 1 || !read.Has("a.parquet", 3) {
+		t.Errorf("found %d rows, want row 3 alone", read.Len())
 	}
 }

@@ -2,8 +2,11 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +32,25 @@ type Source interface {
 	// Fingerprint is a hash over the names, sizes and contents of all files that
 	// the rows are read from, 64 hexadecimal digits. It reads them all.
 	Fingerprint(ctx context.Context) (string, error)
+}
+
+// Reads reports whether a source, one of [OpenFiles] or [OpenImages], is read from the
+// file of a path, by whatever name.
+func Reads(s Source, path string) (bool, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	files, lists := s.(interface{ paths() []string })
+	if err != nil || !lists {
+		return false, err
+	}
+	for _, p := range files.paths() {
+		if other, err := os.Stat(p); err == nil && os.SameFile(info, other) { // one that is not there is found out when it is read
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // RowError says why a row of a source cannot be used, while others can.
@@ -92,7 +114,7 @@ func splitWord(word string) string {
 }
 
 func checkSplit(word string) error {
-	if word != "" && !splitName.MatchString(word) {
+	if word != "" && !IsSplit(word) {
 		return fmt.Errorf("split %q, want a word such as train", word)
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -31,15 +30,11 @@ var ErrPublished = errors.New("published already")
 // LockedError says that another draft of the same artefact is open.
 type LockedError struct {
 	Kind, Key string
-	PID       int // of the process that has it open, 0 if unknown
+	Holder
 }
 
 func (e *LockedError) Error() string {
-	holder := "another process"
-	if e.PID != 0 {
-		holder = "process " + strconv.Itoa(e.PID)
-	}
-	return fmt.Sprintf("%s is being made by %s", name(e.Kind, e.Key), holder)
+	return fmt.Sprintf("%s is being made by %s", name(e.Kind, e.Key), e.Holder)
 }
 
 // Artefact is a published artefact.
@@ -62,7 +57,7 @@ type Entry struct {
 
 const (
 	draftSuffix = ".draft"
-	writerName  = ".writer" // holds the pid of the process that has a draft open
+	lockSuffix  = ".lock"
 )
 
 var (
@@ -90,6 +85,12 @@ func openStore(dir string, d storeDisk) (*Store, error) {
 func (s *Store) Dir() string { return s.dir }
 
 func (s *Store) path(kind, key string) string { return filepath.Join(s.dir, kind, key) }
+
+// lockPath is the file that is locked while an artefact is made. It lies beside the
+// draft, which loses its name when it is published.
+func (s *Store) lockPath(kind, key string) string {
+	return filepath.Join(s.dir, kind, "."+key+lockSuffix)
+}
 
 func checkName(kind, key string) error {
 	if !kindPattern.MatchString(kind) {
@@ -237,14 +238,18 @@ func (s *Store) Draft(kind, key string) (*Draft, error) {
 	return d, nil
 }
 
-// AwaitDraft is Draft, but waits while another process has the draft open.
-func (s *Store) AwaitDraft(ctx context.Context, kind, key string) (*Draft, error) {
+// AwaitDraft is Draft, but waits while another process has the draft open. Before it
+// does so for longer than a moment, it calls waiting once with who that is.
+func (s *Store) AwaitDraft(ctx context.Context, kind, key string, waiting func(*LockedError)) (*Draft, error) {
 	const interval = 100 * time.Millisecond
-	for {
+	for tries := 0; ; tries++ {
 		d, err := s.Draft(kind, key)
 		var locked *LockedError
 		if !errors.As(err, &locked) {
 			return d, err
+		}
+		if tries == 1 { // not of one who only looks whether it is open
+			waiting(locked)
 		}
 		select {
 		case <-ctx.Done():
@@ -254,37 +259,51 @@ func (s *Store) AwaitDraft(ctx context.Context, kind, key string) (*Draft, error
 	}
 }
 
+// Maker says whether a process has the draft of an artefact open, and which.
+func (s *Store) Maker(kind, key string) (Holder, bool, error) {
+	path := s.lockPath(kind, key)
+	locked, err := isLocked(path)
+	if err != nil || !locked {
+		return Holder{}, false, err
+	}
+	return readHolder(path), true, nil
+}
+
 func (s *Store) draft(kind, key string) (*Draft, error) {
-	target := s.path(kind, key)
-	d := &Draft{Dir: target + draftSuffix, kind: kind, key: key, store: s}
+	d := &Draft{Dir: s.path(kind, key) + draftSuffix, kind: kind, key: key, store: s}
+	path := s.lockPath(kind, key)
 	for d.lock == nil {
-		if exists(target) {
+		if exists(s.path(kind, key)) {
 			return nil, ErrPublished
 		}
-		d.Resumed = exists(d.Dir)
-		if err := s.makeDraft(d); err != nil {
+		if err := s.disk.MkdirAll(filepath.Dir(path)); err != nil {
 			return nil, err
 		}
-		lock, err := s.disk.Lock(d.Dir)
+		lock, err := s.disk.Lock(path)
 		switch {
 		case errors.Is(err, errLocked):
-			return nil, &LockedError{Kind: kind, Key: key, PID: readWriter(d.Dir)}
+			return nil, &LockedError{kind, key, readHolder(path)}
 		case errors.Is(err, fs.ErrNotExist):
-			continue // published or discarded since makeDraft
+			continue // published or discarded meanwhile
 		case err != nil:
 			return nil, err
 		}
 		d.lock = lock
 	}
-	if err := s.take(d, target); err != nil {
+	if err := s.take(d); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (s *Store) makeDraft(d *Draft) error {
-	if d.Resumed {
-		return nil
+// take makes the folder of a locked draft, or takes over what an earlier process has
+// left, without the leftovers of interrupted writes.
+func (s *Store) take(d *Draft) error {
+	if exists(s.path(d.kind, d.key)) { // published after we had looked
+		return ErrPublished
+	}
+	if d.Resumed = exists(d.Dir); d.Resumed {
+		return s.sweep(d.Dir)
 	}
 	if err := s.disk.MkdirAll(d.Dir); err != nil {
 		return err
@@ -295,20 +314,7 @@ func (s *Store) makeDraft(d *Draft) error {
 	return s.disk.SyncDir(s.dir)
 }
 
-// take makes a locked draft ready: no leftovers of interrupted writes in it,
-// and our pid.
-func (s *Store) take(d *Draft, target string) error {
-	if exists(target) {
-		// Published after we had looked, and before we made the folder anew.
-		return errors.Join(ErrPublished, s.disk.RemoveAll(d.Dir))
-	}
-	if err := s.sweep(d.Dir); err != nil {
-		return err
-	}
-	return writeFile(s.disk, filepath.Join(d.Dir, writerName), []byte(strconv.Itoa(os.Getpid())))
-}
-
-// sweep removes what atomic writes leave when they are interrupted.
+// sweep removes what interrupted atomic writes have left in a draft.
 func (s *Store) sweep(dir string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !isTemporary(e.Name()) {
@@ -316,18 +322,6 @@ func (s *Store) sweep(dir string) error {
 		}
 		return s.disk.RemoveAll(path)
 	})
-}
-
-func readWriter(dir string) int {
-	text, err := os.ReadFile(filepath.Join(dir, writerName))
-	if err != nil {
-		return 0
-	}
-	pid, err := strconv.Atoi(string(text))
-	if err != nil {
-		return 0
-	}
-	return pid
 }
 
 func exists(path string) bool {

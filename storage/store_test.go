@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,11 +146,11 @@ func (d *failingStore) Sync(path string) error {
 	return osStoreDisk{}.Sync(path)
 }
 
-func (d *failingStore) Lock(dir string) (io.Closer, error) {
+func (d *failingStore) Lock(path string) (io.Closer, error) {
 	if err := d.step(); err != nil {
 		return nil, err
 	}
-	return lockFolder(dir)
+	return osStoreDisk{}.Lock(path)
 }
 
 func TestACrashInPublishLeavesTheDraftOrTheWholeArtefact(t *testing.T) {
@@ -241,6 +243,136 @@ func TestMain(m *testing.M) {
 	select {}
 }
 
+func TestWhoWaitsForADraftIsToldOnceForWhom(t *testing.T) {
+	s := openTestStore(t, t.TempDir())
+	d := openDraft(t, s)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var told []Holder
+	_, err := s.AwaitDraft(ctx, "model", keyOf(t, recipe), func(l *LockedError) {
+		told = append(told, l.Holder)
+		time.AfterFunc(500*time.Millisecond, cancel) // after a few more tries
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got error %v, want %v", err, context.Canceled)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Holder{{os.Getpid(), host}}, told); diff != "" {
+		t.Error(diff)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheMakerOfADraftIsKnownWhileItIsOpen(t *testing.T) {
+	s := openTestStore(t, t.TempDir())
+	d := openDraft(t, s)
+	if who, open, err := s.Maker("model", keyOf(t, recipe)); err != nil || !open || who.PID != os.Getpid() {
+		t.Errorf("found %v, %v, %v, want process %d", who, open, err, os.Getpid())
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if who, open, err := s.Maker("model", keyOf(t, recipe)); err != nil || open {
+		t.Errorf("found %v, %v, %v, want nobody", who, open, err)
+	}
+}
+
+// TestALockIsOfARegularFileOpenForWriting is what NFS wants to pass it on to its server.
+func TestALockIsOfARegularFileOpenForWriting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, err := lockFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		t.Errorf("found %v, %v, want a file that names its holder", info, err)
+	}
+	if err := lock.Close(); err != nil || exists(path) {
+		t.Errorf("the file is left: %v", err)
+	}
+}
+
+func TestAFolderIsWrittenByOneAtATime(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "not", "there")
+	lock, err := LockFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = LockFolder(dir)
+	var locked *FolderLockedError
+	if !errors.As(err, &locked) || locked.Dir != dir || locked.PID != os.Getpid() {
+		t.Fatalf("got error %v, want a FolderLockedError with the folder and process %d", err, os.Getpid())
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if exists(filepath.Dir(dir)) {
+		t.Error("folders that nothing was put into are left")
+	}
+	if lock, err = LockFolder(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "x"), nil, 0o644), lock.Release()); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := FolderEntries(dir); err != nil || len(names) != 1 || exists(filepath.Join(dir, folderLockName)) {
+		t.Errorf("found %q, %v, want the file alone", names, err)
+	}
+}
+
+// TestLocksExcludeEachOtherWhileTheirFilesComeAndGo takes a lock again and again from many
+// sides: its file is removed each time.
+func TestLocksExcludeEachOtherWhileTheirFilesComeAndGo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "x")
+	var holders, taken atomic.Int32
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 200 {
+				lock, err := LockFolder(dir)
+				if locked := (*FolderLockedError)(nil); errors.As(err, &locked) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				taken.Add(1)
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d have the lock", n)
+				}
+				holders.Add(-1)
+				if err := lock.Release(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if taken.Load() == 0 {
+		t.Error("nobody got the lock")
+	}
+}
+
+func TestWritersOfOneFileDoNotDisturbEachOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	err := AtomicWrite(path, func(w io.Writer) error {
+		if err := AtomicWriteFile(path, []byte("of another")); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, "own")
+		return err
+	})
+	if text, readErr := os.ReadFile(path); err != nil || readErr != nil || string(text) != "own" {
+		t.Errorf("found %q, %v, %v, want what the last one wrote", text, err, readErr)
+	}
+}
+
 func TestAKilledProcessLeavesNoLock(t *testing.T) {
 	dir := t.TempDir()
 	holder := exec.Command(os.Args[0])
@@ -266,7 +398,7 @@ func TestAKilledProcessLeavesNoLock(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := s.AwaitDraft(ctx, "model", keyOf(t, recipe)); !errors.Is(err, context.Canceled) || !errors.As(err, &locked) {
+	if _, err := s.AwaitDraft(ctx, "model", keyOf(t, recipe), func(*LockedError) {}); !errors.Is(err, context.Canceled) || !errors.As(err, &locked) {
 		t.Errorf("got error %v, want %v and who has the draft", err, context.Canceled)
 	}
 	if err := holder.Process.Kill(); err != nil {
@@ -274,7 +406,7 @@ func TestAKilledProcessLeavesNoLock(t *testing.T) {
 	}
 	limit, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
-	d, err := s.AwaitDraft(limit, "model", keyOf(t, recipe))
+	d, err := s.AwaitDraft(limit, "model", keyOf(t, recipe), func(*LockedError) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +422,7 @@ func TestAResumedDraftHasWhatWasFinishedAndNothingHalfWritten(t *testing.T) {
 	s := openTestStore(t, t.TempDir())
 	d := openDraft(t, s)
 	fillDraft(t, d)
-	half := temporaryName(d.Path("data", "c"))
+	half := TemporaryName(d.Path("data", "c"))
 	if err := os.WriteFile(half, []byte("ha"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -408,8 +540,8 @@ func TestAtomicWriteLeavesTheOldContentOrTheNew(t *testing.T) {
 		if string(got) != "the new content" && (err == nil || string(got) != "old") {
 			t.Fatalf("call %d fails: got error %v and content %q", n, err, got)
 		}
-		// What a failed write leaves stands in nobody's way.
-		if err := AtomicWriteFile(path, []byte("again")); err != nil {
+		// What a failed write leaves stands in nobody's way, and is swept.
+		if err := errors.Join(AtomicWriteFile(path, []byte("again")), Sweep(filepath.Dir(path))); err != nil {
 			t.Fatal(err)
 		}
 		entries, readErr := os.ReadDir(filepath.Dir(path))
@@ -425,8 +557,8 @@ func TestAtomicWriteLeavesTheOldContentOrTheNew(t *testing.T) {
 	if err := AtomicWrite(path, func(io.Writer) error { return broken }); !errors.Is(err, broken) || !strings.Contains(err.Error(), path) {
 		t.Errorf("got error %v, want %v with the path", err, broken)
 	}
-	if exists(path) || exists(temporaryName(path)) {
-		t.Error("something is left of a write that failed")
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 0 {
+		t.Errorf("found %v, %v, want nothing left of a write that failed", entries, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -135,28 +136,44 @@ func resume(d disk, dir string, schema Schema, layout Layout) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	fail := func(err error) (*Writer, error) { return nil, fmt.Errorf("continue data set %q: %w", dir, err) }
-	for _, name := range names {
-		path := filepath.Join(w.dir, name)
-		switch shardState(name) {
-		case unfinished:
-			err = d.RemoveAll(path)
-		case final, finished:
-			err = w.adopt(path, name)
-		}
-		if err != nil {
-			return fail(err)
-		}
-	}
-	for _, s := range w.splits {
-		if err := w.checkRun(s); err != nil {
-			return fail(err)
-		}
+	if err := w.resume(names); err != nil {
+		return nil, fmt.Errorf("continue data set %q: %w", dir, err)
 	}
 	return w, nil
 }
 
-// adopt counts a finished shard and gives it the name that it has until Close.
+// resume adopts finished shards and removes unfinished ones. What cannot be gone on with
+// stays as it is.
+func (w *Writer) resume(names []string) error {
+	for _, name := range names {
+		if st := shardState(name); st == final || st == finished {
+			if err := w.adopt(filepath.Join(w.dir, name), name); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range w.splits {
+		if err := w.checkRun(s); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		path, err := filepath.Join(w.dir, name), error(nil)
+		switch shardState(name) {
+		case unfinished:
+			err = w.disk.RemoveAll(path)
+		case final, finished: // the name that it has until Close
+			split, index, _ := parseShard(name)
+			err = w.disk.Rename(path, w.shardPath(split, index, finished))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt counts a finished shard.
 func (w *Writer) adopt(path, name string) error {
 	split, index, _ := parseShard(name)
 	f, err := openParquet(path)
@@ -180,7 +197,7 @@ func (w *Writer) adopt(path, name string) error {
 	s := w.split(split)
 	s.rows += f.rows
 	s.shards = max(s.shards, index+1)
-	return w.disk.Rename(path, w.shardPath(split, index, finished))
+	return nil
 }
 
 // checkRun reports a gap in the finished shards of a split.
@@ -191,7 +208,7 @@ func (w *Writer) checkRun(s *splitWriter) error {
 	}
 	n := 0
 	for _, e := range entries {
-		if split, _, ok := parseShard(e.Name()); ok && split == s.name {
+		if split, _, ok := parseShard(e.Name()); ok && split == s.name && shardState(e.Name()) != unfinished {
 			n++
 		}
 	}
@@ -212,6 +229,9 @@ func (w *Writer) Done() map[string]int {
 
 // splitName is what Hugging Face datasets takes for a split.
 var splitName = regexp.MustCompile(`^\w+(\.\w+)*$`)
+
+// IsSplit reports whether a split can have a name.
+func IsSplit(name string) bool { return splitName.MatchString(name) }
 
 // Append adds a sample to its split. The writer keeps the sample's byte slices
 // until the row group is written: the caller does not change them. A sample that is
@@ -424,6 +444,34 @@ func (w *Writer) Abort() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Clear removes what a Writer that finished no shard has left in dir. It removes
+// nothing and reports false where there are finished ones, of a set that was closed or
+// not. Files of others stay.
+func Clear(dir string) (bool, error) {
+	data := filepath.Join(dir, dataFolder)
+	names, err := FolderEntries(data)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		if state := shardState(name); state == finished || state == final {
+			return false, nil
+		}
+	}
+	left := 0
+	for _, name := range names {
+		if shardState(name) == foreign {
+			left++
+			continue
+		}
+		err = errors.Join(err, os.Remove(filepath.Join(data, name)))
+	}
+	if left == 0 && exists(data) {
+		err = errors.Join(err, os.Remove(data))
+	}
+	return err == nil, err
 }
 
 // state is how far a file of a data folder has come, read from its name.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -70,7 +69,7 @@ classes; --column label= leaves a column of others alone.`,
 	f.IntVar(&teacher.RISE.Cells, "rise-cells", teacher.RISE.Cells, "cells of a mask along a side")
 	f.Float64Var(&teacher.RISE.Keep, "rise-keep", teacher.RISE.Keep, "share of the image that a mask lets through")
 	f.StringVar(&set.In, "in", "", "data set to annotate")
-	f.StringVar(&set.Format, "format", "", "parquet, arrow or huggingface (default: told by --in)")
+	f.StringVar(&set.Format, "format", "", setFormats.String()+" (default: told by --in)")
 	f.StringArrayVar(&columns, "column", nil, "name of a column where it is another, such as image=img (repeatable)")
 	f.StringVar(&set.Split, "split", "train", "split of rows that come without one")
 	f.Float64Var(&set.MaxBad, "max-bad", 0.01, "largest share of unusable rows")
@@ -103,6 +102,9 @@ func annotateSet(ctx context.Context, o pipeline.SetOptions, columns []string, p
 	if len(o.Models) == 0 || o.In == "" || o.Out == "" {
 		return misuse{errors.New("want --model, --in and --out together")}
 	}
+	if err := cmp.Or(setFormats.check(o.Format), checkRun(o.MaxBad, o.Workers, o.Batch), checkSplit(o.Split)); err != nil {
+		return err
+	}
 	var err error
 	if o.Columns, err = parseColumns(columns); err != nil {
 		return err
@@ -123,17 +125,4 @@ func annotateSet(ctx context.Context, o pipeline.SetOptions, columns []string, p
 	}
 	_, err = fmt.Fprintf(os.Stdout, "%s\nresults: %s\n", summary, o.Out)
 	return err
-}
-
-// parseColumns reads the values of --column.
-func parseColumns(flags []string) (map[string]string, error) {
-	columns := map[string]string{}
-	for _, c := range flags {
-		ours, theirs, ok := strings.Cut(c, "=")
-		if !ok {
-			return nil, misuse{fmt.Errorf("--column %q: want ours=theirs, such as image=img", c)}
-		}
-		columns[ours] = theirs
-	}
-	return columns, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/surrogaze/surrogaze/pipeline"
+	"github.com/surrogaze/surrogaze/storage"
 )
 
 // Exit codes.
@@ -87,18 +88,25 @@ func hintFor(err error) string {
 	var (
 		usage    misuse
 		mismatch *pipeline.MismatchError
+		locked   *storage.FolderLockedError
 	)
 	switch {
 	case errors.As(err, &usage):
 		return "surrogaze --help lists the commands and their flags"
 	case errors.As(err, &mismatch):
 		return "surrogaze model inspect FILE lists a file's tensors; --allow-missing PATTERN accepts names that differ"
+	case errors.As(err, &locked):
+		return "choose another folder with --out, or run the same command again when that is done"
 	case errors.Is(err, pipeline.ErrDeviceMemory):
 		return "a smaller batch takes less of the device's memory, and so does precision bf16 than f32"
+	case errors.Is(err, syscall.ENOMEM):
+		return "a smaller batch takes less memory"
 	case errors.Is(err, pipeline.ErrDeviceLost) && errors.As(err, &startAnewError{}):
 		return "nothing was written: run the same command again"
 	case errors.Is(err, pipeline.ErrDeviceLost):
 		return "what was saved is kept: run the same command again to go on from there, --set device=cpu if the device stays away"
+	case errors.Is(err, syscall.ENOSPC) && errors.As(err, &startAnewError{}):
+		return "nothing was written: free some room and run the same command again"
 	case errors.Is(err, syscall.ENOSPC):
 		return "what was done is kept: free some room and run the same command again"
 	}

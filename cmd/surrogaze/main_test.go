@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -15,6 +18,7 @@ import (
 	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 	"github.com/surrogaze/surrogaze/internal/testset"
 	"github.com/surrogaze/surrogaze/internal/weights"
+	"github.com/surrogaze/surrogaze/storage"
 )
 
 func TestMain(m *testing.M) {
@@ -132,10 +136,32 @@ func TestCommandLinesAreQuotedForTheShell(t *testing.T) {
 	}
 }
 
+func TestAFullDiskKeepsWhatACommandKeeps(t *testing.T) {
+	full := fmt.Errorf("write: %w", syscall.ENOSPC)
+	for _, x := range []struct {
+		err  error
+		want string
+	}{{full, "what was done is kept: "}, {startAnewError{full}, "nothing was written: "}} {
+		if hint := hintFor(x.err); !strings.HasPrefix(hint, x.want) {
+			t.Errorf("found the hint %q, want one that begins with %q", hint, x.want)
+		}
+	}
+}
+
 func TestAnUnknownCommandIsMisuse(t *testing.T) {
 	root := newRootCommand()
 	root.SetArgs([]string{"anotate"})
 	if code := exitCode(context.Background(), root.Execute()); code != exitMisuse {
 		t.Errorf("exit code %d, want %d", code, exitMisuse)
+	}
+}
+
+func TestAFolderAtWorkIsAFailureThatNamesTheWayOut(t *testing.T) {
+	err := fmt.Errorf("run: %w", &storage.FolderLockedError{Dir: "runs/x", Holder: storage.Holder{PID: 7, Host: "node3"}})
+	if code := exitCode(context.Background(), err); code != exitFailure {
+		t.Errorf("exit code %d, want %d", code, exitFailure)
+	}
+	if text := err.Error(); !strings.Contains(text, `folder "runs/x": process 7 on node3 is writing there`) || !strings.Contains(hintFor(err), "--out") {
+		t.Errorf("found %q with the hint %q, want the folder, the process and another folder", text, hintFor(err))
 	}
 }

@@ -68,7 +68,10 @@ What the image has to be and what the outputs mean stands in the file's metadata
 			if out == "" {
 				return misuse{errors.New("want --out, the file to write")}
 			}
-			return pipeline.ExportModel(args[0], to, out)
+			if err := pipeline.ExportModel(args[0], to, out); err != nil {
+				return startAnewError{err}
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "onnx or safetensors")

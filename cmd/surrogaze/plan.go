@@ -53,7 +53,8 @@ func planSteps(cmd *cobra.Command, o runOptions, path string) ([]pipeline.Step, 
 	if err != nil {
 		return nil, err
 	}
-	p, err := pipeline.New(cfg, pipeline.Options{Version: version()})
+	seen := &lines{w: os.Stderr, every: time.Minute, now: time.Now}
+	p, err := pipeline.New(cfg, pipeline.Options{Version: version(), Observe: seen.observe})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func planSteps(cmd *cobra.Command, o runOptions, path string) ([]pipeline.Step, 
 func shortKey(key string) string { return key[:min(len(key), 12)] }
 
 func printPlan(w io.Writer, steps []pipeline.Step) error {
-	verb := map[pipeline.State]string{pipeline.Done: "skip", pipeline.Partial: "continue", pipeline.Failed: "retry", pipeline.Missing: "make"}
+	verb := map[pipeline.State]string{pipeline.Done: "skip", pipeline.Running: "wait for", pipeline.Partial: "continue", pipeline.Failed: "retry", pipeline.Missing: "make"}
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	left := 0
 	for _, s := range steps {

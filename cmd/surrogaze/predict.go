@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,9 @@ func newPredictCommand() *cobra.Command {
 		Short: "Run a classifier or predictor over images: a Parquet file or PNG overlays",
 		Long: `Predict runs a trained model over images and writes what it says of each. MODEL is
 a file such as models/combined-1.safetensors, or a folder that holds one. DATA are
-image files, folders of images, Parquet and Arrow files, patterns or folders of these,
-and folders of save_to_disk. They may be larger than memory.
+image files, folders of images, Parquet and Arrow files, folders and patterns of these,
+and folders of save_to_disk. They may be larger than memory. An image's id is its path,
+below the folder unless images of several folders would then have the same.
 
     --to parquet     a file with a row an image: id, label (as the data have it), and
                      of a classifier prediction, score (the probability of each class),
@@ -52,7 +54,7 @@ Exit codes: 0 done, 1 failure, 2 misuse, 3 unusable model or data, or more than
 	f := cmd.Flags()
 	f.StringVar(&o.Out, "out", "", "file or folder to write")
 	f.StringVar(&o.To, "to", "parquet", "parquet or overlays")
-	f.StringVar(&o.Format, "format", "", "images, parquet, arrow or huggingface (default: told by DATA)")
+	f.StringVar(&o.Format, "format", "", dataFormats.String()+" (default: told by DATA)")
 	f.StringArrayVar(&columns, "column", nil, "name of a column where it is another, such as image=img (repeatable)")
 	f.Float64Var(&o.MaxBad, "max-bad", 0.01, "largest share of unusable rows")
 	f.IntVar(&o.Workers, "workers", 0, "cores to use, 0 = all")
@@ -74,6 +76,9 @@ func predict(ctx context.Context, o pipeline.PredictOptions, columns []string, p
 	}
 	if o.To != "parquet" && o.To != "overlays" {
 		return misuse{fmt.Errorf("--to %q: want parquet or overlays", o.To)}
+	}
+	if err := cmp.Or(dataFormats.check(o.Format), checkRun(o.MaxBad, o.Workers, o.Batch)); err != nil {
+		return err
 	}
 	var err error
 	if o.Columns, err = parseColumns(columns); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -134,6 +135,11 @@ func runStages(ctx context.Context, o runOptions, path string, last pipeline.Sta
 	cfg, err := o.load(path)
 	if err != nil {
 		return err
+	}
+	if dir := filepath.Dir(o.profile); o.profile != "" {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return misuse{fmt.Errorf("--profile %q: found no folder %q, want a file in one", o.profile, dir)}
+		}
 	}
 	options, view, err := o.begin(cfg)
 	if err != nil {

@@ -34,7 +34,7 @@ type Config struct {
 	Classifier Classifier `json:"classifier" doc:"network that is trained in every arm"`
 	Train      Train      `json:"train" doc:"how the classifiers are trained"`
 	Evaluate   Evaluate   `json:"evaluate" doc:"what the result tables are about"`
-	Export     []Export   `json:"export" doc:"formats in which the annotated data set is written besides data/"`
+	Export     []Export   `json:"export" doc:"formats in which the annotated data set is written besides data/; [{to: hf-parquet}] if not given, [] = none"`
 	Report     Report     `json:"report" doc:"the HTML report"`
 }
 
@@ -188,7 +188,7 @@ type Optimizer struct {
 type Augment struct {
 	Flip       bool    `json:"flip" doc:"mirror left and right"`
 	Transpose  bool    `json:"transpose" doc:"swap rows and columns"`
-	Zoom       float64 `json:"zoom" min:"0" below:"1" doc:"largest relative change of size, up or down"`
+	Zoom       float64 `json:"zoom" min:"0" max:"0.95" doc:"the window onto the image has a side of 1 - zoom to 1 + zoom/4 of the image's: with 0.2 all appears up to 1.25 times as large, and down to 0.95"`
 	Shift      float64 `json:"shift" min:"0" below:"1" doc:"largest shift, as a share of the side"`
 	Color      float64 `json:"color" min:"0" max:"1" doc:"largest relative change of one colour"`
 	Brightness float64 `json:"brightness" min:"0" max:"1" doc:"largest relative change of brightness"`

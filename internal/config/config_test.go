@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"pgregory.net/rapid"
 
@@ -75,6 +76,37 @@ func TestAMissingFileIsAProblemThatNamesTheNearestBuiltIn(t *testing.T) {
 	}
 }
 
+func TestAByteOrderMarkIsNoPartOfAKey(t *testing.T) {
+	plain, err := decode("test.yaml", minimal, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked, err := decode("test.yaml", "\ufeff"+minimal, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(plain, marked); d != "" {
+		t.Errorf("the configuration differs: %s", d)
+	}
+}
+
+func TestANameThatIsTheFilesIsSaidToBe(t *testing.T) {
+	_, err := decode("my leaves.yaml", minimal, nil)
+	const want = `my leaves.yaml: name: want letters, digits, '.', '_' and '-', found "my leaves", the file's name: rename it or give the key name`
+	if err == nil || err.Error() != want {
+		t.Errorf("found %v, want %s", err, want)
+	}
+}
+
+func TestFurtherProblemsAreLocatedLikeTheOthers(t *testing.T) {
+	_, err := decode("test.yaml", minimal+"classifier:\n  size: 64\n", nil, func(*Config) []Problem {
+		return []Problem{{Path: "classifier.size", Text: "too small"}}
+	})
+	if want := "test.yaml:3:9: classifier.size: too small"; err == nil || err.Error() != want {
+		t.Errorf("found %v, want %s", err, want)
+	}
+}
+
 func TestAFolderInPlaceOfAFileIsOneProblem(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Load(dir, nil)
@@ -101,6 +133,8 @@ func TestProblemsSayWhereWhatAndWhatWasWanted(t *testing.T) {
 			[]string{"test.yaml:2:16: train.alpha: want at most 1, found 1.5", "test.yaml:2:29: train.epochs: want at least 0, found -1"}},
 		{"exclusive range", minimal + "train: {optimizer: {lr: 0}}\n", nil,
 			[]string{"test.yaml:2:25: train.optimizer.lr: want more than 0, found 0"}},
+		{"zoom", minimal + "train: {augment: {zoom: 0.97}}\n", nil,
+			[]string{"test.yaml:2:25: train.augment.zoom: want at most 0.95, found 0.97"}},
 		{"word outside the list", minimal + "predictor: {loss: bec}\n", nil,
 			[]string{`test.yaml:2:19: predictor.loss: want one of mse, bce, kl, cc, bce+cc, found "bec"; did you mean "bce"?`}},
 		{"trust", minimal + "train: {trust: ful}\n", nil,

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,22 +23,24 @@ import (
 // validates the result. A path that does not exist may name a built-in
 // configuration: quickstart, quickstart.yaml, configs/quickstart.yaml.
 //
+// Where all values are good so far, more says what else is wrong with them.
+//
 // The error is an [*Error] with every problem that was found.
-func Load(pathOrName string, sets []string) (*Config, error) {
+func Load(pathOrName string, sets []string, more ...func(*Config) []Problem) (*Config, error) {
 	source, text, err := read(pathOrName)
 	if err != nil {
 		return nil, err
 	}
-	return decode(source, text, sets)
+	return decode(source, text, sets, more...)
 }
 
-func decode(source, text string, sets []string) (*Config, error) {
+func decode(source, text string, sets []string, more ...func(*Config) []Problem) (*Config, error) {
 	c := DefaultConfig()
 	base := filepath.Base(source)
 	c.Name = strings.TrimSuffix(base, filepath.Ext(base))
 	d := &decoder{where: map[string]string{}}
 	o := origin{name: source, lines: true, anchors: map[string]ast.Node{}}
-	n := d.parse(o, text)
+	n := d.parse(o, strings.TrimPrefix(text, "\ufeff"))
 	if len(d.problems) > 0 {
 		return nil, asError(d.problems)
 	}
@@ -46,17 +49,32 @@ func decode(source, text string, sets []string) (*Config, error) {
 		d.override(c, s)
 	}
 	d.adaptDefaults(c)
-	problems := d.problems
-	for _, p := range check(c) {
-		p.Where = d.whereIs(p.Path)
-		if !reported(d.problems, p.Path) {
-			problems = append(problems, p)
+	problems := slices.Concat(d.problems, d.located(source, check(c)))
+	for _, find := range more {
+		if len(problems) == 0 {
+			problems = d.located(source, find(c))
 		}
 	}
 	if err := asError(problems); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// located are the problems of values that could be read, with where these were given.
+func (d *decoder) located(source string, found []Problem) []Problem {
+	var problems []Problem
+	for _, p := range found {
+		if reported(d.problems, p.Path) {
+			continue
+		}
+		p.Where = d.whereIs(p.Path)
+		if p.Path == "name" && p.Where == "" {
+			p.Where, p.Text = source, p.Text+", the file's name: rename it or give the key name"
+		}
+		problems = append(problems, p)
+	}
+	return problems
 }
 
 // given tells whether a file or an override says anything of a key.

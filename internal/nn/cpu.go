@@ -37,7 +37,9 @@ func compileCPU(g *Graph, options Options, target Target) (*Program, error) {
 		c.env.Keep = true
 		list.keepFolded()
 	}
-	c.place()
+	if err := c.place(); err != nil {
+		return nil, err
+	}
 	phases, err := c.bind(options.Profile)
 	if err != nil {
 		return nil, err
@@ -54,8 +56,12 @@ func compileCPU(g *Graph, options Options, target Target) (*Program, error) {
 const cacheLine = 16
 
 // place gives every value its memory.
-func (c *cpu) place() {
+func (c *cpu) place() error {
 	regions, length := c.list.plan((*value).len, cacheLine)
+	const sizeOfFloat = 4
+	if err := kernel.CanAlloc(sizeOfFloat * length); err != nil {
+		return fmt.Errorf("%.1f GiB for a batch's activations: %w", sizeOfFloat*float64(length)/(1<<30), err)
+	}
 	c.arena = kernel.Alloc(length)
 	for _, r := range regions {
 		r.v.data = c.arena[r.at : r.at+r.v.len() : r.at+r.v.len()]
@@ -86,6 +92,7 @@ func (c *cpu) place() {
 	for _, v := range c.list.params {
 		resolve(v)
 	}
+	return nil
 }
 
 // storage finds the memory of a part inside its whole.
