@@ -269,8 +269,8 @@ func (p *Pipeline) claimOut(parts []part) error {
 	if err := p.results.check(parts...); err != nil {
 		return err
 	}
-	for _, folder := range []string{".", modelsName, exportName} {
-		if err := storage.Sweep(p.outPath(folder)); err != nil {
+	for _, x := range append([]part{{name: laidOutName}}, parts...) {
+		if err := storage.Sweep(p.results.path(x.name)); err != nil {
 			return err
 		}
 	}

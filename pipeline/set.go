@@ -197,7 +197,7 @@ func (id setIdentity) claim(dir string) error {
 	found, err := os.ReadFile(path)
 	switch {
 	case err == nil && bytes.Equal(found, text):
-		return storage.Sweep(dir)
+		return storage.Sweep(path)
 	case err == nil:
 		err = takeOver(dir)
 	case errors.Is(err, fs.ErrNotExist):
@@ -206,7 +206,7 @@ func (id setIdentity) claim(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(storage.AtomicWriteFile(path, text), storage.Sweep(dir))
+	return errors.Join(storage.AtomicWriteFile(path, text), storage.Sweep(path))
 }
 
 // takeOver removes what a call for another set has left, if it has finished nothing.

@@ -26,17 +26,21 @@ func lockFile(path string) (*fileLock, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = flock(f, syscall.LOCK_EX)
-	if err == nil {
-		err = checkNamed(f, path)
-	}
-	if err == nil {
-		err = writeText(f, lockText())
-	}
-	if err != nil {
+	l := &fileLock{path, f}
+	if err := l.take(); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &fileLock{path, f}, nil
+	return l, nil
+}
+
+func (l *fileLock) take() error {
+	if err := flock(l.file, syscall.LOCK_EX); err != nil {
+		return err
+	}
+	if err := l.checkNamed(); err != nil {
+		return err
+	}
+	return l.write(lockText())
 }
 
 func flock(f *os.File, how int) error {
@@ -55,12 +59,12 @@ func flock(f *os.File, how int) error {
 }
 
 // checkNamed reports fs.ErrNotExist where the file has lost its name.
-func checkNamed(f *os.File, path string) error {
-	locked, err := f.Stat()
+func (l *fileLock) checkNamed() error {
+	locked, err := l.file.Stat()
 	if err != nil {
 		return err
 	}
-	now, err := os.Stat(path)
+	now, err := os.Stat(l.path)
 	if err != nil {
 		return err
 	}
@@ -70,18 +74,18 @@ func checkNamed(f *os.File, path string) error {
 	return nil
 }
 
-func writeText(f *os.File, text []byte) error {
-	if err := f.Truncate(0); err != nil {
+func (l *fileLock) write(text []byte) error {
+	if err := l.file.Truncate(0); err != nil {
 		return err
 	}
-	_, err := f.WriteAt(text, 0)
+	_, err := l.file.WriteAt(text, 0)
 	return err
 }
 
 // Close removes the file and lets go of the lock, in this order: who opened the file
 // meanwhile finds that it has lost its name.
 func (l *fileLock) Close() error {
-	err := checkNamed(l.file, l.path)
+	err := l.checkNamed()
 	switch {
 	case err == nil:
 		err = os.Remove(l.path)

@@ -149,6 +149,9 @@ func writeDurably(d disk, path string, write func(io.Writer) error) error {
 
 var temporaryPattern = regexp.MustCompile(`^\..+\.[0-9a-f]{16}\.tmp$`)
 
+// temporaryLength is that of what stands behind a file's name in that of its temporary.
+const temporaryLength = len("0123456789abcdef.tmp")
+
 // TemporaryName is a name beside a path for what is to take its place: another one
 // each time, so that no two writers share it. Sweep removes what has such a name.
 func TemporaryName(path string) string {
@@ -157,12 +160,13 @@ func TemporaryName(path string) string {
 
 func isTemporary(name string) bool { return temporaryPattern.MatchString(name) }
 
-// Sweep removes what interrupted calls of AtomicWrite have left in a folder, though not
-// in those below it. Nobody else may be writing there.
-func Sweep(dir string) error {
+// Sweep removes what interrupted calls of AtomicWrite to a path have left beside it.
+// Nobody else may be writing to it.
+func Sweep(path string) error {
+	dir, start := filepath.Dir(path), "."+filepath.Base(path)+"."
 	names, err := FolderEntries(dir)
 	for _, name := range names {
-		if isTemporary(name) {
+		if isTemporary(name) && strings.HasPrefix(name, start) && len(name) == len(start)+temporaryLength {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
 		}
 	}

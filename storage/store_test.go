@@ -359,6 +359,22 @@ func TestLocksExcludeEachOtherWhileTheirFilesComeAndGo(t *testing.T) {
 	}
 }
 
+func TestLeftoversOfOtherFilesAreNotSwept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	own, other, plain := TemporaryName(path), TemporaryName(path+".csv"), filepath.Join(filepath.Dir(path), ".x.tmp")
+	for _, name := range []string{own, other, plain} {
+		if err := os.WriteFile(name, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(path); err != nil {
+		t.Fatal(err)
+	}
+	if exists(own) || !exists(other) || !exists(plain) {
+		t.Errorf("left: own %v, another's %v, of another name %v; want the last two alone", exists(own), exists(other), exists(plain))
+	}
+}
+
 func TestWritersOfOneFileDoNotDisturbEachOther(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x")
 	err := AtomicWrite(path, func(w io.Writer) error {
@@ -541,7 +557,7 @@ func TestAtomicWriteLeavesTheOldContentOrTheNew(t *testing.T) {
 			t.Fatalf("call %d fails: got error %v and content %q", n, err, got)
 		}
 		// What a failed write leaves stands in nobody's way, and is swept.
-		if err := errors.Join(AtomicWriteFile(path, []byte("again")), Sweep(filepath.Dir(path))); err != nil {
+		if err := errors.Join(AtomicWriteFile(path, []byte("again")), Sweep(path)); err != nil {
 			t.Fatal(err)
 		}
 		entries, readErr := os.ReadDir(filepath.Dir(path))
