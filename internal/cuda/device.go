@@ -216,7 +216,7 @@ type Host struct{ bytes []byte }
 // Bytes is the memory, valid as long as the Host is referred to.
 func (h *Host) Bytes() []byte { return h.bytes }
 
-// Floats is the memory as float32.
+// Floats is the memory as float32, as long.
 func (h *Host) Floats() []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(h.bytes))), len(h.bytes)/4)
 }
@@ -269,7 +269,8 @@ func (d *Device) Fill(m *Memory, value byte) error {
 	return d.now(func() error { return d.stream.Fill(m.at, value, m.length) })
 }
 
-// Do runs some launches behind all work so far and waits for them.
+// Do runs some launches behind all work so far and waits for them. The caller keeps the
+// memory alive that they use.
 func (d *Device) Do(launches []kernels.Launch) error {
 	return d.now(func() error {
 		for _, l := range launches {

@@ -3,6 +3,7 @@ package nn
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/surrogaze/surrogaze/internal/cuda"
@@ -227,6 +228,7 @@ func (m *mirror) pull() error {
 		for _, p := range b.params {
 			fromChannelsLast(p.Shape, p.Data, staged.Floats()[m.at[p].offset/4:])
 		}
+		runtime.KeepAlive(staged)
 	}
 	return nil
 }
