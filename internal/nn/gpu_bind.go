@@ -303,6 +303,8 @@ func (b binding) relayout(o relayout) []kernels.Launch {
 	switch {
 	case o.to == imageBF16:
 		return kernels.ImageToNHWC(o.s, to, from)
+	case o.from == imageBF16:
+		return kernels.ResizeChannels(o.s.Pixels(), typeOf(o.to), to, o.s.C, from, kernels.ImageChannels)
 	case o.from == planar:
 		return kernels.ToNHWC(o.s, typeOf(o.to), to, from)
 	case o.to == planar:
@@ -313,7 +315,7 @@ func (b binding) relayout(o relayout) []kernels.Launch {
 
 // typeOf is what values of a layout are made of.
 func typeOf(l layout) kernels.Type {
-	if l == nativeBF16 {
+	if l == nativeBF16 || l == imageBF16 {
 		return kernels.BF16
 	}
 	return kernels.F32
