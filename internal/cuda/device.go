@@ -71,16 +71,13 @@ func Open(n int) (*Device, error) {
 }
 
 func open(n int) (*Device, error) {
-	if _, err := driver.List(); err != nil { // without a driver cuDNN is not missed
-		return nil, err
-	}
-	library, err := cudnn.Open(nil)
-	if err != nil {
-		return nil, err
-	}
 	raw, err := driver.Open(n)
 	if err != nil {
 		return nil, err
+	}
+	library, err := cudnn.Open(raw.Properties().Driver, nil)
+	if err != nil {
+		return nil, errors.Join(err, raw.Close())
 	}
 	d := &Device{device: raw, library: library, properties: raw.Properties(), functions: map[string]driver.Function{}, plans: map[cudnn.Convolution]cudnn.Plan{}}
 	if err := d.prepare(); err != nil {
