@@ -286,11 +286,11 @@ func (b binding) batchNormBackward(o batchNormBackward) []kernels.Launch {
 	return backward(o.g, b.kind, out(0), out(3), out(1), out(2), in(0), b.slice(b.in[1]), y, in(2), beta, in(3), in(4), toDX, toDY, b.tape.Scratch())
 }
 
-// mask is what the mask of the ReLU behind a batch norm is computed from: its result, or,
+// mask is what the mask of the ReLU behind a batch norm is computed from: its result y, or,
 // where nothing was added in between, beta and what is read anyway.
 func (b binding) mask() (y, beta kernels.Pointer) {
 	for _, ins := range b.list.instructions {
-		if o, ok := ins.op.(batchNorm); ok && o.relu && !o.residual && ins.in[1] == b.in[2] {
+		if o, ok := ins.op.(batchNorm); ok && o.relu && !o.residual && ins.out[0] == b.in[5] {
 			return 0, b.address(ins.in[2])
 		}
 	}
