@@ -204,6 +204,14 @@ func conformanceCases() []conformanceCase {
 			g.Output("y", g.Dropout(image(g, 3, 2, 2), 0.5))
 		}},
 	}
+	for _, n := range []int{2, 4} { // half of a vector of float32, and of bfloat16
+		cases = append(cases, around(fmt.Sprintf("concatenation of a concatenation from channel %d on", n), 8, 4, func(g *Graph, x Node) Node {
+			part := func(name string, channels int) Node {
+				return g.Conv(name, x, Conv{Out: channels, Kernel: 3, Pad: 1})
+			}
+			return g.Concat(part("a", n), g.Concat(part("b", 2*n), part("c", 2*n)), part("d", 3*n))
+		}))
+	}
 	for _, kind := range []op.MapLossKind{op.MSE, op.BCE, op.KL, op.CC} {
 		for _, logits := range []bool{false, true} {
 			cases = append(cases, train(fmt.Sprintf("map loss %v, logits %v", kind, logits), func(g *Graph) {
