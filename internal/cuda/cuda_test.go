@@ -320,6 +320,27 @@ func TestAFullDeviceGivesWhatIsNoLongerUsed(t *testing.T) {
 	}
 }
 
+func TestAHostThatCanPinNoMoreGivesWhatIsNoLongerUsed(t *testing.T) {
+	cudatest.Mock(t)
+	d, _ := device(t)
+	t.Setenv("MOCK_CUDA_PINNED", strconv.Itoa(10*mib))
+	for range 5 {
+		h, err := d.Host(6 * mib)
+		must(t, err)
+		runtime.KeepAlive(h)
+	}
+}
+
+func TestPinnedMemoryThatTheHostLacksIsErrMemory(t *testing.T) {
+	cudatest.Mock(t)
+	d, _ := device(t)
+	t.Setenv("MOCK_CUDA_PINNED", strconv.Itoa(10*mib))
+	_, err := d.Host(11 * mib)
+	if !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "the host cannot pin 11.0 MiB") {
+		t.Errorf("error %v, want one that says what the host lacks", err)
+	}
+}
+
 func TestAnAllocationThatDoesNotFitSaysWhatIsWantedAndFree(t *testing.T) {
 	cudatest.Mock(t)
 	d, _ := device(t)

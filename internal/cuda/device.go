@@ -22,7 +22,7 @@ import (
 var (
 	// ErrNotBuilt says that the program was built without the tag gpu.
 	ErrNotBuilt = driver.ErrNotBuilt
-	// ErrMemory says that an allocation did not fit the device's memory.
+	// ErrMemory says that an allocation did not fit the device's memory, or the host's.
 	ErrMemory = driver.ErrMemory
 	// ErrLost says that the device has failed for good, with what its memory held.
 	ErrLost = driver.ErrLost
@@ -169,14 +169,7 @@ func (m *Memory) Len() int64 { return m.length }
 // Alloc allocates device memory.
 func (d *Device) Alloc(bytes int64) (*Memory, error) {
 	bytes = max(bytes, 1)
-	at, err := d.device.Alloc(bytes)
-	for range collections {
-		if !errors.Is(err, ErrMemory) {
-			break
-		}
-		collect()
-		at, err = d.device.Alloc(bytes)
-	}
+	at, err := insist(func() (kernels.Pointer, error) { return d.device.Alloc(bytes) })
 	if err != nil {
 		return nil, err
 	}
@@ -194,6 +187,20 @@ func (d *Device) free(m *Memory) error {
 // collections is how often memory that is no longer used is looked for before an
 // allocation fails: cleanups run when they like.
 const collections = 3
+
+// insist allocates again, where memory is wanting, after memory has come back that is no
+// longer used.
+func insist[T any](allocate func() (T, error)) (T, error) {
+	made, err := allocate()
+	for range collections {
+		if !errors.Is(err, ErrMemory) {
+			break
+		}
+		collect()
+		made, err = allocate()
+	}
+	return made, err
+}
 
 // collect gives memory back that is no longer used, or waits a moment where there is none.
 func collect() {
@@ -220,7 +227,7 @@ func (h *Host) Floats() []float32 {
 
 // Host allocates pinned memory.
 func (d *Device) Host(bytes int) (*Host, error) {
-	b, err := d.device.AllocHost(max(bytes, 1))
+	b, err := insist(func() ([]byte, error) { return d.device.AllocHost(max(bytes, 1)) })
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,10 @@ package nn
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
+
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 )
 
 // advance takes steps until so many are done.
@@ -83,4 +86,18 @@ func TestATrainingOnAGPUThatIsBrokenOffGoesOnAsIfItWereNot(t *testing.T) {
 	tr = moved(t, tr, "cuda")
 	advance(t, tr, 6)
 	sameParams(t, tr.Params(), want.Params())
+}
+
+func TestFurtherCheckpointsPinNoMemory(t *testing.T) {
+	cudatest.Mock(t)
+	onGPU(t, f32Precision)
+	tr := guidedTrainer(t, "cuda", Optimizer{Name: "adam", LR: 0.01})
+	for step, err := range tr.Steps(t.Context(), constantSource) {
+		if err := errors.Join(err, tr.Save(io.Discard, nil)); err != nil {
+			t.Fatal(err)
+		}
+		if step.Index == 1 {
+			t.Setenv("MOCK_CUDA_FAIL", "cuMemHostAlloc:1:1")
+		}
+	}
 }

@@ -6,6 +6,7 @@
 //	MOCK_CUDA_DEVICES  number of devices, 1 if not set
 //	MOCK_CUDA_DRIVER   version of the driver, 12010 if not set
 //	MOCK_CUDA_MEMORY   bytes of device memory, 4 GiB if not set
+//	MOCK_CUDA_PINNED   bytes that can be pinned, 1 TiB if not set
 //	MOCK_CUDA_ORDER    reverse: the last block of a grid and the last thread of a block
 //	                   begin, which shows where a kernel leans on the order
 //	MOCK_CUDA_FAIL     FUNCTION:N:CODE, the N-th call of a function from now on fails
@@ -375,6 +376,7 @@ CUresult cuMemFree(CUdeviceptr p) {
 CUresult cuMemHostAlloc(void **to, size_t bytes, unsigned) {
   MAY(in_no_capture);
   WANT(bytes > 0, CUDA_ERROR_INVALID_VALUE);
+  WANT(context.pinned.used() + bytes <= size_t(setting("MOCK_CUDA_PINNED", 1LL << 40)), CUDA_ERROR_OUT_OF_MEMORY);
   *to = context.pinned.allocate(bytes);
   return *to != nullptr ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
