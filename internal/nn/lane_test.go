@@ -101,6 +101,30 @@ func TestLanesOfAGPUGiveWhatTheCPUGives(t *testing.T) {
 	}
 }
 
+func TestALaneOfAGPUGivesAValueUnderEachOfItsNames(t *testing.T) {
+	onGPU(t, f32Precision)
+	lanes, err := NewLanes(1, Options{Device: "cuda", Precision: f32Precision}, func() (*Graph, error) {
+		g := NewGraph(Eval, NewParams(1))
+		x := g.Input("x", op.Shape{N: 1, C: 1, H: 1, W: 2})
+		g.Output("first", x)
+		g.Output("second", x)
+		return g, g.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []float32{3, 4}
+	copy(lanes[0].Begin().Batch["x"], want)
+	if err := lanes[0].Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"first", "second"} {
+		if got := lanes[0].Output(name); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestAnImageThatAGPUDrawsMayBeAnOutput(t *testing.T) {
 	onGPU(t, f32Precision)
 	want := make([]float32, 3*8*8)
