@@ -306,7 +306,7 @@ func (d *Device) put(work func() error) (driver.Event, error) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if len(d.idle) == 0 {
-		e, err := d.device.NewEvent()
+		e, err := d.device.NewBlockingEvent()
 		if err != nil {
 			return nil, err
 		}

@@ -503,9 +503,11 @@ CUresult cuStreamSynchronize(CUstream stream) {
   return finish(*s, s->put);
 }
 
-CUresult cuEventCreate(CUevent *to, unsigned) {
+CUresult cuEventCreate(CUevent *to, unsigned flags) {
   MAY(in_context);
-  *to = reinterpret_cast<CUevent>(context.events.make());
+  Event *e = context.events.make();
+  e->timed = (flags & CU_EVENT_DISABLE_TIMING) == 0;
+  *to = reinterpret_cast<CUevent>(e);
   return CUDA_SUCCESS;
 }
 
@@ -556,7 +558,7 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to) {
   Event *a = context.events.find(from), *b = context.events.find(to);
   WANT(a != nullptr && b != nullptr, CUDA_ERROR_INVALID_HANDLE);
   for (Event *e : {a, b}) {
-    WANT(e->place > 0, CUDA_ERROR_INVALID_HANDLE);
+    WANT(e->timed && e->place > 0, CUDA_ERROR_INVALID_HANDLE);
     WANT(e->stream == nullptr || e->stream->finished >= e->place, CUDA_ERROR_NOT_READY);
   }
   *milliseconds = float((b->time - a->time) * 1e3);
