@@ -139,7 +139,7 @@ func TestTrainingOnViewsThatAGPUDrawsIsTrainingOnThoseOfTheHost(t *testing.T) {
 	}
 }
 
-func TestConvolutionsInBF16ReadImagesOfEightChannels(t *testing.T) {
+func TestConvolutionsOnAGPUReadImagesOfEightChannelsInBF16(t *testing.T) {
 	target := onGPU(t, bf16Precision)
 	for name, input := range map[string]declared{"drawn by the device": (*Graph).Image, "numbers": (*Graph).Input} {
 		p, err := compileFor(viewedNetwork(NewParams(3), input), Options{}, target)
