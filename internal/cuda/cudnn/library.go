@@ -85,7 +85,8 @@ func loadFile(driver int, file string) (*library, error) {
 		return nil, fmt.Errorf("%s was built for CUDA %d, and the driver serves CUDA %d.%d", file, built/1000, driver/1000, driver%1000/10)
 	}
 	api := (*C.api)(C.calloc(1, C.sizeof_api))
-	if err := withText(file, func(text *C.char) *C.char { return C.load_api(api, text) }); err != nil {
+	err := withText(file, func(text *C.char) *C.char { return C.load_api(api, text) })
+	if err != nil {
 		C.free(unsafe.Pointer(api))
 		return nil, err
 	}
