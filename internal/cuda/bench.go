@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 
 	"github.com/surrogaze/surrogaze/internal/cuda/cudnn"
 	"github.com/surrogaze/surrogaze/internal/cuda/kernels"
@@ -75,7 +76,9 @@ func (d *Device) bench(ctx context.Context, maps op.Shape) (Peaks, error) {
 	if err != nil {
 		return Peaks{}, err
 	}
-	if err := d.Do(kernels.Convert(int64(n), kernels.BF16, b.at, kernels.F32, a.at)); err != nil {
+	err = d.Do(kernels.Convert(int64(n), kernels.BF16, b.at, kernels.F32, a.at))
+	runtime.KeepAlive(a)
+	if err != nil {
 		return Peaks{}, err
 	}
 	err = d.measure(ctx, []trial{{&p.BF16, product.FLOPs(), multiply(b, kernels.BF16, false)}}, b, result)

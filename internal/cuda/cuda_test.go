@@ -26,12 +26,14 @@ import (
 type counting struct {
 	driver.Device
 	alive  atomic.Int64
+	spins  atomic.Int64  // waits that take a core
 	paused chan struct{} // what waits for events goes on when it is closed; nil does not wait
 }
 
 type countingEvent struct {
 	driver.Event
-	d *counting
+	d        *counting
+	blocking bool
 }
 
 type countingGraph struct {
@@ -70,7 +72,12 @@ func (d *counting) AllocHost(bytes int) ([]byte, error) {
 
 func (d *counting) NewEvent() (driver.Event, error) {
 	e, err := d.Device.NewEvent()
-	return counted[driver.Event](d, countingEvent{e, d}, err)
+	return counted[driver.Event](d, countingEvent{e, d, false}, err)
+}
+
+func (d *counting) NewBlockingEvent() (driver.Event, error) {
+	e, err := d.Device.NewBlockingEvent()
+	return counted[driver.Event](d, countingEvent{e, d, true}, err)
 }
 
 func (d *counting) Release(p driver.Pointer) error { return d.gone(d.Device.Release(p)) }
@@ -80,6 +87,9 @@ func (d *counting) ReleaseHost(b []byte) error { return d.gone(d.Device.ReleaseH
 func (e countingEvent) Close() error { return e.d.gone(e.Event.Close()) }
 
 func (e countingEvent) Synchronize() error {
+	if !e.blocking {
+		e.d.spins.Add(1)
+	}
 	if e.d.paused != nil {
 		<-e.d.paused
 	}
@@ -320,6 +330,27 @@ func TestAFullDeviceGivesWhatIsNoLongerUsed(t *testing.T) {
 	}
 }
 
+func TestAHostThatCanPinNoMoreGivesWhatIsNoLongerUsed(t *testing.T) {
+	cudatest.Mock(t)
+	d, _ := device(t)
+	t.Setenv("MOCK_CUDA_PINNED", strconv.Itoa(10*mib))
+	for range 5 {
+		h, err := d.Host(6 * mib)
+		must(t, err)
+		runtime.KeepAlive(h)
+	}
+}
+
+func TestPinnedMemoryThatTheHostLacksIsErrMemory(t *testing.T) {
+	cudatest.Mock(t)
+	d, _ := device(t)
+	t.Setenv("MOCK_CUDA_PINNED", strconv.Itoa(10*mib))
+	_, err := d.Host(11 * mib)
+	if !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "the host cannot pin 11.0 MiB") {
+		t.Errorf("error %v, want one that says what the host lacks", err)
+	}
+}
+
 func TestAnAllocationThatDoesNotFitSaysWhatIsWantedAndFree(t *testing.T) {
 	cudatest.Mock(t)
 	d, _ := device(t)
@@ -528,6 +559,14 @@ func TestWhileOneWaitsForTheDeviceOthersPutWorkThere(t *testing.T) {
 	must(t, a.Run())
 	if got := a.to.Floats()[0]; got != 6 && got != 7 { // the transfer came second, or first
 		t.Errorf("sum %v, want 6 or 7", got)
+	}
+}
+
+func TestWhoWaitsForADeviceSleeps(t *testing.T) {
+	d, c := device(t)
+	useAndForget(t, d)
+	if n := c.spins.Load(); n > 0 {
+		t.Errorf("%d waits take a core", n)
 	}
 }
 

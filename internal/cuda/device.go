@@ -22,7 +22,7 @@ import (
 var (
 	// ErrNotBuilt says that the program was built without the tag gpu.
 	ErrNotBuilt = driver.ErrNotBuilt
-	// ErrMemory says that an allocation did not fit the device's memory.
+	// ErrMemory says that an allocation did not fit the device's memory, or the host's.
 	ErrMemory = driver.ErrMemory
 	// ErrLost says that the device has failed for good, with what its memory held.
 	ErrLost = driver.ErrLost
@@ -71,16 +71,13 @@ func Open(n int) (*Device, error) {
 }
 
 func open(n int) (*Device, error) {
-	if _, err := driver.List(); err != nil { // without a driver cuDNN is not missed
-		return nil, err
-	}
-	library, err := cudnn.Open(nil)
-	if err != nil {
-		return nil, err
-	}
 	raw, err := driver.Open(n)
 	if err != nil {
 		return nil, err
+	}
+	library, err := cudnn.Open(raw.Properties().Driver, nil)
+	if err != nil {
+		return nil, errors.Join(err, raw.Close())
 	}
 	d := &Device{device: raw, library: library, properties: raw.Properties(), functions: map[string]driver.Function{}, plans: map[cudnn.Convolution]cudnn.Plan{}}
 	if err := d.prepare(); err != nil {
@@ -172,14 +169,7 @@ func (m *Memory) Len() int64 { return m.length }
 // Alloc allocates device memory.
 func (d *Device) Alloc(bytes int64) (*Memory, error) {
 	bytes = max(bytes, 1)
-	at, err := d.device.Alloc(bytes)
-	for range collections {
-		if !errors.Is(err, ErrMemory) {
-			break
-		}
-		collect()
-		at, err = d.device.Alloc(bytes)
-	}
+	at, err := insist(func() (kernels.Pointer, error) { return d.device.Alloc(bytes) })
 	if err != nil {
 		return nil, err
 	}
@@ -197,6 +187,20 @@ func (d *Device) free(m *Memory) error {
 // collections is how often memory that is no longer used is looked for before an
 // allocation fails: cleanups run when they like.
 const collections = 3
+
+// insist allocates again, where memory is wanting, after memory has come back that is no
+// longer used.
+func insist[T any](allocate func() (T, error)) (T, error) {
+	made, err := allocate()
+	for range collections {
+		if !errors.Is(err, ErrMemory) {
+			break
+		}
+		collect()
+		made, err = allocate()
+	}
+	return made, err
+}
 
 // collect gives memory back that is no longer used, or waits a moment where there is none.
 func collect() {
@@ -216,14 +220,14 @@ type Host struct{ bytes []byte }
 // Bytes is the memory, valid as long as the Host is referred to.
 func (h *Host) Bytes() []byte { return h.bytes }
 
-// Floats is the memory as float32.
+// Floats is the memory as float32, as long.
 func (h *Host) Floats() []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(h.bytes))), len(h.bytes)/4)
 }
 
 // Host allocates pinned memory.
 func (d *Device) Host(bytes int) (*Host, error) {
-	b, err := d.device.AllocHost(max(bytes, 1))
+	b, err := insist(func() ([]byte, error) { return d.device.AllocHost(max(bytes, 1)) })
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +273,8 @@ func (d *Device) Fill(m *Memory, value byte) error {
 	return d.now(func() error { return d.stream.Fill(m.at, value, m.length) })
 }
 
-// Do runs some launches behind all work so far and waits for them.
+// Do runs some launches behind all work so far and waits for them. The caller keeps the
+// memory alive that they use.
 func (d *Device) Do(launches []kernels.Launch) error {
 	return d.now(func() error {
 		for _, l := range launches {
@@ -301,7 +306,7 @@ func (d *Device) put(work func() error) (driver.Event, error) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	if len(d.idle) == 0 {
-		e, err := d.device.NewEvent()
+		e, err := d.device.NewBlockingEvent()
 		if err != nil {
 			return nil, err
 		}

@@ -37,7 +37,7 @@ type chunk struct {
 
 // NewTransfer makes an empty one.
 func (d *Device) NewTransfer() (*Transfer, error) {
-	sent, err := d.device.NewEvent()
+	sent, err := d.device.NewBlockingEvent()
 	if err != nil {
 		return nil, err
 	}

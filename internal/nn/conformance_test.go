@@ -94,6 +94,15 @@ func conformanceCases() []conformanceCase {
 			z := g.BatchNorm("bn3", g.Conv("conv3", x, Conv{Out: 20, Kernel: 1}))
 			return g.ReLU(g.Add(y, z))
 		}),
+		around("batch norm with parameters used twice, once behind an addition", 16, 4, func(g *Graph, x Node) Node {
+			y := g.ReLU(g.BatchNorm("bn", g.Conv("conv1", x, Conv{Out: 16, Kernel: 3, Pad: 1})))
+			z := g.BatchNorm("bn", g.Conv("conv2", y, Conv{Out: 16, Kernel: 3, Pad: 1}))
+			return g.ReLU(g.Add(z, y))
+		}),
+		around("batch norm with parameters used twice, of a value with two readers", 16, 4, func(g *Graph, x Node) Node {
+			y := g.BatchNorm("bn", g.Conv("conv", x, Conv{Out: 16, Kernel: 3, Pad: 1}))
+			return g.Concat(g.ReLU(g.BatchNorm("bn", x)), g.ReLU(y))
+		}),
 		around("value with three readers", 4, 4, func(g *Graph, x Node) Node {
 			return g.Add(g.Add(x, g.ReLU(x)), g.Conv("conv", x, Conv{Out: 4, Kernel: 1}))
 		}),
@@ -194,6 +203,14 @@ func conformanceCases() []conformanceCase {
 		{"dropout in evaluation", Eval, func(g *Graph) {
 			g.Output("y", g.Dropout(image(g, 3, 2, 2), 0.5))
 		}},
+	}
+	for _, n := range []int{2, 4} { // half of a vector of float32, and of bfloat16
+		cases = append(cases, around(fmt.Sprintf("concatenation of a concatenation from channel %d on", n), 8, 4, func(g *Graph, x Node) Node {
+			part := func(name string, channels int) Node {
+				return g.Conv(name, x, Conv{Out: channels, Kernel: 3, Pad: 1})
+			}
+			return g.Concat(part("a", n), g.Concat(part("b", 2*n), part("c", 2*n)), part("d", 3*n))
+		}))
 	}
 	for _, kind := range []op.MapLossKind{op.MSE, op.BCE, op.KL, op.CC} {
 		for _, logits := range []bool{false, true} {

@@ -196,11 +196,12 @@ func (l *listing) fuseReLUBackward() {
 }
 
 // fuseGradientSums lets the backward pass of a batch norm add what its gradient of x, or
-// the one that it reads, is added to, where nothing else reads the terms.
+// the one that it reads, is added to, where nothing else reads the terms. The backward pass
+// moves to where the sum was, unless its other results are read before.
 func (l *listing) fuseGradientSums() {
 	uses, producer := l.uses(), l.producers()
 	dead := map[*instruction]bool{}
-	for _, ins := range l.instructions {
+	for at, ins := range l.instructions {
 		if _, ok := ins.op.(add); !ok {
 			continue
 		}
@@ -210,7 +211,7 @@ func (l *listing) fuseGradientSums() {
 				continue
 			}
 			bn, ok := before.op.(batchNormBackward)
-			if !ok || bn.residual || bn.toDX {
+			if !ok || bn.residual || bn.toDX || read(l.instructions[:at], before.out[1:]) {
 				continue
 			}
 			bn.toDX = true
@@ -241,6 +242,13 @@ func (l *listing) fuseGradientSums() {
 		*ins = instruction{op: bn, in: in, out: ins.out}
 	}
 	l.remove(dead)
+}
+
+// read reports whether some instructions read any of some values.
+func read(instructions []*instruction, values []*value) bool {
+	return slices.ContainsFunc(instructions, func(ins *instruction) bool {
+		return slices.ContainsFunc(ins.in, func(v *value) bool { return slices.Contains(values, v) })
+	})
 }
 
 // placeSlices spares copies of channels, in channels-last format, where kernels read and

@@ -3,6 +3,7 @@ package nn
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 	"unsafe"
@@ -367,5 +368,6 @@ func (m *gpu) gradient(i int) ([]float32, error) {
 	p := m.list.params[i].param
 	gradient := make([]float32, len(p.Data))
 	fromChannelsLast(p.Shape, gradient, h.Floats())
+	runtime.KeepAlive(h)
 	return gradient, nil
 }

@@ -286,11 +286,11 @@ func (b binding) batchNormBackward(o batchNormBackward) []kernels.Launch {
 	return backward(o.g, b.kind, out(0), out(3), out(1), out(2), in(0), b.slice(b.in[1]), y, in(2), beta, in(3), in(4), toDX, toDY, b.tape.Scratch())
 }
 
-// mask is what the mask of the ReLU behind a batch norm is computed from: its result, or,
+// mask is what the mask of the ReLU behind a batch norm is computed from: its result y, or,
 // where nothing was added in between, beta and what is read anyway.
 func (b binding) mask() (y, beta kernels.Pointer) {
 	for _, ins := range b.list.instructions {
-		if o, ok := ins.op.(batchNorm); ok && o.relu && !o.residual && ins.in[1] == b.in[2] {
+		if o, ok := ins.op.(batchNorm); ok && o.relu && !o.residual && ins.out[0] == b.in[5] {
 			return 0, b.address(ins.in[2])
 		}
 	}
@@ -303,6 +303,8 @@ func (b binding) relayout(o relayout) []kernels.Launch {
 	switch {
 	case o.to == imageBF16:
 		return kernels.ImageToNHWC(o.s, to, from)
+	case o.from == imageBF16:
+		return kernels.ResizeChannels(o.s.Pixels(), typeOf(o.to), to, o.s.C, from, kernels.ImageChannels)
 	case o.from == planar:
 		return kernels.ToNHWC(o.s, typeOf(o.to), to, from)
 	case o.to == planar:
@@ -313,7 +315,7 @@ func (b binding) relayout(o relayout) []kernels.Launch {
 
 // typeOf is what values of a layout are made of.
 func typeOf(l layout) kernels.Type {
-	if l == nativeBF16 {
+	if l == nativeBF16 || l == imageBF16 {
 		return kernels.BF16
 	}
 	return kernels.F32

@@ -3,7 +3,10 @@ package nn
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
+
+	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
 )
 
 // advance takes steps until so many are done.
@@ -83,4 +86,21 @@ func TestATrainingOnAGPUThatIsBrokenOffGoesOnAsIfItWereNot(t *testing.T) {
 	tr = moved(t, tr, "cuda")
 	advance(t, tr, 6)
 	sameParams(t, tr.Params(), want.Params())
+}
+
+func TestFurtherCheckpointsFromAGPUPinNoMemory(t *testing.T) {
+	cudatest.Mock(t)
+	onGPU(t, f32Precision)
+	tr := guidedTrainer(t, "cuda", Optimizer{Name: "adam", LR: 0.01})
+	advance(t, tr, 1)
+	if err := tr.Save(io.Discard, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MOCK_CUDA_FAIL", "cuMemHostAlloc:1:1")
+	if _, err := tr.stepper.step(2, 0.01); err != nil { // the same batch again
+		t.Fatal(err)
+	}
+	if err := tr.Save(io.Discard, nil); err != nil {
+		t.Error(err)
+	}
 }

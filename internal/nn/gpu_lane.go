@@ -40,8 +40,10 @@ func (m *gpu) newLane(turn *sync.Mutex) (*gpuLane, error) {
 	}
 	results := map[*value]*cuda.Host{}
 	for name, v := range m.list.outputs {
-		if results[v], err = m.device.Host(4 * v.shape.Len()); err != nil {
-			return nil, fmt.Errorf("output %q: %w", name, err)
+		if results[v] == nil { // else it is another name's as well
+			if results[v], err = m.device.Host(4 * v.shape.Len()); err != nil {
+				return nil, fmt.Errorf("output %q: %w", name, err)
+			}
 		}
 		l.outputs[name] = results[v].Floats()
 	}

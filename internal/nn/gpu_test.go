@@ -3,7 +3,9 @@ package nn
 import (
 	"context"
 	"math"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/surrogaze/surrogaze/internal/cuda/cudatest"
@@ -195,4 +197,51 @@ func TestADivergingStepOnAGPUChangesNothing(t *testing.T) {
 		}
 	}
 	sameParams(t, params, before)
+}
+
+// whileCollecting runs f while Go's collector frees what nothing refers to any more.
+func whileCollecting(f func()) {
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				runtime.GC()
+			}
+		}
+	})
+	defer group.Wait()
+	defer close(stop)
+	f()
+}
+
+func TestGradientsComeFromAGPUWholeWhileMemoryIsCollected(t *testing.T) {
+	target := onGPU(t, f32Precision)
+	g := NewGraph(Train, NewParams(1))
+	y := g.Conv("wide", g.Input("x", op.Shape{N: 1, C: 512, H: 1, W: 2}), Conv{Out: 512, Kernel: 3, Pad: 1}) // to take a while
+	y = g.Conv("head", y, Conv{Out: 1, Kernel: 1})
+	g.Loss(Term{g.MapLoss(op.MSE, false, y, g.Input("target", y.Shape())), g.Input("weight", op.Shape{N: 1, C: 1, H: 1, W: 1})})
+	p, err := compileFor(g, Options{}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"x", "target", "weight"} {
+		for i := range p.Input(name) {
+			p.Input(name)[i] = float32(i%7) + 1
+		}
+	}
+	if err := p.Run(); err != nil {
+		t.Fatal(err)
+	}
+	want := gradientOf(t, p, "wide.weight")
+	whileCollecting(func() {
+		for i := range 10 {
+			if !slices.Equal(gradientOf(t, p, "wide.weight"), want) {
+				t.Fatalf("look %d is at another gradient", i+1)
+			}
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -96,6 +97,52 @@ func TestLanesOfAGPUGiveWhatTheCPUGives(t *testing.T) {
 				onGPU(t, precision)
 				testLanes(t, Options{Device: "cuda", Precision: precision, Workers: 2, Constant: true}, input, bound)
 			})
+		}
+	}
+}
+
+func TestALaneOfAGPUGivesAValueUnderEachOfItsNames(t *testing.T) {
+	onGPU(t, f32Precision)
+	lanes, err := NewLanes(1, Options{Device: "cuda", Precision: f32Precision}, func() (*Graph, error) {
+		g := NewGraph(Eval, NewParams(1))
+		x := g.Input("x", op.Shape{N: 1, C: 1, H: 1, W: 2})
+		g.Output("first", x)
+		g.Output("second", x)
+		return g, g.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []float32{3, 4}
+	copy(lanes[0].Begin().Batch["x"], want)
+	if err := lanes[0].Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"first", "second"} {
+		if got := lanes[0].Output(name); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+func TestAnImageThatAGPUDrawsMayBeAnOutput(t *testing.T) {
+	onGPU(t, f32Precision)
+	want := make([]float32, 3*8*8)
+	laneView(5).Draw(want)
+	for precision, bound := range map[string]float64{f32Precision: 0.01, bf16Precision: 0.015} {
+		lanes, err := NewLanes(1, Options{Device: "cuda", Precision: precision}, func() (*Graph, error) {
+			g := NewGraph(Eval, NewParams(1))
+			g.Output("seen", g.Image("image", op.Shape{N: 1, C: 3, H: 8, W: 8}))
+			return g, g.Err()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(lanes[0].Begin().Show("image", 0, laneView(5)), lanes[0].Run()); err != nil {
+			t.Fatal(err)
+		}
+		if d := distance(lanes[0].Output("seen"), want, 0); !(d <= bound) {
+			t.Errorf("%s: it is %.2g of its norm away, want at most %g", precision, d, bound)
 		}
 	}
 }

@@ -137,7 +137,7 @@ func lower(g *Graph, f format, bf16 bool) (*listing, error) {
 		if in.image && f == channelsLast {
 			v.drawn = true
 			if in.shape.C > 1 {
-				v.layout = l.feature()
+				v.layout = l.drawn()
 			}
 		}
 		l.values[in.node], l.listing.inputs[in.name] = v, v
@@ -308,10 +308,10 @@ func (l *lowering) of(o operator, wants layout) layout {
 	return wants
 }
 
-// feature is the layout of feature maps at the program's precision.
-func (l *lowering) feature() layout {
+// drawn is the layout of images that the machine draws: the one that convolutions want.
+func (l *lowering) drawn() layout {
 	if l.bf16 {
-		return nativeBF16
+		return imageBF16
 	}
 	return native
 }
@@ -320,7 +320,7 @@ func (l *lowering) feature() layout {
 func (l *lowering) operand(o operator, i int, v *value, wants layout) layout {
 	if l.format == channelsLast && i == 0 && wants == planar && readsImage(o) {
 		wants = l.of(o, native)
-		if v.layout == planar && wants == nativeBF16 {
+		if wants == nativeBF16 && (v.layout == planar || v.layout == imageBF16) {
 			return imageBF16
 		}
 	}
@@ -373,6 +373,9 @@ func (l *lowering) in(v *value, want layout) *value {
 	}
 	if r := l.relaid[relaid{v, want}]; r != nil {
 		return r
+	}
+	if v.layout == imageBF16 && want == planar {
+		return l.in(l.in(v, nativeBF16), want)
 	}
 	r := &value{shape: v.shape, layout: want}
 	l.listing.instructions = append(l.listing.instructions,

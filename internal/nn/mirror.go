@@ -36,6 +36,7 @@ const noVersion = -1
 type block struct {
 	memory *cuda.Memory
 	bf16   *cuda.Memory // the same rounded, for the operands of convolutions; nil if none
+	staged *cuda.Host   // what is on its way; nil until the first time
 	params []*Param
 }
 
@@ -178,7 +179,7 @@ func (m *mirror) push() error {
 	}
 	m.version = noVersion
 	for _, b := range m.blocks {
-		staged, err := m.device.Host(int(b.memory.Len()))
+		staged, err := m.staged(b)
 		if err != nil {
 			return err
 		}
@@ -199,6 +200,18 @@ func (m *mirror) push() error {
 	return nil
 }
 
+// staged is a block's pinned memory. It stays, as checkpoints want it again and again, and
+// pinning takes longer than copying.
+func (m *mirror) staged(b *block) (*cuda.Host, error) {
+	if b.staged == nil {
+		var err error
+		if b.staged, err = m.device.Host(int(b.memory.Len())); err != nil {
+			return nil, err
+		}
+	}
+	return b.staged, nil
+}
+
 // moved says that the device has changed the values, or tried to.
 func (m *mirror) moved(failed error) {
 	m.owner.mutex.Lock()
@@ -217,7 +230,7 @@ func (m *mirror) moved(failed error) {
 // pull copies the values to the host.
 func (m *mirror) pull() error {
 	for _, b := range m.blocks {
-		staged, err := m.device.Host(int(b.memory.Len()))
+		staged, err := m.staged(b)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"context"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -14,12 +15,30 @@ import (
 
 const viewedSide = 12
 
+// declared is how a network declares its inputs: as views, or as numbers.
+type declared func(g *Graph, name string, s op.Shape) Node
+
 // viewedNetwork is a network over views of images and their maps, or over the same as
 // numbers.
-func viewedNetwork(params *Params, input func(g *Graph, name string, s op.Shape) Node) *Graph {
+func viewedNetwork(params *Params, input declared) *Graph {
 	g := NewGraph(Train, params)
 	x := input(g, "image", op.Shape{N: 3, C: 3, H: viewedSide, W: viewedSide})
-	x = g.ReLU(g.BatchNorm("bn", g.Conv("conv", x, Conv{Out: 8, Kernel: 3, Pad: 1})))
+	return withMapLoss(g, g.ReLU(g.BatchNorm("bn", g.Conv("conv", x, Conv{Out: 8, Kernel: 3, Pad: 1}))), input)
+}
+
+// widelyReadNetwork is one whose images are read by more than convolutions in bfloat16.
+func widelyReadNetwork(params *Params, input declared) *Graph {
+	g := NewGraph(Train, params)
+	x := input(g, "image", op.Shape{N: 3, C: 3, H: viewedSide, W: viewedSide})
+	return withMapLoss(g, g.BatchNorm("bn", g.Concat(
+		g.Conv("plain", x, Conv{Out: 4, Kernel: 3, Pad: 1}),
+		g.Conv("exact", x, Conv{Out: 3, Kernel: 3, Pad: 1, Float32: true}),
+		g.Conv("depthwise", x, Conv{Out: 3, Kernel: 3, Pad: 1, Groups: 3}),
+		g.ReLU(x))), input)
+}
+
+// withMapLoss ends a network of some features in a loss of their map.
+func withMapLoss(g *Graph, x Node, input declared) *Graph {
 	y := g.Conv("probe", x, Conv{Out: 1, Kernel: 3, Pad: 1, Bias: true})
 	g.Loss(Term{g.MapLoss(op.MSE, false, y, input(g, "map", y.Shape())), g.Input("weight", op.Shape{N: 3, C: 1, H: 1, W: 1})})
 	return g
@@ -55,13 +74,13 @@ func drawViews(ctx context.Context, step int, b Batch) error {
 }
 
 func viewedTraining(device, precision string) Training {
-	return Training{Optimizer: Optimizer{Name: "sgd", LR: 0.1}, Steps: 5, Options: Options{Device: device, Precision: precision, Workers: 2}}
+	return Training{Optimizer: Optimizer{Name: "sgd", LR: 0.02}, Steps: 5, Options: Options{Device: device, Precision: precision, Workers: 2}}
 }
 
 // viewedLosses trains on views.
-func viewedLosses(t *testing.T, device, precision string, params *Params) (losses []float32) {
+func viewedLosses(t *testing.T, device, precision string, network *Graph) (losses []float32) {
 	t.Helper()
-	trainer, err := NewTrainer(viewedNetwork(params, (*Graph).Image), viewedTraining(device, precision))
+	trainer, err := NewTrainer(network, viewedTraining(device, precision))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,9 +97,9 @@ func viewedLosses(t *testing.T, device, precision string, params *Params) (losse
 }
 
 // drawnLosses trains on the same drawn by the host.
-func drawnLosses(t *testing.T, device, precision string, params *Params) (losses []float32) {
+func drawnLosses(t *testing.T, device, precision string, network *Graph) (losses []float32) {
 	t.Helper()
-	trainer, err := NewTrainer(viewedNetwork(params, (*Graph).Input), viewedTraining(device, precision))
+	trainer, err := NewTrainer(network, viewedTraining(device, precision))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +114,8 @@ func drawnLosses(t *testing.T, device, precision string, params *Params) (losses
 
 func TestViewsOnTheCPUAreTheNumbersThatTheHostDraws(t *testing.T) {
 	got, want := NewParams(3), NewParams(3)
-	if a, b := viewedLosses(t, "cpu", f32Precision, got), drawnLosses(t, "cpu", f32Precision, want); !slices.Equal(a, b) {
+	a := viewedLosses(t, "cpu", f32Precision, viewedNetwork(got, (*Graph).Image))
+	if b := drawnLosses(t, "cpu", f32Precision, viewedNetwork(want, (*Graph).Input)); !slices.Equal(a, b) {
 		t.Errorf("losses %v, want %v", a, b)
 	}
 	sameParams(t, got, want)
@@ -104,16 +124,41 @@ func TestViewsOnTheCPUAreTheNumbersThatTheHostDraws(t *testing.T) {
 func TestTrainingOnViewsThatAGPUDrawsIsTrainingOnThoseOfTheHost(t *testing.T) {
 	onGPU(t, f32Precision)
 	for precision, tolerance := range map[string]float64{f32Precision: 2e-3, bf16Precision: 2e-2} {
-		t.Run(precision, func(t *testing.T) {
-			got := viewedLosses(t, "cuda", precision, NewParams(3))
-			want := drawnLosses(t, "cuda", precision, NewParams(3))
-			for i, w := range want {
-				if d := math.Abs(float64(got[i] - w)); !(d <= tolerance*math.Abs(float64(w))) {
-					t.Errorf("losses %v, want %v", got, want)
-					break
+		for name, network := range map[string]func(*Params, declared) *Graph{"of convolutions": viewedNetwork, "of other readers": widelyReadNetwork} {
+			t.Run(precision+" "+name, func(t *testing.T) {
+				got := viewedLosses(t, "cuda", precision, network(NewParams(3), (*Graph).Image))
+				want := drawnLosses(t, "cuda", precision, network(NewParams(3), (*Graph).Input))
+				for i, w := range want {
+					if d := math.Abs(float64(got[i] - w)); !(d <= tolerance*math.Abs(float64(w))) {
+						t.Errorf("losses %v, want %v", got, want)
+						break
+					}
 				}
+			})
+		}
+	}
+}
+
+func TestConvolutionsOnAGPUReadImagesOfEightChannelsInBF16(t *testing.T) {
+	target := onGPU(t, bf16Precision)
+	for name, input := range map[string]declared{"drawn by the device": (*Graph).Image, "numbers": (*Graph).Input} {
+		p, err := compileFor(viewedNetwork(NewParams(3), input), Options{}, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := map[string]layout{}
+		for _, ins := range p.list.instructions {
+			if x := ins.in[0]; x.shape.C == 3 {
+				read[ins.op.name()] = x.layout
 			}
-		})
+		}
+		want := map[string]layout{"conv": imageBF16, "conv backward weights": imageBF16}
+		if name == "numbers" {
+			want["relayout"] = planar
+		}
+		if !maps.Equal(read, want) {
+			t.Errorf("%s: images are read in the layouts %v, want %v", name, read, want)
+		}
 	}
 }
 

@@ -39,6 +39,18 @@ char *locate(const char *name, char **path) {
 	return NULL;
 }
 
+char *ask_runtime(const char *path, size_t *version) {
+	void *file = dlmopen(LM_ID_NEWLM, path, RTLD_LAZY);
+	if (file == NULL)
+		return strdup(dlerror());
+	size_t (*runtime)(void);
+	char *error = find(file, "cudnnGetCudartVersion", &runtime);
+	if (error == NULL)
+		*version = runtime();
+	dlclose(file);
+	return error;
+}
+
 char *load_api(api *a, const char *path) {
 	void *file = dlopen(path, RTLD_NOW);
 	if (file == NULL)

@@ -27,6 +27,10 @@ typedef struct {
 // returns NULL, or what is wrong: a string to be freed.
 char *locate(const char *name, char **path);
 
+// ask_runtime asks a library for the version of CUDA that it was built with, likewise, and
+// leaves no trace of it where other libraries look for theirs.
+char *ask_runtime(const char *path, size_t *version);
+
 // load_api opens a library, likewise.
 char *load_api(api *a, const char *path);
 

@@ -39,13 +39,13 @@ type library struct {
 	graphs  map[Convolution]*graph
 }
 
-// Open loads the library: from the first of the given folders or those that
-// SURROGAZE_CUDA_LIBS names where it can be opened, or else the newest that can be opened
-// of those on the library path, in the active Python installations and in the system's
-// folders.
-func Open(paths []string) (Library, error) {
+// Open loads the library for a driver that serves a version of CUDA, as 12020 for 12.2:
+// from the first of the given folders or those that SURROGAZE_CUDA_LIBS names where it can
+// be used, or else the newest that can be used of those on the library path, in the active
+// Python installations and in the system's folders.
+func Open(driver int, paths []string) (Library, error) {
 	named, found := folders("/", paths)
-	l, err := load(named, found)
+	l, err := load(driver, named, found)
 	if err != nil {
 		return nil, err
 	}
@@ -55,20 +55,18 @@ func Open(paths []string) (Library, error) {
 	return l, nil
 }
 
-// load opens the first library that can be opened.
-func load(named, found []string) (*library, error) {
-	api := (*C.api)(C.calloc(1, C.sizeof_api))
-	var failures []string
+// load opens the first library that works with the driver.
+func load(driver int, named, found []string) (*library, error) {
+	var refused []string
 	for _, file := range files(named, found) {
-		err := withText(file, func(text *C.char) *C.char { return C.load_api(api, text) })
+		l, err := loadFile(driver, file)
 		if err == nil {
-			return &library{file: file, api: api, graphs: map[Convolution]*graph{}}, nil
+			return l, nil
 		}
-		failures = append(failures, err.Error())
+		refused = append(refused, err.Error())
 	}
-	C.free(unsafe.Pointer(api))
-	if len(failures) > 0 {
-		return nil, fmt.Errorf("cuDNN cannot be opened: %s", strings.Join(failures, "; "))
+	if len(refused) > 0 {
+		return nil, fmt.Errorf("found no cuDNN that can be used: %s", strings.Join(refused, "; "))
 	}
 	places := []string{"on the library path"}
 	for _, dir := range slices.Concat(named, found) {
@@ -78,6 +76,41 @@ func load(named, found []string) (*library, error) {
 	}
 	return nil, fmt.Errorf("found no cuDNN (%s) in these places: %s; want it there or in a folder that %s names (pip install nvidia-cudnn-cu12 brings it)",
 		strings.Join(names, " or "), strings.Join(places, ", "), Folders)
+}
+
+// loadFile opens a file unless it was built for a CUDA of a later major version than the
+// driver's: such a library cannot start.
+func loadFile(driver int, file string) (*library, error) {
+	if built := runtimeOf(file); built/1000 > driver/1000 {
+		return nil, fmt.Errorf("%s was built for CUDA %d, and the driver serves CUDA %d.%d", file, built/1000, driver/1000, driver%1000/10)
+	}
+	api := (*C.api)(C.calloc(1, C.sizeof_api))
+	err := withText(file, func(text *C.char) *C.char { return C.load_api(api, text) })
+	if err != nil {
+		C.free(unsafe.Pointer(api))
+		return nil, err
+	}
+	return &library{file: file, api: api, graphs: map[Convolution]*graph{}}, nil
+}
+
+// runtimes are the answers of the files that were asked.
+var runtimes sync.Map
+
+// runtimeOf is the version of CUDA that a file was built with, 0 where it does not answer:
+// what is wrong with it shows when it is opened. It is asked in a namespace of its own, as
+// to answer it opens others by their names, which would stay for the one that is chosen; and
+// only once, as a process has sixteen namespaces.
+func runtimeOf(file string) int {
+	if known, ok := runtimes.Load(file); ok {
+		return known.(int)
+	}
+	var version C.size_t
+	err := withText(file, func(text *C.char) *C.char { return C.ask_runtime(text, &version) })
+	if err != nil {
+		return 0
+	}
+	runtimes.Store(file, int(version))
+	return int(version)
 }
 
 // files lists the files that may be the library in the order in which they are tried.

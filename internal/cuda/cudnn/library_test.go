@@ -3,6 +3,7 @@
 package cudnn
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ import (
 	"github.com/surrogaze/surrogaze/internal/kernel/reference"
 	"github.com/surrogaze/surrogaze/internal/op"
 )
+
+// driverVersion is of a driver for CUDA 12.2.
+const driverVersion = 12020
 
 // machine is the mock's device with a stream, and its library.
 type machine struct {
@@ -55,7 +59,7 @@ func start(t *testing.T) *machine {
 	} else {
 		t.Setenv(Folders, filepath.Dir(cudatest.Mock(t)))
 	}
-	m.library, err = Open(nil)
+	m.library, err = Open(driverVersion, nil)
 	m.must(err)
 	m.device, err = driver.Open(0)
 	m.must(err)
@@ -352,7 +356,7 @@ func TestARunWithoutItsWorkspaceSaysWhatTheLibraryMisses(t *testing.T) {
 
 func TestWithoutAStreamThereAreNoPlans(t *testing.T) {
 	mocked(t)
-	l, err := Open(nil)
+	l, err := Open(driverVersion, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +378,7 @@ func TestALibraryThatIsMissingIsLookedForByName(t *testing.T) {
 		"/nowhere": {"libcudnn.so.9 or libcudnn.so.8", "/nowhere", Folders, "pip install"},
 		broken:     {broken, "file too short"},
 	} {
-		_, err := load([]string{dir}, nil)
+		_, err := load(driverVersion, []string{dir}, nil)
 		for _, want := range all {
 			if text := fmt.Sprint(err); !strings.Contains(text, want) || strings.Contains(text, "\n") {
 				t.Errorf("%v: want %q in it, on one line", err, want)
@@ -414,12 +418,58 @@ func TestTheNewestLibraryThatCanBeOpenedIsOpenedUnlessAnotherIsNamed(t *testing.
 	write(t, broken)
 	for named, want := range map[string]string{"": newest, mock: filepath.Join(mock, "libcudnn.so.9")} {
 		t.Setenv(Folders, named)
-		l, err := Open(nil)
+		l, err := Open(driverVersion, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if l.File() != want {
 			t.Errorf("with %q named opened %s, want %s", named, l.File(), want)
+		}
+	}
+}
+
+// rebuilt says that an installed mock was built for another CUDA, and returns its file.
+func rebuilt(t *testing.T, file, cuda string) string {
+	t.Helper()
+	library, err := os.ReadFile(file)
+	if err == nil {
+		library = bytes.Replace(library, []byte("built for CUDA 12010"), []byte("built for CUDA "+cuda), 1)
+		err = os.WriteFile(file, library, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestALibraryForALaterCUDAThanTheDriversIsPassedOver(t *testing.T) {
+	mock := filepath.Dir(cudatest.Mock(t))
+	clean(t)
+	venv, conda := t.TempDir(), t.TempDir()
+	t.Setenv("VIRTUAL_ENV", venv)
+	t.Setenv("CONDA_PREFIX", conda)
+	older := install(t, mock, venv, "9")
+	newer := rebuilt(t, install(t, mock, conda, "14"), "13020")
+	for driver, want := range map[int]string{12020: older, 13000: newer} {
+		l, err := Open(driver, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.File() != want {
+			t.Errorf("with a driver for %d opened %s, want %s", driver, l.File(), want)
+		}
+	}
+}
+
+func TestWhereNoLibraryCanBeUsedTheErrorSaysOfEachWhy(t *testing.T) {
+	mock := filepath.Dir(cudatest.Mock(t))
+	newer := rebuilt(t, install(t, mock, t.TempDir(), "14"), "13020")
+	broken := filepath.Join(wheel(t, t.TempDir(), "19"), "libcudnn.so.9")
+	write(t, broken)
+	_, err := load(driverVersion, nil, []string{filepath.Dir(newer), filepath.Dir(broken)})
+	for _, want := range []string{newer + " was built for CUDA 13, and the driver serves CUDA 12.2", broken + ": file too short"} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%v: want %q in it", err, want)
 		}
 	}
 }

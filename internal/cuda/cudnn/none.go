@@ -4,5 +4,5 @@ package cudnn
 
 import "github.com/surrogaze/surrogaze/internal/cuda/driver"
 
-// Open loads the library, from the given folders first.
-func Open([]string) (Library, error) { return nil, driver.ErrNotBuilt }
+// Open loads the library for a driver's version, from the given folders first.
+func Open(int, []string) (Library, error) { return nil, driver.ErrNotBuilt }

@@ -8,6 +8,7 @@ package cudnn
 import (
 	"bytes"
 	_ "embed"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -31,7 +32,7 @@ var h100 []byte
 // described is NVIDIA's library with the description of an H100.
 func described(t *testing.T) (*library, descriptor) {
 	t.Helper()
-	lib, err := Open(nil)
+	lib, err := Open(math.MaxInt, nil)
 	if err != nil {
 		t.Skip(err)
 	}

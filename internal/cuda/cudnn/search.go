@@ -63,8 +63,8 @@ func newest(files []string) {
 var header = regexp.MustCompile(`#define CUDNN_MAJOR (\d+)\s+#define CUDNN_MINOR (\d+)\s+#define CUDNN_PATCHLEVEL (\d+)`)
 
 // versionOf is the version of a file of the library, by the name to which a link leads or
-// by pip's header, or its major where neither tells. The library itself is not asked: to
-// answer it opens others by their names, which would stay for the one that is chosen.
+// by pip's header, or its major where neither tells. The library itself is not asked, as
+// that opens it.
 func versionOf(file string) []int {
 	if target, err := filepath.EvalSymlinks(file); err == nil {
 		file = target

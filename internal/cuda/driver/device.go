@@ -148,6 +148,9 @@ func (d *device) AllocHost(bytes int) ([]byte, error) {
 		p, err = allocPinned(bytes)
 		return err
 	})
+	if errors.Is(err, cu.OutOfMemory) {
+		return nil, &MemoryError{Wanted: int64(bytes), Pinned: true}
+	}
 	if err != nil {
 		return nil, err
 	}

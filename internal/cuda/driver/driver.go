@@ -61,6 +61,9 @@ type Device interface {
 	Load(ptx string) (Module, error)
 	NewStream() (Stream, error)
 	NewEvent() (Event, error)
+	// NewBlockingEvent makes an event without a time. Who waits for it sleeps, where
+	// others look for it again and again, which takes a core.
+	NewBlockingEvent() (Event, error)
 	Close() error
 }
 

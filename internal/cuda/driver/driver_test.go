@@ -349,6 +349,20 @@ func TestEventsMeasureAndOrderStreams(t *testing.T) {
 	check(t, begin.Close(), a.Close())
 }
 
+func TestABlockingEventEndsItsWorkAndHasNoTime(t *testing.T) {
+	d := open(t)
+	s := must(d.NewStream())(t)
+	begin, end := must(d.NewEvent())(t), must(d.NewBlockingEvent())(t)
+	x, out := must(d.Alloc(4))(t), must(d.AllocHost(4))(t)
+	check(t, s.Record(begin), s.Fill(x, 5, 4), s.CopyOut(out, x), s.Record(end), end.Synchronize())
+	if out[3] != 5 {
+		t.Errorf("the work before the event left %v", out)
+	}
+	if _, err := end.Since(begin); err == nil {
+		t.Error("got a time")
+	}
+}
+
 func TestMethodsMayBeCalledFromAnyGoroutine(t *testing.T) {
 	d := open(t)
 	m := kernels(t, d)

@@ -17,10 +17,17 @@ type UnavailableError struct{ Reason string }
 
 func (e *UnavailableError) Error() string { return "no GPU can be used: " + e.Reason }
 
-// MemoryError says that an allocation did not fit the device's memory.
-type MemoryError struct{ Wanted, Free int64 } // bytes
+// MemoryError says that an allocation did not fit the device's memory, or what the host
+// can pin of its own for it.
+type MemoryError struct {
+	Wanted, Free int64 // bytes; nobody tells how much more can be pinned
+	Pinned       bool
+}
 
 func (e *MemoryError) Error() string {
+	if e.Pinned {
+		return fmt.Sprintf("the host cannot pin %.1f MiB more of its memory for the device", mebibytes(e.Wanted))
+	}
 	return fmt.Sprintf("%v: %.1f MiB wanted, %.1f MiB free", ErrMemory, mebibytes(e.Wanted), mebibytes(e.Free))
 }
 

@@ -120,10 +120,16 @@ func (s *stream) Synchronize() error {
 	return s.d.in("waiting for the device", s.stream.Synchronize)
 }
 
-func (d *device) NewEvent() (Event, error) {
+func (d *device) NewEvent() (Event, error) { return d.newEvent(cu.DefaultEvent) }
+
+func (d *device) NewBlockingEvent() (Event, error) {
+	return d.newEvent(cu.BlockingSyncEvent | cu.DisableTiming)
+}
+
+func (d *device) newEvent(flags cu.EventFlags) (Event, error) {
 	e := &event{d: d}
 	err := d.in("making an event", func() (err error) {
-		e.event, err = cu.MakeEvent(cu.DefaultEvent)
+		e.event, err = cu.MakeEvent(flags)
 		return err
 	})
 	if err != nil {

@@ -45,11 +45,8 @@ func ResizeChannels(pixels int, to Type, y Pointer, yC int, x Pointer, xC int) [
 // CopyChannels copies, in each of some pixels, channels of x, from xFrom on, over those
 // of y from yFrom on; x has xC channels a pixel and y yC.
 func CopyChannels(pixels, channels int, t Type, y Pointer, yC, yFrom int, x Pointer, xC, xFrom int) []Launch {
-	v := t.width()
-	for _, n := range []int{channels, yC, yFrom, xC, xFrom} {
-		v = min(v, width(t, n))
-	}
-	c := coverBy(v, channels, 32)
-	return one(c.launch(vectorInstance("copy_channels", t, v), pixels, channels, c.mapping(pixels),
+	from := func(p Pointer, all, first int) Slice { return Slice{p.Offset(int64(first * t.Size())), all} }
+	c := coverSlices(t, t.width(), channels, from(y, yC, yFrom), from(x, xC, xFrom))
+	return one(c.launch(vectorInstance("copy_channels", t, c.vector), pixels, channels, c.mapping(pixels),
 		y, int32(yC), int32(yFrom), x, int32(xC), int32(xFrom)))
 }

@@ -85,15 +85,21 @@ template <class Filter, int C, class P> __device__ Vec<C> seen(const View& v, in
     return sum;
 }
 
+// drawn is the number of channels that a drawn pixel of a type has: an image's own, or so
+// many, 0 behind those, as fill a vector of bfloat16.
+template <class T> constexpr int drawn = 3;
+template <> constexpr int drawn<bf16> = 8;
+
 // draw_images draws three channels of bytes. A thread computes a pixel, z counts images.
 template <class T> __device__ void draw_images(int height, int width, T* y, const View* views) {
     int row = blockIdx.y * blockDim.y + threadIdx.y, column = blockIdx.x * blockDim.x + threadIdx.x, image = blockIdx.z;
     if (row >= height || column >= width) return;
     const View v = views[image];
     Vec<3> mean = seen<Triangle, 3, uint8>(v, row, column, height, width);
-    y += offset(image, row, column, height, width, 3);
+    Vec<drawn<T>> pixel = splat<drawn<T>>(0);
 #pragma unroll
-    for (int c = 0; c < 3; c++) y[c] = rounded<T>((fminf(mean[c] * v.gain[c], 1) - v.mean[c]) * v.scale[c]);
+    for (int c = 0; c < 3; c++) pixel[c] = (fminf(mean[c] * v.gain[c], 1) - v.mean[c]) * v.scale[c];
+    store<drawn<T>>(y + offset(image, row, column, height, width, drawn<T>), pixel);
 }
 KERNELS(draw_images, (int height, int width, T* y, const View* views), (height, width, y, views))
 

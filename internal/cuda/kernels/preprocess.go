@@ -39,7 +39,7 @@ func (v View) Append(b []byte) []byte {
 }
 
 // DrawImages is a feature map y of images, each by one of the views that lie in a row in
-// device memory.
+// device memory. In bfloat16 it has [ImageChannels], as that of [ImageToNHWC].
 func DrawImages(s op.Shape, t Type, y, views Pointer) []Launch {
 	return one(drawing(instance("draw_images", t), s, y, views))
 }

@@ -44,13 +44,21 @@ func TestDrawnImagesAreThoseOfTheHost(t *testing.T) {
 		}
 		views := g.upload(table)
 		for typ, rounding := range map[Type]float64{F32: 0, BF16: 1. / 256} {
-			y := g.room(s, typ)
+			drawn := s
+			if typ == BF16 {
+				drawn.C = ImageChannels
+			}
+			y := g.room(drawn, typ)
 			g.run(DrawImages(s, typ, y, views))
-			for i, v := range g.readMaps(y, s, typ) {
-				w := float64(want[i])
+			for i, v := range g.readMaps(y, drawn, typ) {
+				image, channel, pixel := i/(drawn.C*side*side), i/(side*side)%drawn.C, i%(side*side)
+				w := 0.0
+				if channel < s.C {
+					w = float64(want[(image*s.C+channel)*side*side+pixel])
+				}
 				// The host's weights are multiples of 1/8192; 1/255 of the full range is a level.
 				if !(math.Abs(v-w) <= 0.25/255/0.225+rounding*math.Abs(w)) {
-					t.Fatalf("%v, side %d: value %d of image %d is %v, want %v", typ, side, i%(3*side*side), i/(3*side*side), v, w)
+					t.Fatalf("%v, side %d: pixel %d of channel %d of image %d is %v, want %v", typ, side, pixel, channel, image, v, w)
 				}
 			}
 		}
@@ -93,7 +101,7 @@ func BenchmarkDrawing(b *testing.B) {
 	augment := raster.Augment{Flip: true, Zoom: 0.2}
 	const side, width, height = 224, 500, 375
 	images, maps := op.Shape{N: 128, C: 3, H: side, W: side}, op.Shape{N: 128, C: 1, H: side, W: side}
-	y := g.room(images, F32)
+	y := g.bytes(images.Pixels() * max(3*F32.Size(), ImageChannels*BF16.Size()))
 	table := func(v func(raster.View) View) Pointer {
 		var t []byte
 		for range images.N {

@@ -6,6 +6,9 @@
 // on the device, and the handle goes last.
 //
 //	MOCK_CUDNN_ENGINES  numbers of the engines there are, as 0,3; all if not set
+//
+// The version of CUDA that it says it was built with is a text in the file, for tests to
+// write another there.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -20,6 +23,8 @@
 #include "mock.h"
 
 extern "C" int cuCtxGetCurrent(void **context);
+
+extern "C" const volatile char mock_cudnn_cuda[] = "built for CUDA 12010";
 
 namespace {
 
@@ -483,7 +488,7 @@ extern "C" {
 
 size_t cudnnGetVersion() { return 90100; }
 
-size_t cudnnGetCudartVersion() { return 12010; }
+size_t cudnnGetCudartVersion() { return size_t(atol(const_cast<const char *>(mock_cudnn_cuda) + strlen("built for CUDA "))); }
 
 const char *cudnnGetErrorString(int status) {
   switch (status) {

@@ -6,6 +6,7 @@
 //	MOCK_CUDA_DEVICES  number of devices, 1 if not set
 //	MOCK_CUDA_DRIVER   version of the driver, 12010 if not set
 //	MOCK_CUDA_MEMORY   bytes of device memory, 4 GiB if not set
+//	MOCK_CUDA_PINNED   bytes that can be pinned, 1 TiB if not set
 //	MOCK_CUDA_ORDER    reverse: the last block of a grid and the last thread of a block
 //	                   begin, which shows where a kernel leans on the order
 //	MOCK_CUDA_FAIL     FUNCTION:N:CODE, the N-th call of a function from now on fails
@@ -375,6 +376,7 @@ CUresult cuMemFree(CUdeviceptr p) {
 CUresult cuMemHostAlloc(void **to, size_t bytes, unsigned) {
   MAY(in_no_capture);
   WANT(bytes > 0, CUDA_ERROR_INVALID_VALUE);
+  WANT(context.pinned.used() + bytes <= size_t(setting("MOCK_CUDA_PINNED", 1LL << 40)), CUDA_ERROR_OUT_OF_MEMORY);
   *to = context.pinned.allocate(bytes);
   return *to != nullptr ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
@@ -501,9 +503,11 @@ CUresult cuStreamSynchronize(CUstream stream) {
   return finish(*s, s->put);
 }
 
-CUresult cuEventCreate(CUevent *to, unsigned) {
+CUresult cuEventCreate(CUevent *to, unsigned flags) {
   MAY(in_context);
-  *to = reinterpret_cast<CUevent>(context.events.make());
+  Event *e = context.events.make();
+  e->timed = (flags & CU_EVENT_DISABLE_TIMING) == 0;
+  *to = reinterpret_cast<CUevent>(e);
   return CUDA_SUCCESS;
 }
 
@@ -554,7 +558,7 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to) {
   Event *a = context.events.find(from), *b = context.events.find(to);
   WANT(a != nullptr && b != nullptr, CUDA_ERROR_INVALID_HANDLE);
   for (Event *e : {a, b}) {
-    WANT(e->place > 0, CUDA_ERROR_INVALID_HANDLE);
+    WANT(e->timed && e->place > 0, CUDA_ERROR_INVALID_HANDLE);
     WANT(e->stream == nullptr || e->stream->finished >= e->place, CUDA_ERROR_NOT_READY);
   }
   *milliseconds = float((b->time - a->time) * 1e3);

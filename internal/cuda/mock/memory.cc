@@ -32,6 +32,7 @@ bool Heap::release(void *p) {
   auto found = sizes_.find(reinterpret_cast<uintptr_t>(p));
   if (found == sizes_.end()) return false;
   used_ -= found->second;
+  memset(p, 0xff, found->second);  // what still reads it sees NaN, as long as nothing else is there
   sizes_.erase(found);
   free(static_cast<unsigned char *>(p) - guard);
   return true;

@@ -36,6 +36,7 @@ struct Event {
   Stream *stream = nullptr;
   long place = 0;
   double time = 0;  // seconds
+  bool timed = true;
 };
 
 // put gives a stream work, or the graph that captures it.
