@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/surrogaze/surrogaze/internal/nn"
 	"github.com/surrogaze/surrogaze/internal/weights"
@@ -59,7 +60,7 @@ func (j job) run(mode nn.Mode, prefix string, params *nn.Params, in map[string]w
 	results := []weights.Tensor{weights.Float32(prefix+"loss", []int{1}, []float32{p.Loss()})}
 	for name, node := range nodes {
 		s := node.Shape()
-		results = append(results, weights.Float32(prefix+name, []int{s.N, s.C, s.H, s.W}, p.Output(name)))
+		results = append(results, weights.Float32(prefix+name, []int{s.N, s.C, s.H, s.W}, slices.Clone(p.Output(name))))
 	}
 	return results, p, nil
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/surrogaze/surrogaze/cyborg"
 	"github.com/surrogaze/surrogaze/internal/nn"
@@ -190,7 +191,7 @@ func writeOperators(dir string) error {
 		return err
 	}
 	for _, v := range graph.Outputs {
-		values[v.Name] = p.Output(v.Name)
+		values[v.Name] = slices.Clone(p.Output(v.Name))
 	}
 	text, err := json.Marshal(values)
 	if err != nil {
