@@ -164,30 +164,38 @@ func (p *Pipeline) ingest(ctx context.Context, r recipe) (*annotated, error) {
 		return nil, err
 	}
 	in.Excluded, in.Blank = left.Excluded, left.Blank
-	left.warn(events)
-	p.warnOfTornGroups(set, nil, events)
-	events.warnOfStrays(set, "")
 	in.chosen = chooseByClass(candidates(set), p.cfg.Data.Annotated.HumanMaps, p.cfg.Seed)
+	left.warn(events)
+	p.warnOfAnnotated(in, events)
 	err = errors.Join(p.writeConfig(), p.writeQuarantine(in.quarantine), p.checkUnusable(ctx, in.quarantine, in.Samples))
 	if err != nil {
 		return nil, err
 	}
-	events.end(fmt.Sprintf("%d samples, %d with a human map, %s", len(set.Rows()), in.Human, p.describeChosen(in, events)))
+	events.end(in.describe())
 	return in, nil
 }
 
-// describeChosen says how many human maps are used for what, and warns where classifiers
-// get none of them.
-func (p *Pipeline) describeChosen(in *annotated, events *stageEvents) string {
-	text := fmt.Sprintf("%d of these to be used", len(in.chosen))
-	guiding := len(in.rows(func(r storage.Row) bool { return in.chosen[r.ID] && r.Split == splitTrain }))
-	if guiding == len(in.chosen) {
-		return text
-	}
-	if guiding == 0 && slices.Contains(p.cfg.Train.Arms, string(cyborg.Human)) {
+// warnOfAnnotated says what of the set is likely not to be meant.
+func (p *Pipeline) warnOfAnnotated(in *annotated, events *stageEvents) {
+	p.warnOfTornGroups(in.set, nil, events)
+	events.warnOfStrays(in.set, "")
+	if in.guiding() == 0 && len(in.chosen) > 0 && slices.Contains(p.cfg.Train.Arms, string(cyborg.Human)) {
 		events.warn("no human map is of the split train: the arm human trains as none does")
 	}
-	return fmt.Sprintf("%s, %d of them in val, where they guide no classifier", text, len(in.chosen)-guiding)
+}
+
+// describe says how many human maps there are, and are used.
+func (a *annotated) describe() string {
+	text := fmt.Sprintf("%d samples, %d with a human map, %d of these to be used", a.Samples, a.Human, len(a.chosen))
+	if beside := len(a.chosen) - a.guiding(); beside > 0 {
+		text += fmt.Sprintf(", %d of them in val, where they guide no classifier", beside)
+	}
+	return text
+}
+
+// guiding is the number of human maps to be used that guide classifiers.
+func (a *annotated) guiding() int {
+	return len(a.rows(func(r storage.Row) bool { return a.chosen[r.ID] && r.Split == splitTrain }))
 }
 
 // candidates are the samples whose human maps may be used: those that test

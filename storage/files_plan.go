@@ -14,7 +14,9 @@ import (
 	"github.com/surrogaze/surrogaze/internal/raster"
 )
 
-// roles are the columns of a foreign set that have a meaning here.
+// Roles are the columns of a foreign set that have a meaning here.
+func Roles() []string { return slices.Clone(roles) }
+
 var roles = []string{columnID, columnImage, columnLabel, columnSplit, columnGroup}
 
 // plan says which columns of a file are read and what they become. All indices

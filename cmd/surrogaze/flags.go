@@ -18,10 +18,12 @@ func (f formats) check(format string) error {
 	return misuse{fmt.Errorf("--format %q: want %s", format, f)}
 }
 
-// String is the list as a sentence has it.
-func (f formats) String() string {
-	last := len(f) - 1
-	return strings.Join(f[:last], ", ") + " or " + f[last]
+func (f formats) String() string { return listed(f) }
+
+// listed are words as a sentence has them.
+func listed(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // Formats of data sets, and those that predict reads.
@@ -50,9 +52,6 @@ func checkSplit(word string) error {
 	return nil
 }
 
-// roles are the columns that have a meaning.
-var roles = []string{"id", "image", "label", "split", "group"}
-
 // parseColumns reads the values of --column.
 func parseColumns(flags []string) (map[string]string, error) {
 	columns := map[string]string{}
@@ -61,8 +60,8 @@ func parseColumns(flags []string) (map[string]string, error) {
 		if !ok {
 			return nil, misuse{fmt.Errorf("--column %q: want ours=theirs, such as image=img", c)}
 		}
-		if !slices.Contains(roles, ours) {
-			return nil, misuse{fmt.Errorf("--column %q: want %s before the =", c, formats(roles))}
+		if roles := storage.Roles(); !slices.Contains(roles, ours) {
+			return nil, misuse{fmt.Errorf("--column %q: want %s before the =", c, listed(roles))}
 		}
 		columns[ours] = theirs
 	}

@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 
 #include <array>
-#include <cstdarg>
 #include <memory>
 #include <unordered_map>
 

@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstdarg>
 #include <cstdlib>
 #include <deque>
 #include <map>
